@@ -1,0 +1,159 @@
+//! A cell: one fully determined trial. Made by the scenario module, run by the guest module, judged with its expectation.
+
+use crate::outcome::Expectation;
+use guest_protocol::Arch;
+use serde::{Deserialize, Serialize};
+use std::num::NonZeroU32;
+use std::path::PathBuf;
+
+/// Stable, readable name of a cell, derived from its content and never from its position.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct CellId(pub String);
+
+impl std::fmt::Display for CellId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+/// One fully determined trial.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Cell {
+    /// Its name.
+    pub id: CellId,
+    /// The suite that it belongs to.
+    pub suite: String,
+    /// The kernel that panics.
+    pub first: Kernel,
+    /// Architecture of agent and loader in the first kernel.
+    pub userspace: Arch,
+    /// What loads the capture kernel.
+    pub loader: Loader,
+    /// Arguments for the loader beyond those that every load has, such as `--ignore-address-limits`.
+    pub loader_args: Vec<String>,
+    /// The kernel that kexec starts.
+    pub capture: Kernel,
+    /// What `crashkernel=` asks for.
+    pub reservation: Reservation,
+    /// The machine.
+    pub platform: Platform,
+    /// What makes the first kernel panic.
+    pub trigger: Trigger,
+    /// Words for the first kernel's command line beyond those that every cell has.
+    pub first_cmdline: Vec<String>,
+    /// Words for the capture kernel's command line beyond those that every cell has.
+    pub capture_cmdline: Vec<String>,
+    /// What must come of it.
+    pub expected: Expectation,
+}
+
+/// A kernel: its name and its architecture, which is known before anything boots.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+pub struct Kernel {
+    /// Name in the lock file, such as `6.1-686-pae`, or for a local image its file name.
+    pub name: String,
+    /// Its architecture.
+    pub arch: Arch,
+    /// Whether it is a PAE kernel. Always true for x86_64.
+    pub pae: bool,
+    /// A local bzImage; none means the lock file's.
+    pub path: Option<PathBuf>,
+}
+
+/// What loads the capture kernel.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Loader {
+    /// This repository's `kexec-load`.
+    InTree,
+    /// A released kexec-tools out of the lock file, by its upstream version.
+    KexecTools(String),
+    /// A local static program that takes kexec-tools' options.
+    Path(PathBuf),
+}
+
+impl std::fmt::Display for Loader {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::InTree => f.pad("in-tree"),
+            Self::KexecTools(version) => f.pad(&format!("kexec-tools@{version}")),
+            Self::Path(path) => f.pad(&path.display().to_string()),
+        }
+    }
+}
+
+/// A size in MiB, at least one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Mib(pub NonZeroU32);
+
+impl Mib {
+    /// The size in bytes.
+    pub const fn bytes(self) -> u64 {
+        (self.0.get() as u64) << 20
+    }
+}
+
+impl std::fmt::Display for Mib {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}M", self.0)
+    }
+}
+
+/// What `crashkernel=` asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "kebab-case", tag = "kind")]
+pub enum Reservation {
+    /// `size`: the kernel chooses the place.
+    Auto {
+        /// Its size.
+        size: Mib,
+    },
+    /// `size@offset`.
+    At {
+        /// Its size.
+        size: Mib,
+        /// Physical address of its first byte, in MiB.
+        offset_mib: u32,
+    },
+    /// `size,high`.
+    High {
+        /// Its size.
+        size: Mib,
+    },
+}
+
+impl std::fmt::Display for Reservation {
+    /// The value of `crashkernel=`.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Auto { size } => write!(f, "{size}"),
+            Self::At { size, offset_mib } => write!(f, "{size}@{offset_mib}M"),
+            Self::High { size } => write!(f, "{size},high"),
+        }
+    }
+}
+
+/// The emulated machine.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+pub struct Platform {
+    /// Name in the scenario, part of the cell's id.
+    pub name: String,
+    /// QEMU's `-machine`, options included, such as `pc,max-ram-below-4g=4G`.
+    pub machine: String,
+    /// RAM.
+    pub memory: Mib,
+    /// QEMU's `-cpu`, options included.
+    pub cpu: String,
+    /// Number of CPUs.
+    pub cpus: NonZeroU32,
+}
+
+/// What makes the first kernel panic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Trigger {
+    /// QMP's `inject-nmi`, with `unknown_nmi_panic` on the first kernel's command line.
+    Nmi,
+}

@@ -1,0 +1,268 @@
+//! What became of a cell, what was expected of it, and the verdict: types only. Classification and judgement stand beside.
+
+use crate::phase::Phase;
+use serde::{Deserialize, Serialize};
+
+/// What became of a cell, derived from its evidence.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub enum Outcome {
+    /// The capture kernel's userspace came up.
+    Captured {
+        /// What /proc/vmcore was worth.
+        vmcore: VmcoreState,
+    },
+    /// The load was refused and nothing is loaded.
+    Refused {
+        /// Who refused.
+        by: Refuser,
+        /// The refusal's text.
+        message: String,
+    },
+    /// The loader failed in a way that is no refusal.
+    LoadFailed {
+        /// In which way.
+        how: LoadFailure,
+        /// The loader's standard error.
+        stderr: String,
+    },
+    /// The guest does nothing any more.
+    Hung {
+        /// The phase in which it stopped.
+        at: Phase,
+        /// What shows it.
+        proof: HangProof,
+        /// Why, as far as the evidence tells.
+        cause: HangCause,
+    },
+    /// The capture kernel panicked.
+    CapturePanicked {
+        /// Its panic line.
+        line: String,
+    },
+    /// The purgatory found the loaded image changed and stopped.
+    StoppedByPurgatory {
+        /// What it said.
+        line: String,
+    },
+    /// The machine was reset (triple fault, reboot) after the trigger.
+    Reset {
+        /// The phase in which it happened.
+        at: Phase,
+        /// QEMU's reason for the reset.
+        reason: String,
+    },
+    /// The trigger did not make the first kernel panic.
+    NotPanicked {
+        /// What was seen in its place.
+        seen: String,
+    },
+    /// The first kernel did not reserve the region that the cell asks for.
+    Unreserved {
+        /// What was asked and what was found.
+        why: String,
+    },
+    /// The first kernel never got to *ready*.
+    NoFirstKernel {
+        /// The phase in which it stopped.
+        at: Phase,
+        /// What was seen.
+        why: String,
+    },
+    /// The rig, QEMU or the host failed: no statement on loader or kernels.
+    RigError {
+        /// What was tried and what was found.
+        what: String,
+    },
+}
+
+impl Outcome {
+    /// The outcome's name, as in `results.jsonl` and in expectations.
+    pub const fn kind(&self) -> OutcomeKind {
+        match self {
+            Self::Captured { .. } => OutcomeKind::Captured,
+            Self::Refused { .. } => OutcomeKind::Refused,
+            Self::LoadFailed { .. } => OutcomeKind::LoadFailed,
+            Self::Hung { .. } => OutcomeKind::Hung,
+            Self::CapturePanicked { .. } => OutcomeKind::CapturePanicked,
+            Self::StoppedByPurgatory { .. } => OutcomeKind::StoppedByPurgatory,
+            Self::Reset { .. } => OutcomeKind::Reset,
+            Self::NotPanicked { .. } => OutcomeKind::NotPanicked,
+            Self::Unreserved { .. } => OutcomeKind::Unreserved,
+            Self::NoFirstKernel { .. } => OutcomeKind::NoFirstKernel,
+            Self::RigError { .. } => OutcomeKind::RigError,
+        }
+    }
+}
+
+/// An outcome without its details.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[expect(missing_docs, reason = "each is described at the variant of `Outcome` with its name")]
+pub enum OutcomeKind {
+    Captured,
+    Refused,
+    LoadFailed,
+    Hung,
+    CapturePanicked,
+    StoppedByPurgatory,
+    Reset,
+    NotPanicked,
+    Unreserved,
+    NoFirstKernel,
+    RigError,
+}
+
+/// What /proc/vmcore was worth in a capture kernel that came up.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "state", rename_all = "kebab-case")]
+pub enum VmcoreState {
+    /// Every nonce was read back, the notes are complete, and VMCOREINFO names the first kernel.
+    Verified,
+    /// It is there, and something in it is wrong.
+    Wrong {
+        /// What was expected and what was found.
+        why: String,
+    },
+    /// There is none.
+    Absent,
+}
+
+/// Who refused a load.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "who", rename_all = "kebab-case")]
+pub enum Refuser {
+    /// The loader, before it asked the kernel.
+    Loader,
+    /// The kernel's kexec_load, with this errno.
+    Kernel {
+        /// errno.
+        errno: i32,
+    },
+}
+
+/// How a load failed that is no refusal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "how", rename_all = "kebab-case")]
+pub enum LoadFailure {
+    /// A signal killed the loader.
+    Killed {
+        /// Signal number.
+        signal: u8,
+    },
+    /// It ended with a status that is neither success nor a refusal, or with status 1 and no word.
+    Status {
+        /// The status.
+        status: u8,
+    },
+    /// Status 0, and the kernel says that nothing is loaded.
+    NothingLoaded,
+    /// It claims a failure, yet the kernel says that something is loaded.
+    LoadedAnyway {
+        /// The status.
+        status: u8,
+    },
+    /// It did not end in its time.
+    TimedOut,
+    /// It could not be started.
+    NotStarted {
+        /// errno of execve.
+        errno: i32,
+    },
+}
+
+/// What shows a hang, strongest first.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "proof", rename_all = "kebab-case")]
+pub enum HangProof {
+    /// Every CPU is halted with interrupts off, in two samples with the same instruction pointers.
+    AllHaltedIrqsOff {
+        /// Instruction pointer of the CPU that ran last (CPU 0 where several are alike).
+        ip: u64,
+    },
+    /// The first kernel printed its "end Kernel panic" line, and nothing after it.
+    EndOfPanic {
+        /// The line.
+        line: String,
+    },
+    /// Nothing was seen until the phase's deadline. The weakest proof.
+    Silence {
+        /// Seconds of the deadline.
+        seconds: u32,
+    },
+}
+
+/// Why a guest hangs, as far as the evidence tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum HangCause {
+    /// The capture kernel's decompressor refused its place: "Destination address too large".
+    DestinationTooLarge,
+    /// The first kernel faulted in its own panic path: its control page is outside of its direct map.
+    FaultInPanicPath,
+    /// The first kernel panicked and nothing took over: no crash image was there, or it did not jump.
+    NothingTookOver,
+    /// None of the known causes.
+    Unknown,
+}
+
+/// What must come of a cell.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub enum Expectation {
+    /// The capture kernel comes up.
+    Captured {
+        /// With this vmcore.
+        vmcore: ExpectedVmcore,
+    },
+    /// The load is refused.
+    Refused {
+        /// By whom.
+        by: ExpectedRefuser,
+        /// Every one of these stands in the message (a refusal for another reason is no pass).
+        message: Vec<String>,
+    },
+    /// The guest hangs for this cause. A proof by silence alone does not meet it.
+    Hung {
+        /// The cause.
+        cause: HangCause,
+    },
+    /// The first kernel gives no such region.
+    Unreserved,
+}
+
+/// The vmcore that is expected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ExpectedVmcore {
+    /// Readable and right.
+    Verified,
+    /// None.
+    Absent,
+}
+
+/// The refuser that is expected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ExpectedRefuser {
+    /// The loader.
+    Loader,
+    /// The kernel, with any errno.
+    Kernel,
+}
+
+/// What a cell's outcome means beside its expectation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Verdict {
+    /// As expected.
+    Pass,
+    /// Not as expected, and the outcome says something about loader or kernels.
+    Fail,
+    /// As expected, but not at the first attempt.
+    Flaky,
+    /// Not run.
+    Skipped,
+    /// No statement on the loader could be had.
+    Error,
+}

@@ -1,0 +1,47 @@
+//! The wire form is an interface between two builds of this crate: these tests pin it.
+
+use super::*;
+use alloc::string::ToString;
+use alloc::vec;
+
+#[test]
+fn report_has_the_documented_form() {
+    let report = Report {
+        seq: 2,
+        kernel: Side::First,
+        message: Message::Armed { planted: vec![Planted { id: 1, address: 0x1_2345_6000 }] },
+    };
+    let text = serde_json::to_string(&report).unwrap();
+    assert_eq!(
+        text,
+        r#"{"seq":2,"kernel":"first","message":{"type":"armed","planted":[{"id":1,"address":4886716416}]}}"#
+    );
+    assert_eq!(serde_json::from_str::<Report>(&text).unwrap(), report);
+}
+
+#[test]
+fn order_round_trips() {
+    let order = Order::Load(LoadOrder {
+        plants: vec![Plant { id: 0, bytes: HexBytes(vec![0x00, 0xff, 0x1a]), place: Place::Above4G }],
+        argv: vec!["/bin/kexec-load".to_string(), "-p".to_string()],
+        timeout_seconds: 30,
+        arm_unloaded: false,
+    });
+    let text = serde_json::to_string(&order).unwrap();
+    assert!(text.contains(r#""bytes":"00ff1a""#), "{text}");
+    assert_eq!(serde_json::from_str::<Order>(&text).unwrap(), order);
+}
+
+#[test]
+fn odd_or_foreign_digits_are_rejected() {
+    for bad in [r#""0""#, r#""0g""#, r#""+1""#, r#""é""#, "7"] {
+        assert!(serde_json::from_str::<HexBytes>(bad).is_err(), "{bad}");
+    }
+}
+
+#[test]
+fn vmcore_states_are_told_apart() {
+    let absent = serde_json::to_string(&Message::Vmcore(VmcoreReport::Absent)).unwrap();
+    assert_eq!(absent, r#"{"type":"vmcore","state":"absent"}"#);
+    assert_eq!(serde_json::from_str::<Message>(&absent).unwrap(), Message::Vmcore(VmcoreReport::Absent));
+}
