@@ -3,7 +3,14 @@
 //! The pure core ([`cell`], [`evidence`], [`outcome`], [`phase`]) knows nothing of processes or files; everything that
 //! starts, reads or writes stands at the rim.
 
+pub mod accel;
+pub mod artifacts;
 pub mod cell;
+mod elf;
 pub mod evidence;
+pub mod guest;
 pub mod outcome;
 pub mod phase;
+pub mod report;
+pub mod runner;
+pub mod stop;

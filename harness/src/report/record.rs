@@ -1,0 +1,79 @@
+//! The record of one trial: an object of `results.jsonl`. An interface: scripts read it.
+
+use crate::accel::Accel;
+use crate::cell::{Cell, CellId};
+use crate::outcome::{Expectation, Outcome, Verdict};
+use crate::runner::TrialId;
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+/// All about one trial of a cell.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct CellResult {
+    /// The cell's id.
+    pub id: CellId,
+    /// Which of its `--repeat` runs, from 1.
+    pub repetition: u32,
+    /// Its suite.
+    pub suite: String,
+    /// The cell with every axis.
+    pub cell: Cell,
+    /// What must come of it.
+    pub expected: Expectation,
+    /// What became of it, at the last attempt.
+    pub outcome: Outcome,
+    /// The outcome in words.
+    pub words: String,
+    /// Beside the expectation. `flaky` when it was as expected at a later attempt.
+    pub verdict: Verdict,
+    /// Every attempt, in order; at least one.
+    pub attempts: Vec<AttemptRecord>,
+    /// Seconds by phase of the last attempt, with `total` (from the start of QEMU to its end).
+    pub seconds: BTreeMap<String, f64>,
+    /// Folder of the last attempt's evidence, relative to the report's folder.
+    pub evidence: PathBuf,
+    /// What was tried, by version.
+    pub versions: Versions,
+    /// The accelerator.
+    pub accel: Accel,
+}
+
+impl CellResult {
+    /// The trial that this is the result of.
+    pub fn trial(&self) -> TrialId {
+        TrialId { cell: self.id.clone(), repetition: self.repetition }
+    }
+}
+
+/// One attempt at a trial.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct AttemptRecord {
+    /// From 1.
+    pub attempt: u32,
+    /// What became of it.
+    pub outcome: Outcome,
+    /// Beside the expectation.
+    pub verdict: Verdict,
+    /// From the start of QEMU to its end.
+    pub seconds: f64,
+    /// Things seen that decide nothing, such as a guest that did not power off.
+    pub notes: Vec<String>,
+    /// Folder of its evidence, relative to the report's folder.
+    pub evidence: PathBuf,
+}
+
+/// Versions of all that took part in a trial.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Versions {
+    /// QEMU, as it says it.
+    pub qemu: String,
+    /// The first kernel's package.
+    pub first: String,
+    /// The capture kernel's package.
+    pub capture: String,
+    /// The loader's package, or the digest of its program.
+    pub loader: String,
+    /// Digest of the agent in the first kernel.
+    pub agent: String,
+}

@@ -1,0 +1,44 @@
+//! How a run is to be done: values that the command line fills in.
+
+use crate::accel::AccelChoice;
+use crate::guest::Deadlines;
+use std::num::NonZeroU32;
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+/// How a run is to be done.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Guests at a time; none: as many as there are CPUs. Memory may allow fewer, which is told.
+    pub jobs: Option<NonZeroUsize>,
+    /// The accelerator.
+    pub accel: AccelChoice,
+    /// Further attempts for a trial that was not as expected. Every attempt is listed; passing at a later one is *flaky*.
+    pub retries: u32,
+    /// How often each cell is run.
+    pub repeat: NonZeroU32,
+    /// Start nothing more after the first trial that fails.
+    pub fail_fast: bool,
+    /// Where results and evidence go. An earlier report there is kept as `DIR.old`.
+    pub report: PathBuf,
+    /// The QEMU to use: a path, or a name on PATH.
+    pub qemu: PathBuf,
+    /// How long each phase may take.
+    pub deadlines: Deadlines,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            jobs: None,
+            accel: AccelChoice::Auto,
+            retries: 0,
+            repeat: NonZeroU32::MIN,
+            fail_fast: false,
+            report: PathBuf::from("target/e2e/latest"),
+            // The x86_64 binary runs i386 kernels as well, on the same machine types.
+            qemu: PathBuf::from("qemu-system-x86_64"),
+            deadlines: Deadlines::default(),
+        }
+    }
+}
