@@ -1,0 +1,205 @@
+//! Builds the guest agent and the loader, for both architectures, with cargo.
+
+use super::environment::isolate;
+use super::i686::{self, DebianRust, Toolchain};
+use crate::cli::HostArgs;
+use crate::exit::Failure;
+use crate::interrupt::Interrupts;
+use crate::process::{self, RunError};
+use crate::repo::Repo;
+use crate::{output, tools};
+use guest_protocol::Arch;
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use tokio::process::Command;
+
+/// A program that is built for guests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Program {
+    /// PID 1 of both kernels.
+    Agent,
+    /// The loader under test.
+    Loader,
+}
+
+impl Program {
+    /// Its package and its file name, which are the same.
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Agent => "guest-agent",
+            Self::Loader => "kexec-load",
+        }
+    }
+}
+
+/// The cargo profile of programs for guests.
+const PROFILE: &str = "guest";
+
+/// The target of the 64-bit guest programs.
+const X86_64_TARGET: &str = "x86_64-unknown-linux-gnu";
+
+const fn target(arch: Arch) -> &'static str {
+    match arch {
+        Arch::I386 => i686::TARGET,
+        Arch::X86_64 => X86_64_TARGET,
+    }
+}
+
+/// Where the built programs are.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct GuestPrograms(BTreeMap<(Program, Arch), PathBuf>);
+
+impl GuestPrograms {
+    /// The path of a program, if it was among those built.
+    pub(crate) fn path(&self, program: Program, arch: Arch) -> Option<&Path> {
+        self.0.get(&(program, arch)).map(PathBuf::as_path)
+    }
+}
+
+/// Builds these programs for both architectures.
+///
+/// # Errors
+/// [`Failure::Input`] where no toolchain can build for i686, [`Failure::Check`] where cargo fails: the code is at fault.
+pub(crate) async fn build(
+    repo: &Repo,
+    programs: &[Program],
+    host: HostArgs,
+    debian: &impl DebianRust,
+    interrupts: &Interrupts,
+) -> Result<GuestPrograms, Failure> {
+    let mut built = GuestPrograms::default();
+    for arch in [Arch::X86_64, Arch::I386] {
+        let toolchain = match arch {
+            Arch::X86_64 => Toolchain::InUse,
+            Arch::I386 => i686::provide(host, debian, interrupts).await?,
+        };
+        let folder = build_folder(&repo.target(), &toolchain);
+        for &program in programs {
+            let arguments = arguments(program, arch, &folder);
+            let mut command = Command::new(tools::cargo());
+            command.args(&arguments).current_dir(repo.root());
+            let inherited: Vec<_> = std::env::vars_os().map(|(name, _)| name).collect();
+            isolate(&mut command, inherited.iter().map(|name| name.as_os_str()));
+            select(&mut command, &toolchain, std::env::var_os("LD_LIBRARY_PATH").as_deref());
+            match process::run(&mut command, None, interrupts).await {
+                Ok(()) => {}
+                Err(RunError::Interrupted) => return Err(Failure::Interrupted),
+                Err(error) => {
+                    return Err(Failure::Check(
+                        anyhow::Error::new(error)
+                            .context(format!("cannot build {} for {arch}", program.name())),
+                    ));
+                }
+            }
+            let path = folder.join(target(arch)).join(PROFILE).join(program.name());
+            if !tools::is_program(&path) {
+                return Err(Failure::Rig(anyhow::anyhow!(
+                    "cargo built {} for {arch}, but there is no program at {}",
+                    program.name(),
+                    path.display()
+                )));
+            }
+            built.0.insert((program, arch), path);
+        }
+    }
+    Ok(built)
+}
+
+/// Folder of one toolchain's builds: compilers must not throw away each other's work.
+fn build_folder(target: &Path, toolchain: &Toolchain) -> PathBuf {
+    let name = match toolchain {
+        Toolchain::InUse => "rustup",
+        Toolchain::Unpacked { name, .. } => name,
+    };
+    target.join(format!("guest-{name}"))
+}
+
+/// The arguments for cargo.
+fn arguments(program: Program, arch: Arch, folder: &Path) -> Vec<std::ffi::OsString> {
+    let words = ["build", "--quiet", "--package", program.name(), "--bin", program.name()];
+    let more = ["--features", "freestanding", "--profile", PROFILE, "--target", target(arch), "--target-dir"];
+    words.iter().chain(&more).map(Into::into).chain([folder.into()]).collect()
+}
+
+/// The arguments for clippy over the programs that only exist with the feature `freestanding`.
+pub(crate) fn checks() -> Vec<Vec<&'static str>> {
+    [Program::Agent, Program::Loader]
+        .map(|program| {
+            vec![
+                "clippy",
+                "--quiet",
+                "--package",
+                program.name(),
+                "--bin",
+                program.name(),
+                "--features",
+                "freestanding",
+                "--profile",
+                PROFILE,
+                "--target",
+                X86_64_TARGET,
+                "--",
+                "-D",
+                "warnings",
+            ]
+        })
+        .to_vec()
+}
+
+/// Makes cargo use this toolchain's compiler.
+fn select(command: &mut Command, toolchain: &Toolchain, inherited_libraries: Option<&OsStr>) {
+    match toolchain {
+        Toolchain::InUse => {}
+        Toolchain::Unpacked { rustc, libraries, .. } => {
+            command.env("RUSTC", rustc);
+            // A wrapper would be started with this compiler's libraries, and may not know the compiler at all.
+            command.env("RUSTC_WRAPPER", "");
+            let inherited = inherited_libraries.map(std::env::split_paths).into_iter().flatten();
+            if let Ok(joined) = std::env::join_paths(libraries.iter().cloned().chain(inherited)) {
+                command.env("LD_LIBRARY_PATH", joined);
+            } else {
+                output::note("a path of the unpacked compiler's libraries has a colon in it: it will not start");
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Catches a build of the wrong thing: another profile, target, or without the program's own feature.
+    #[test]
+    fn cargo_is_told_everything() {
+        let words = arguments(Program::Loader, Arch::I386, Path::new("/t/guest-rustup"));
+        assert_eq!(
+            words.join(OsStr::new(" ")),
+            "build --quiet --package kexec-load --bin kexec-load --features freestanding --profile guest \
+             --target i686-unknown-linux-gnu --target-dir /t/guest-rustup"
+        );
+        let words = arguments(Program::Agent, Arch::X86_64, Path::new("/t"));
+        assert!(words.contains(&"x86_64-unknown-linux-gnu".into()) && words.contains(&"guest-agent".into()));
+    }
+
+    /// Catches two compilers that share a build folder, and an unpacked compiler without its own libraries first.
+    #[test]
+    fn an_unpacked_toolchain_is_kept_apart() {
+        let unpacked = Toolchain::Unpacked {
+            name: "debian",
+            rustc: "/d/usr/bin/rustc".into(),
+            libraries: vec!["/d/lib".into()],
+        };
+        assert_eq!(build_folder(Path::new("t"), &unpacked), Path::new("t/guest-debian"));
+        assert_eq!(build_folder(Path::new("t"), &Toolchain::InUse), Path::new("t/guest-rustup"));
+        let mut command = Command::new("cargo");
+        select(&mut command, &unpacked, Some(OsStr::new("/host")));
+        let set: Vec<_> = command.as_std().get_envs().collect();
+        let expected = [("LD_LIBRARY_PATH", "/d/lib:/host"), ("RUSTC", "/d/usr/bin/rustc"), ("RUSTC_WRAPPER", "")]
+            .map(|(name, value)| (OsStr::new(name), Some(OsStr::new(value))));
+        assert_eq!(set, expected);
+        let mut command = Command::new("cargo");
+        select(&mut command, &Toolchain::InUse, None);
+        assert_eq!(command.as_std().get_envs().count(), 0);
+    }
+}

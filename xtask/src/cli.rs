@@ -1,0 +1,262 @@
+//! The command line as typed: what clap parses, and nothing that needs the disk, the network or another crate.
+//!
+//! Turning it into something that can run is the verbs' work.
+
+use crate::exit::Exit;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::num::{NonZeroU32, NonZeroUsize};
+use std::path::PathBuf;
+use std::str::FromStr;
+
+/// Crash-kernel loader for i386 and x86_64 userspace, and the rig that proves it on real kernels.
+#[derive(Debug, Parser)]
+#[command(name = "xtask", bin_name = "cargo xtask", after_help = Exit::help(), max_term_width = 100)]
+pub(crate) struct CommandLine {
+    #[command(subcommand)]
+    pub(crate) verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verb {
+    /// Run cells in emulated machines and compare what comes of them with what is expected.
+    E2e(Box<E2eArgs>),
+    /// Run all that CI checks: formatting, lints, tests, and the suite `smoke` end to end.
+    Test(TestArgs),
+    /// Build `kexec-load` for i386 and x86_64 userspace.
+    BuildLoader(BuildLoaderArgs),
+    /// Kernels and reference loaders: list, fetch, verify, re-pin.
+    Images(ImagesArgs),
+    /// Say what this host has and lacks.
+    Doctor(DoctorArgs),
+}
+
+#[derive(Args, Debug)]
+#[command(after_help = Exit::help())]
+pub(crate) struct E2eArgs {
+    /// Suites of scenarios/ by name, or YAML files by path.
+    #[arg(value_name = "SUITE|FILE.yaml", default_value = "seed")]
+    pub(crate) suites: Vec<String>,
+    /// List the cells; run nothing.
+    #[arg(long)]
+    pub(crate) list: bool,
+    /// Format of the list.
+    #[arg(long, value_enum, default_value_t, requires = "list")]
+    pub(crate) format: ListFormat,
+    /// Take only the cells that this expression over their axes selects.
+    ///
+    /// For example: 'userspace=i386 & reservation=at & !loader=in-tree'
+    #[arg(short = 'E', long, value_name = "EXPR")]
+    pub(crate) filter: Option<String>,
+    /// Take only the cells that were not as expected in the last report.
+    #[arg(long)]
+    pub(crate) failed: bool,
+    /// Loader in place of the suite's: in-tree, kexec-tools@VERSION, or the path of a program. Repeatable.
+    #[arg(long, value_name = "LOADER")]
+    pub(crate) loader: Vec<LoaderArg>,
+    /// Local bzImage in place of the suite's kernels of its architecture: first=PATH or capture=PATH.
+    #[arg(long, value_name = "SIDE=PATH")]
+    pub(crate) kernel: Vec<KernelArg>,
+    /// Guests that run at the same time. Default: as many as CPUs and free memory allow.
+    #[arg(short, long, value_name = "N")]
+    pub(crate) jobs: Option<NonZeroUsize>,
+    /// Acceleration. `auto` takes KVM only where a probe shows that it really runs.
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) accel: AccelArg,
+    /// Further attempts for a cell that is not as expected. Each is reported; passing later is `flaky`.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) retries: u32,
+    /// Run each cell this often.
+    #[arg(long, value_name = "N", default_value = "1")]
+    pub(crate) repeat: NonZeroU32,
+    /// Boot every cell from scratch, never from a saved boot. (At present they always do.)
+    #[arg(long)]
+    pub(crate) fresh: bool,
+    /// Start no further cell after the first that is not as expected.
+    #[arg(long)]
+    pub(crate) fail_fast: bool,
+    /// Folder of the report. One that is there already is kept as DIR.old.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) report: Option<PathBuf>,
+    /// QEMU to use. Default: qemu-system-x86_64 in PATH.
+    #[arg(long, value_name = "PATH")]
+    pub(crate) qemu: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) host: HostArgs,
+    #[command(flatten)]
+    pub(crate) store: StoreArgs,
+}
+
+#[derive(Args, Debug)]
+#[command(after_help = Exit::help())]
+pub(crate) struct TestArgs {
+    #[command(flatten)]
+    pub(crate) host: HostArgs,
+    #[command(flatten)]
+    pub(crate) store: StoreArgs,
+}
+
+#[derive(Args, Debug)]
+#[command(after_help = Exit::help())]
+pub(crate) struct BuildLoaderArgs {
+    /// Folder that gets kexec-load.i386 and kexec-load.x86_64. Default: target/loader.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) host: HostArgs,
+    #[command(flatten)]
+    pub(crate) store: StoreArgs,
+}
+
+#[derive(Args, Debug)]
+#[command(after_help = Exit::help())]
+pub(crate) struct ImagesArgs {
+    #[command(subcommand)]
+    pub(crate) action: ImagesAction,
+    #[command(flatten)]
+    pub(crate) store: StoreArgs,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Subcommand)]
+pub(crate) enum ImagesAction {
+    /// Show every locked artifact and whether it is in the cache.
+    List,
+    /// Fetch what is not in the cache yet: kernels and reference loaders.
+    Fetch,
+    /// Hash everything in the cache again.
+    Verify,
+    /// Write the archive's current versions into the lock file.
+    Repin,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct DoctorArgs {
+    /// QEMU to look at. Default: qemu-system-x86_64 in PATH.
+    #[arg(long, value_name = "PATH")]
+    pub(crate) qemu: Option<PathBuf>,
+}
+
+/// What may be done to the host, and how the guests' programs are built.
+#[derive(Args, Clone, Copy, Debug)]
+pub(crate) struct HostArgs {
+    /// Install missing host tools first. Without: say which are missing, and exit with status 2.
+    #[arg(long)]
+    pub(crate) install: bool,
+    /// Where the i686 core library comes from: the Rust toolchain in use, or Debian's rustc 1.85 out of the cache.
+    #[arg(long, value_enum, default_value_t, value_name = "SOURCE")]
+    pub(crate) i686: I686Arg,
+}
+
+/// Where kernels and reference loaders come from.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct StoreArgs {
+    /// Package mirror, for one suite or for all. Default: those of the host's apt configuration. Repeatable.
+    #[arg(long, value_name = "[SUITE=]URL", global = true)]
+    pub(crate) mirror: Vec<String>,
+    /// Folder with the packages, in place of mirrors.
+    #[arg(long, value_name = "DIR", global = true)]
+    pub(crate) artifacts: Option<PathBuf>,
+    /// Use no network: what is not in the cache is an error.
+    #[arg(long, global = true)]
+    pub(crate) offline: bool,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ListFormat {
+    /// One line a cell.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum AccelArg {
+    /// KVM where a probe shows that it works, else TCG.
+    #[default]
+    Auto,
+    /// KVM, and an error where it does not work.
+    Kvm,
+    /// QEMU's own translation.
+    Tcg,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum I686Arg {
+    /// The toolchain in use where it has the target or rustup can add it, else Debian's.
+    #[default]
+    Auto,
+    /// The toolchain in use.
+    Rustup,
+    /// Debian's.
+    Debian,
+}
+
+/// A value of `--loader`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum LoaderArg {
+    InTree,
+    /// A released kexec-tools, by upstream version.
+    KexecTools(String),
+    /// A program on the host.
+    Path(PathBuf),
+}
+
+/// Prefix of the names of reference loaders.
+const KEXEC_TOOLS: &str = "kexec-tools@";
+
+impl FromStr for LoaderArg {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "in-tree" {
+            return Ok(Self::InTree);
+        }
+        if let Some(version) = text.strip_prefix(KEXEC_TOOLS) {
+            return match version {
+                "" => Err(format!("no version after {KEXEC_TOOLS:?}; for example kexec-tools@2.0.25")),
+                version => Ok(Self::KexecTools(version.to_owned())),
+            };
+        }
+        // A bare word is taken for a misspelt name, not for a file that happens not to be there.
+        if text.contains('/') {
+            return Ok(Self::Path(PathBuf::from(text)));
+        }
+        Err(format!(
+            "expected in-tree, {KEXEC_TOOLS}VERSION, or a path with a slash in it such as ./{}",
+            if text.is_empty() { "my-loader" } else { text }
+        ))
+    }
+}
+
+/// Which kernel a local image stands in for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum KernelSide {
+    First,
+    Capture,
+}
+
+/// A value of `--kernel`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct KernelArg {
+    pub(crate) side: KernelSide,
+    pub(crate) path: PathBuf,
+}
+
+impl FromStr for KernelArg {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (side, path) = match text.split_once('=') {
+            Some(("first", path)) => (KernelSide::First, path),
+            Some(("capture", path)) => (KernelSide::Capture, path),
+            _ => return Err("expected first=PATH or capture=PATH".to_owned()),
+        };
+        match path {
+            "" => Err("no path after the equals sign".to_owned()),
+            path => Ok(Self { side, path: PathBuf::from(path) }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,108 @@
+//! Tables of good and bad command lines.
+
+use super::*;
+use clap::CommandFactory;
+
+fn parse(words: &str) -> Result<CommandLine, clap::Error> {
+    CommandLine::try_parse_from(std::iter::once("xtask").chain(words.split_whitespace()))
+}
+
+fn e2e(words: &str) -> E2eArgs {
+    match parse(&format!("e2e {words}")).unwrap().verb {
+        Verb::E2e(args) => *args,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Catches definitions that clap only rejects when that verb is used (clashing flags, bad defaults).
+#[test]
+fn definitions_are_sound() {
+    CommandLine::command().debug_assert();
+}
+
+/// Catches a changed default: what `cargo xtask e2e` alone does is the first thing that a newcomer types.
+#[test]
+fn defaults_of_e2e() {
+    let args = e2e("");
+    assert_eq!(args.suites, ["seed"]);
+    assert_eq!((args.accel, args.host.i686), (AccelArg::Auto, I686Arg::Auto));
+    assert_eq!((args.retries, args.repeat.get(), args.jobs), (0, 1, None));
+    assert!(!args.host.install && !args.list && !args.store.offline);
+}
+
+/// Catches a documented flag that is gone, misspelt, or has lost its short form.
+#[test]
+fn every_documented_flag_of_e2e_parses() {
+    let args = e2e("smoke my.yaml --list --format json -E userspace=i386 --loader in-tree \
+                    --loader kexec-tools@2.0.25 --loader ./mine -j 3 --accel tcg --retries 2 --repeat 4 --fresh \
+                    --report /tmp/r --install --qemu /opt/q --fail-fast --failed --mirror http://m \
+                    --mirror bullseye=http://a --artifacts /d --offline --kernel first=/b --kernel capture=c \
+                    --i686 debian");
+    assert_eq!(args.suites, ["smoke", "my.yaml"]);
+    assert_eq!(args.format, ListFormat::Json);
+    assert_eq!(args.filter.as_deref(), Some("userspace=i386"));
+    assert_eq!(
+        args.loader,
+        [LoaderArg::InTree, LoaderArg::KexecTools("2.0.25".into()), LoaderArg::Path("./mine".into())]
+    );
+    assert_eq!(args.jobs.map(NonZeroUsize::get), Some(3));
+    assert_eq!((args.accel, args.host.i686), (AccelArg::Tcg, I686Arg::Debian));
+    assert_eq!(args.store.mirror, ["http://m", "bullseye=http://a"]);
+    assert_eq!(
+        args.kernel,
+        [
+            KernelArg { side: KernelSide::First, path: "/b".into() },
+            KernelArg { side: KernelSide::Capture, path: "c".into() }
+        ]
+    );
+    assert!(e2e("--filter id=x").filter.is_some());
+}
+
+/// Catches verbs that vanish, and store flags that are refused after the action of `images`.
+#[test]
+fn other_verbs_parse() {
+    for words in [
+        "test --install",
+        "build-loader --out d",
+        "doctor",
+        "images list",
+        "images fetch --offline --mirror http://m",
+        "images --artifacts d verify",
+        "images repin",
+    ] {
+        parse(words).unwrap_or_else(|error| panic!("{words}: {error}"));
+    }
+}
+
+/// Catches input that is accepted and then means something else than was typed.
+#[test]
+fn bad_input_is_refused_with_what_was_expected() {
+    for (words, expected) in [
+        ("e2e --format json", "--list"),
+        ("e2e -j 0", "0"),
+        ("e2e --repeat 0", "0"),
+        ("e2e --loader kexec", "kexec-tools@VERSION"),
+        ("e2e --loader kexec-tools@", "no version"),
+        ("e2e --kernel /boot/vmlinuz", "first=PATH or capture=PATH"),
+        ("e2e --kernel first=", "no path"),
+        ("e2e --accel fast", "auto, kvm, tcg"),
+        ("e2e --i686 gcc", "auto, rustup, debian"),
+        ("shell", "unrecognized subcommand"),
+        ("", "Usage: cargo xtask <COMMAND>"),
+    ] {
+        let error = parse(words).expect_err(words);
+        let text = error.to_string();
+        assert!(text.contains(expected), "{words}: {text}");
+        assert_eq!(error.exit_code(), 2, "{words}");
+    }
+}
+
+/// Catches help that forgets the exit statuses, or asks for status other than 0.
+#[test]
+fn help_lists_exit_statuses() {
+    for words in ["--help", "e2e --help", "test --help", "build-loader --help", "images --help"] {
+        let help = parse(words).expect_err(words);
+        assert_eq!(help.exit_code(), 0, "{words}");
+        assert!(help.to_string().contains(&Exit::help()[..30]), "{words}: {help}");
+    }
+}

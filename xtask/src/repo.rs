@@ -1,0 +1,41 @@
+//! Where things are in the repository.
+
+use std::path::{Path, PathBuf};
+
+/// The repository's root and the folders in it that this program reads and writes.
+#[derive(Clone, Debug)]
+pub(crate) struct Repo {
+    root: PathBuf,
+}
+
+impl Repo {
+    /// The repository that this program was started from by cargo, or else the one that it was built from.
+    pub(crate) fn find() -> Self {
+        let package = std::env::var_os("CARGO_MANIFEST_DIR")
+            .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")), PathBuf::from);
+        let root = package.parent().map_or_else(|| package.clone(), Path::to_path_buf);
+        Self { root }
+    }
+
+    pub(crate) fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The suites.
+    pub(crate) fn scenarios(&self) -> PathBuf {
+        self.root.join("scenarios")
+    }
+
+    /// Where cargo builds: CARGO_TARGET_DIR if the user has chosen one.
+    pub(crate) fn target(&self) -> PathBuf {
+        match std::env::var_os("CARGO_TARGET_DIR") {
+            Some(chosen) if !chosen.is_empty() => self.root.join(chosen),
+            _ => self.root.join("target"),
+        }
+    }
+
+    /// Where the last report is, unless `--report` says otherwise.
+    pub(crate) fn default_report(&self) -> PathBuf {
+        self.root.join("target/e2e/latest")
+    }
+}
