@@ -1,1 +1,22 @@
-//! Placeholder.
+//! The logic of the guest agent, PID 1 of both kernels: what it says when, and what it makes of what it reads.
+//!
+//! Nothing here does a system call. The program (`main.rs`) is a thin rim of those around [`conversation`]; so everything
+//! that can be wrong in an interesting way is tested on the host, with std and without a guest.
+#![no_std]
+
+extern crate alloc;
+#[cfg(test)]
+extern crate std;
+
+pub mod cmdline;
+pub mod conversation;
+pub mod cpulist;
+pub mod elf;
+pub mod failure;
+pub mod iomem;
+pub mod line;
+pub mod notes;
+pub mod output;
+pub mod pagemap;
+pub mod read_at;
+pub mod vmcore;

@@ -1,0 +1,191 @@
+//! The conversation with the rig: which message follows on which order, in either kernel (the contract is in
+//! `guest_protocol`'s first lines).
+
+use crate::cmdline;
+use crate::failure::Failure;
+use crate::line::{self, Line};
+use crate::read_at::ReadAt;
+use crate::vmcore;
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+use guest_protocol::{
+    ExitKind, KernelFacts, LoadOrder, LoadReport, MAX_NONCE_BYTES, Message, Order, Plant, Planted, Read,
+    Side, VmcoreReport,
+};
+
+/// A program that ran.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Run {
+    /// How it ended.
+    pub exit: ExitKind,
+    /// What it wrote to standard output.
+    pub stdout: String,
+    /// What it wrote to standard error.
+    pub stderr: String,
+    /// Its time in milliseconds.
+    pub milliseconds: u64,
+}
+
+/// What the conversation needs of the guest. A channel that fails is the end of every conversation, so neither
+/// [`Guest::report`] nor [`Guest::next_line`] returns then.
+pub trait Guest {
+    /// A planted page.
+    type Page;
+    /// An open /proc/vmcore.
+    type Core: ReadAt;
+
+    /// Sends a message, numbered.
+    fn report(&mut self, message: Message);
+    /// Waits for the next line of the rig.
+    fn next_line(&mut self) -> Vec<u8>;
+    /// What the running kernel says about itself.
+    fn facts(&mut self) -> Result<KernelFacts, Failure>;
+    /// Plants a nonce in a page of its own, which stays.
+    fn plant(&mut self, plant: &Plant) -> Result<Self::Page, Failure>;
+    /// Where a planted page lies now.
+    fn locate(&mut self, page: &Self::Page) -> Result<Planted, Failure>;
+    /// Runs a program to its end.
+    fn run(&mut self, argv: &[String], timeout_seconds: u32) -> Result<Run, Failure>;
+    /// /sys/kernel/kexec_crash_loaded; `None` where the kernel has no such file.
+    fn crash_loaded(&mut self) -> Result<Option<bool>, Failure>;
+    /// /proc/sys/kernel/unknown_nmi_panic; `None` where the kernel has no such file.
+    fn unknown_nmi_panic(&mut self) -> Result<Option<bool>, Failure>;
+    /// Opens /proc/vmcore; with its size in bytes. `None` where there is none.
+    fn vmcore(&mut self) -> Result<Option<(Self::Core, u64)>, Failure>;
+}
+
+/// Talks to the rig until the guest is to be powered off.
+pub fn converse(guest: &mut impl Guest, side: Side) {
+    match side {
+        Side::First => first_kernel(guest),
+        Side::Capture => capture_kernel(guest),
+    }
+}
+
+fn first_kernel(guest: &mut impl Guest) {
+    // A second load would start from a guest in which something is planted and perhaps loaded: it is refused.
+    let mut fresh = greet(guest, Message::Ready);
+    loop {
+        match next_order(guest) {
+            Order::Load(order) if fresh => {
+                fresh = false;
+                attempt(guest, |guest| load_and_arm(guest, &order));
+            }
+            Order::Load(_) => trouble(guest, "this guest has had its load: a new cell needs a new boot"),
+            Order::Read { .. } => trouble(guest, "ordered to read a vmcore in the first kernel"),
+            Order::PowerOff => return,
+        }
+    }
+}
+
+fn capture_kernel(guest: &mut impl Guest) {
+    greet(guest, Message::Up);
+    loop {
+        match next_order(guest) {
+            Order::Read { reads } => {
+                if attempt(guest, |guest| read_vmcore(guest, &reads)) {
+                    return;
+                }
+            }
+            Order::Load(_) => trouble(guest, "ordered to load in the capture kernel"),
+            Order::PowerOff => return,
+        }
+    }
+}
+
+/// Says which kernel this is, and whether that could be said.
+fn greet(guest: &mut impl Guest, greeting: fn(KernelFacts) -> Message) -> bool {
+    attempt(guest, |guest| {
+        let facts = guest.facts()?;
+        guest.report(greeting(facts));
+        Ok(())
+    })
+}
+
+fn next_order(guest: &mut impl Guest) -> Order {
+    loop {
+        let line = guest.next_line();
+        match line::parse(&line) {
+            Line::Order(order) => return order,
+            Line::NotAnOrder(why) => trouble(guest, &why),
+            Line::Noise => {}
+        }
+    }
+}
+
+fn load_and_arm(guest: &mut impl Guest, order: &LoadOrder) -> Result<(), Failure> {
+    check_load(order)?;
+    let cmdline = guest.facts()?.cmdline;
+    let pages = order.plants.iter().map(|plant| guest.plant(plant)).collect::<Result<Vec<_>, _>>()?;
+    let run = guest.run(&order.argv, order.timeout_seconds)?;
+    // A kernel without that file has no kexec either: nothing is loaded.
+    let crash_loaded = guest.crash_loaded()?.unwrap_or(false);
+    guest.report(Message::Loaded(LoadReport {
+        exit: run.exit,
+        stdout: run.stdout,
+        stderr: run.stderr,
+        crash_loaded,
+        milliseconds: run.milliseconds,
+    }));
+    if !crash_loaded && !order.arm_unloaded {
+        return Ok(());
+    }
+    if cmdline::wants_unknown_nmi_panic(&cmdline) && guest.unknown_nmi_panic()? == Some(false) {
+        return Err(Failure::new(
+            "the command line has unknown_nmi_panic, yet /proc/sys/kernel/unknown_nmi_panic is 0: an NMI would not panic",
+        ));
+    }
+    // The kernel may have moved a page since it was planted: the addresses of now are what counts.
+    let planted = pages.iter().map(|page| guest.locate(page)).collect::<Result<Vec<_>, _>>()?;
+    guest.report(Message::Armed { planted });
+    Ok(())
+}
+
+fn check_load(order: &LoadOrder) -> Result<(), Failure> {
+    if order.argv.is_empty() {
+        return Err(Failure::new("the order to load names no program"));
+    }
+    match order.plants.iter().find(|plant| !(1..=MAX_NONCE_BYTES).contains(&plant.bytes.0.len())) {
+        Some(plant) => Err(Failure::new(format!(
+            "nonce {} has {} bytes, and must have 1 to {MAX_NONCE_BYTES}",
+            plant.id,
+            plant.bytes.0.len()
+        ))),
+        None => Ok(()),
+    }
+}
+
+fn read_vmcore(guest: &mut impl Guest, reads: &[Read]) -> Result<(), Failure> {
+    if let Some(read) = reads.iter().find(|read| read.length as usize > MAX_NONCE_BYTES) {
+        return Err(Failure::new(format!(
+            "ordered to read {} bytes at {:#x}; at most {MAX_NONCE_BYTES} can be reported",
+            read.length, read.address
+        )));
+    }
+    let report = match guest.vmcore()? {
+        None => VmcoreReport::Absent,
+        Some((mut core, size)) => vmcore::inspect(&mut core, size, reads),
+    };
+    guest.report(Message::Vmcore(report));
+    guest.report(Message::Done);
+    Ok(())
+}
+
+/// Does something, reports its failure, and says whether it succeeded.
+fn attempt<G: Guest>(guest: &mut G, action: impl FnOnce(&mut G) -> Result<(), Failure>) -> bool {
+    match action(guest) {
+        Ok(()) => true,
+        Err(failure) => {
+            trouble(guest, &failure.to_string());
+            false
+        }
+    }
+}
+
+fn trouble(guest: &mut impl Guest, what: &str) {
+    guest.report(Message::Trouble { what: what.to_string() });
+}
+
+#[cfg(test)]
+mod tests;

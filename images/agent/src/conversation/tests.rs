@@ -1,0 +1,248 @@
+//! Whole conversations against a scripted guest.
+
+use super::*;
+use crate::failure::Errno;
+use guest_protocol::{Arch, HexBytes, Place};
+use std::collections::VecDeque;
+use std::vec;
+
+/// A guest whose every answer is set beforehand, and which notes what was asked of it, in order.
+struct Scripted {
+    lines: VecDeque<Vec<u8>>,
+    said: Vec<Message>,
+    asked: Vec<&'static str>,
+    crash_loaded: Option<bool>,
+    unknown_nmi_panic: Option<bool>,
+    plant_fails: bool,
+    vmcore: Result<Option<Vec<u8>>, Errno>,
+}
+
+impl Scripted {
+    fn new(orders: &[Order]) -> Self {
+        let lines = orders.iter().map(|order| serde_json::to_vec(order).unwrap()).collect();
+        Self {
+            lines,
+            said: Vec::new(),
+            asked: Vec::new(),
+            crash_loaded: Some(true),
+            unknown_nmi_panic: Some(true),
+            plant_fails: false,
+            vmcore: Ok(None),
+        }
+    }
+
+    /// The conversation; the script ends it with a power-off if it has not ended before.
+    fn talk(mut self, side: Side) -> Self {
+        self.lines.push_back(br#"{"type":"power-off"}"#.to_vec());
+        converse(&mut self, side);
+        self
+    }
+
+    fn kinds(&self) -> Vec<&'static str> {
+        self.said
+            .iter()
+            .map(|message| match message {
+                Message::Ready(_) => "ready",
+                Message::Loaded(_) => "loaded",
+                Message::Armed { .. } => "armed",
+                Message::Up(_) => "up",
+                Message::Vmcore(_) => "vmcore",
+                Message::Done => "done",
+                Message::Trouble { .. } => "trouble",
+            })
+            .collect()
+    }
+
+    fn trouble(&self) -> &str {
+        self.said
+            .iter()
+            .find_map(|message| match message {
+                Message::Trouble { what } => Some(what.as_str()),
+                _ => None,
+            })
+            .expect("there is trouble")
+    }
+}
+
+struct Bytes(Vec<u8>);
+impl ReadAt for Bytes {
+    fn read_at(&mut self, offset: u64, buffer: &mut [u8]) -> Result<usize, Errno> {
+        let rest = self.0.get(offset as usize..).unwrap_or_default();
+        let count = rest.len().min(buffer.len());
+        buffer[..count].copy_from_slice(&rest[..count]);
+        Ok(count)
+    }
+}
+
+impl Guest for Scripted {
+    type Page = u32;
+    type Core = Bytes;
+
+    fn report(&mut self, message: Message) {
+        self.said.push(message);
+    }
+    fn next_line(&mut self) -> Vec<u8> {
+        self.lines.pop_front().expect("the conversation ends with the script")
+    }
+    fn facts(&mut self) -> Result<KernelFacts, Failure> {
+        Ok(KernelFacts {
+            release: "6.1.0".into(),
+            version: "#1".into(),
+            machine: "x86_64".into(),
+            userspace: Arch::I386,
+            cmdline: "unknown_nmi_panic=1".into(),
+            cpus: 1,
+            crash_regions: vec![],
+            system_ram: vec![],
+            kernel_code: None,
+            crash_loaded: self.crash_loaded,
+        })
+    }
+    fn plant(&mut self, plant: &Plant) -> Result<u32, Failure> {
+        self.asked.push("plant");
+        if self.plant_fails { Err(Failure::new("no page above 4 GiB")) } else { Ok(plant.id) }
+    }
+    fn locate(&mut self, page: &u32) -> Result<Planted, Failure> {
+        self.asked.push("locate");
+        Ok(Planted { id: *page, address: 0x1000 })
+    }
+    fn run(&mut self, _: &[String], _: u32) -> Result<Run, Failure> {
+        self.asked.push("run");
+        Ok(Run {
+            exit: ExitKind::Exited { status: 0 },
+            stdout: "".into(),
+            stderr: "".into(),
+            milliseconds: 5,
+        })
+    }
+    fn crash_loaded(&mut self) -> Result<Option<bool>, Failure> {
+        self.asked.push("crash_loaded");
+        Ok(self.crash_loaded)
+    }
+    fn unknown_nmi_panic(&mut self) -> Result<Option<bool>, Failure> {
+        Ok(self.unknown_nmi_panic)
+    }
+    fn vmcore(&mut self) -> Result<Option<(Bytes, u64)>, Failure> {
+        match self.vmcore.clone() {
+            Ok(core) => Ok(core.map(|bytes| (Bytes(bytes.clone()), bytes.len() as u64))),
+            Err(errno) => Err(Failure::errno("open /proc/vmcore", errno)),
+        }
+    }
+}
+
+fn load_order() -> LoadOrder {
+    LoadOrder {
+        plants: vec![Plant { id: 3, bytes: HexBytes(vec![1, 2]), place: Place::Anywhere }],
+        argv: vec!["/loader".into()],
+        timeout_seconds: 1,
+        arm_unloaded: false,
+    }
+}
+
+/// Catches a loader that runs before the nonces are planted, addresses that are taken before it ran, and *armed* before
+/// *loaded*.
+#[test]
+fn the_load_goes_in_order() {
+    let guest = Scripted::new(&[Order::Load(load_order())]).talk(Side::First);
+    assert_eq!(guest.kinds(), ["ready", "loaded", "armed"]);
+    assert_eq!(guest.asked, ["plant", "run", "crash_loaded", "locate"]);
+    assert_eq!(guest.said[2], Message::Armed { planted: vec![Planted { id: 3, address: 0x1000 }] });
+}
+
+/// Catches *armed* without anything loaded, unless it was ordered so; and a kernel without kexec taken for a loaded one.
+#[test]
+fn nothing_loaded_is_not_armed_unless_ordered() {
+    for crash_loaded in [Some(false), None] {
+        for (arm_unloaded, expected) in
+            [(false, vec!["ready", "loaded"]), (true, vec!["ready", "loaded", "armed"])]
+        {
+            let order = LoadOrder { arm_unloaded, ..load_order() };
+            let mut guest = Scripted::new(&[Order::Load(order)]);
+            guest.crash_loaded = crash_loaded;
+            let guest = guest.talk(Side::First);
+            assert_eq!(guest.kinds(), expected);
+            assert!(matches!(&guest.said[1], Message::Loaded(report) if !report.crash_loaded));
+        }
+    }
+}
+
+/// Catches a trigger that would do nothing, reported as armed.
+#[test]
+fn a_lost_nmi_setting_is_trouble() {
+    let mut guest = Scripted::new(&[Order::Load(load_order())]);
+    guest.unknown_nmi_panic = Some(false);
+    let guest = guest.talk(Side::First);
+    assert_eq!(guest.kinds(), ["ready", "loaded", "trouble"]);
+    assert!(guest.trouble().contains("unknown_nmi_panic is 0"));
+}
+
+/// Catches a loader that runs although a nonce could not be placed, and a second load in a used guest.
+#[test]
+fn a_failed_plant_ends_the_load() {
+    let mut guest = Scripted::new(&[Order::Load(load_order()), Order::Load(load_order())]);
+    guest.plant_fails = true;
+    let guest = guest.talk(Side::First);
+    assert_eq!(guest.kinds(), ["ready", "trouble", "trouble"]);
+    assert_eq!(guest.asked, ["plant"]);
+}
+
+/// Catches orders with empty or oversized parts that reach the system calls.
+#[test]
+fn impossible_orders_are_trouble() {
+    let plant = |size| vec![Plant { id: 9, bytes: HexBytes(vec![0; size]), place: Place::Anywhere }];
+    let cases = [
+        (LoadOrder { argv: vec![], ..load_order() }, "no program"),
+        (LoadOrder { plants: plant(0), ..load_order() }, "nonce 9 has 0 bytes"),
+        (LoadOrder { plants: plant(4097), ..load_order() }, "nonce 9 has 4097 bytes"),
+    ];
+    for (order, why) in cases {
+        let guest = Scripted::new(&[Order::Load(order)]).talk(Side::First);
+        assert_eq!(guest.kinds(), ["ready", "trouble"]);
+        assert!(guest.trouble().contains(why), "{}", guest.trouble());
+        assert!(guest.asked.is_empty());
+    }
+}
+
+/// Catches noise that is answered or taken for an order, a damaged order that nobody answers, and an order of the other
+/// side that is obeyed.
+#[test]
+fn noise_is_passed_over_and_foreign_orders_are_not() {
+    let mut guest = Scripted::new(&[Order::Read { reads: vec![] }]);
+    guest.lines.push_front(b"SeaBIOS (version 1.16)".to_vec());
+    guest.lines.push_front(b"{\"type\":".to_vec());
+    let guest = guest.talk(Side::First);
+    assert_eq!(guest.kinds(), ["ready", "trouble", "trouble"]);
+    let guest = Scripted::new(&[Order::Load(load_order())]).talk(Side::Capture);
+    assert_eq!(guest.kinds(), ["up", "trouble"]);
+}
+
+/// Catches a missing vmcore told as trouble, an unreadable one told as missing, and a failed open told as either.
+#[test]
+fn the_three_states_of_a_vmcore() {
+    let read = Order::Read { reads: vec![Read { address: 0, length: 1 }] };
+    let talk = |vmcore| {
+        let mut guest = Scripted::new(&[read.clone()]);
+        guest.vmcore = vmcore;
+        guest.talk(Side::Capture)
+    };
+    let absent = talk(Ok(None));
+    assert_eq!(absent.kinds(), ["up", "vmcore", "done"]);
+    assert_eq!(absent.said[1], Message::Vmcore(VmcoreReport::Absent));
+    let broken = talk(Ok(Some(b"not an ELF file at all".to_vec())));
+    assert_eq!(broken.kinds(), ["up", "vmcore", "done"]);
+    assert!(
+        matches!(&broken.said[1], Message::Vmcore(VmcoreReport::Unreadable { why }) if why.contains("magic"))
+    );
+    let failed = talk(Err(Errno(5)));
+    assert_eq!(failed.kinds(), ["up", "trouble"]);
+    assert_eq!(failed.trouble(), "open /proc/vmcore: EIO (5)");
+}
+
+/// Catches a read whose answer would not fit into a line, and the end of the conversation without an answer.
+#[test]
+fn too_long_a_read_is_trouble() {
+    let read = Order::Read { reads: vec![Read { address: 0x1000, length: 4097 }] };
+    let guest = Scripted::new(&[read]).talk(Side::Capture);
+    assert_eq!(guest.kinds(), ["up", "trouble"]);
+    assert!(guest.trouble().contains("4097 bytes at 0x1000"));
+}
