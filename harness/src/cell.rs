@@ -1,7 +1,7 @@
 //! A cell: one fully determined trial. Made by the scenario module, run by the guest module, judged with its expectation.
 
 use crate::outcome::Expectation;
-use guest_protocol::Arch;
+use guest_protocol::{Arch, PhysRange};
 use serde::{Deserialize, Serialize};
 use std::num::NonZeroU32;
 use std::path::PathBuf;
@@ -122,6 +122,19 @@ pub enum Reservation {
         /// Its size.
         size: Mib,
     },
+}
+
+impl Reservation {
+    /// The range that is asked for, where it is fixed.
+    pub fn range(self) -> Option<PhysRange> {
+        match self {
+            Self::At { size, offset_mib } => {
+                let start = u64::from(offset_mib) << 20;
+                Some(PhysRange { start, end: start + (size.bytes() - 1) })
+            }
+            Self::Auto { .. } | Self::High { .. } => None,
+        }
+    }
 }
 
 impl std::fmt::Display for Reservation {

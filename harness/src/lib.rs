@@ -6,11 +6,14 @@
 pub mod accel;
 pub mod artifacts;
 pub mod cell;
+pub mod classify;
 mod elf;
 pub mod evidence;
 pub mod guest;
+pub mod judge;
 pub mod outcome;
 pub mod phase;
+pub mod registers;
 pub mod report;
 pub mod runner;
 pub mod stop;

@@ -125,7 +125,11 @@ pub enum VmcoreState {
         why: String,
     },
     /// There is none.
-    Absent,
+    Absent {
+        /// What the capture kernel's console says about it, where it says something.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        why: Option<String>,
+    },
 }
 
 /// Who refused a load.

@@ -1,0 +1,124 @@
+//! Evidence to outcome: pure functions over what was seen of a cell, so that saved evidence can be judged again.
+//!
+//! The order of the questions is the order of a cell's life: did the first kernel come up with the region that was asked for,
+//! what became of the load, and what followed the trigger. Each question has a file of its own. An outcome that the evidence
+//! proves stands however the guest was ended; only where nothing is proven does [`Evidence::end`] decide, and trouble of rig,
+//! QEMU or host is then a rig error, never a statement on the loader.
+
+pub mod console;
+mod errno;
+mod first;
+mod load;
+mod panicked;
+mod story;
+mod vmcore;
+
+use crate::cell::Cell;
+use crate::evidence::{Evidence, GuestEnd};
+use crate::outcome::{HangCause, HangProof, Outcome};
+use crate::phase::Phase;
+pub use errno::name as errno_name;
+use story::Story;
+
+/// An outcome that nothing which may still come can change: the guest can be ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Conclusion {
+    /// The outcome, the same that [`classify`] gives for this evidence.
+    pub outcome: Outcome,
+}
+
+/// What is known of a cell so far.
+enum Finding {
+    /// Proven, and final.
+    Final(Outcome),
+    /// Proven by what is there, but better evidence may follow (a longer text, a stronger proof): worth waiting for.
+    Likely(Outcome),
+    /// Nothing is proven.
+    Open,
+}
+
+/// What became of a cell.
+pub fn classify(cell: &Cell, evidence: &Evidence) -> Outcome {
+    match find(cell, evidence) {
+        Finding::Final(outcome) | Finding::Likely(outcome) => outcome,
+        Finding::Open => by_end(evidence),
+    }
+}
+
+/// Whether the outcome is already proven, so that the guest can be ended at once.
+///
+/// To be called on each new piece of evidence, register samples included: the only clock is the evidence's own (a text is
+/// "the last" when a sample was taken long enough after it), so the same evidence gives the same answer tomorrow.
+pub fn conclude(cell: &Cell, evidence: &Evidence) -> Option<Conclusion> {
+    match find(cell, evidence) {
+        Finding::Final(outcome) => Some(Conclusion { outcome }),
+        Finding::Likely(_) | Finding::Open => None,
+    }
+}
+
+fn find(cell: &Cell, evidence: &Evidence) -> Finding {
+    let story = match Story::read(evidence) {
+        Ok(story) => story,
+        Err(what) => return Finding::Final(Outcome::RigError { what }),
+    };
+    let ready = match story.ready {
+        Some(ready) => ready,
+        None => return first::before_ready(&story, evidence),
+    };
+    if let Some(outcome) = first::at_ready(cell, ready) {
+        return Finding::Final(outcome);
+    }
+    match story.loaded {
+        None => load::before_report(&story, evidence),
+        Some(report) => match load::outcome(report) {
+            Some(outcome) => Finding::Final(outcome),
+            None => panicked::find(cell, &story, ready, evidence),
+        },
+    }
+}
+
+/// The outcome where the evidence proves none.
+fn by_end(evidence: &Evidence) -> Outcome {
+    let what = match &evidence.end {
+        Some(GuestEnd::Deadline { phase, seconds }) => {
+            return Outcome::Hung {
+                at: *phase,
+                proof: HangProof::Silence { seconds: *seconds },
+                cause: HangCause::Unknown,
+            };
+        }
+        Some(GuestEnd::Trouble { what }) => what.clone(),
+        Some(GuestEnd::Interrupted) => "the run was interrupted before the cell had a result".to_owned(),
+        Some(GuestEnd::ByItself) => {
+            format!("the guest ended by itself during {} without a result", last_phase(evidence).in_words())
+        }
+        Some(GuestEnd::Concluded) => {
+            "the guest was ended as if its outcome were known, but the evidence proves none".to_owned()
+        }
+        None => "the evidence does not say how the guest ended".to_owned(),
+    };
+    Outcome::RigError { what: with_foreign_lines(what, evidence) }
+}
+
+/// The phase that began last.
+fn last_phase(evidence: &Evidence) -> Phase {
+    evidence.phases.iter().map(|phase| phase.what).max().unwrap_or(Phase::Firmware)
+}
+
+/// A rig error's text, with the damage on the message channel that may explain it.
+fn with_foreign_lines(what: String, evidence: &Evidence) -> String {
+    match evidence.foreign_lines.as_slice() {
+        [] => what,
+        [line] => format!("{what}; a line on the message channel is no message: {:?}", line.what),
+        lines => {
+            format!(
+                "{what}; {} lines on the message channel are no messages, the first: {:?}",
+                lines.len(),
+                lines[0].what
+            )
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

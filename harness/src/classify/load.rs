@@ -1,0 +1,53 @@
+//! What became of the load: loaded, refused, or failed in a way that is no refusal.
+
+use super::story::Story;
+use super::{Finding, errno, with_foreign_lines};
+use crate::evidence::Evidence;
+use crate::outcome::{LoadFailure, Outcome, Refuser};
+use crate::phase::Phase;
+use guest_protocol::{ExitKind, LoadReport};
+
+/// Exit status of a loader that refuses, by convention of kexec-tools and of `kexec-load`.
+const REFUSED: u8 = 1;
+
+/// The outcome that the report of a load shows; none where a crash image is in place and the panic decides.
+pub(super) fn outcome(report: &LoadReport) -> Option<Outcome> {
+    let failed = |how| Some(Outcome::LoadFailed { how, stderr: report.stderr.clone() });
+    match report.exit {
+        ExitKind::Exited { status: 0 } if report.crash_loaded => None,
+        ExitKind::Exited { status: 0 } => failed(LoadFailure::NothingLoaded),
+        ExitKind::Exited { status } if report.crash_loaded => failed(LoadFailure::LoadedAnyway { status }),
+        ExitKind::Exited { status } => match refusal(report, status) {
+            Some(refused) => Some(refused),
+            None => failed(LoadFailure::Status { status }),
+        },
+        ExitKind::Signaled { signal } => failed(LoadFailure::Killed { signal }),
+        ExitKind::NotStarted { errno } => failed(LoadFailure::NotStarted { errno }),
+        ExitKind::TimedOut => failed(LoadFailure::TimedOut),
+    }
+}
+
+/// A refusal says why, leaves nothing loaded, and ends with status 1. Where the *kernel* refused, the loader only passes the
+/// error on and the status is its own affair: kexec-tools ends with 255 then.
+fn refusal(report: &LoadReport, status: u8) -> Option<Outcome> {
+    let message = if report.stderr.trim().is_empty() { &report.stdout } else { &report.stderr };
+    let by = match errno::of_kexec_load(message) {
+        Some(errno) => Refuser::Kernel { errno },
+        None if status == REFUSED && !message.trim().is_empty() => Refuser::Loader,
+        None => return None,
+    };
+    Some(Outcome::Refused { by, message: message.clone() })
+}
+
+/// Between *ready* and the report of the load.
+pub(super) fn before_report(story: &Story<'_>, evidence: &Evidence) -> Finding {
+    if let Some((_, what)) = story.trouble {
+        return Finding::Final(Outcome::RigError {
+            what: with_foreign_lines(format!("guest agent: {what}"), evidence),
+        });
+    }
+    match super::panicked::reset_reason(evidence) {
+        Some(reason) => Finding::Final(Outcome::Reset { at: Phase::Loading, reason }),
+        None => Finding::Open,
+    }
+}

@@ -1,0 +1,254 @@
+//! What followed the trigger: the capture kernel, a hang with its proof and cause, a reset, or no panic at all.
+
+use super::console::Text;
+use super::story::{Story, side_words};
+use super::{Finding, first, vmcore, with_foreign_lines};
+use crate::cell::Cell;
+use crate::evidence::{CpuState, Evidence, GuestEnd, QmpEvent};
+use crate::outcome::{HangCause, HangProof, Outcome, VmcoreState};
+use crate::phase::Phase;
+use guest_protocol::{KernelFacts, PhysRange, VmcoreReport};
+
+/// Two register samples this far apart, in milliseconds, show that a CPU does nothing: an interrupt that could still move it
+/// comes within a timer tick, which is 10 ms at most (CONFIG_HZ is 100 or more).
+const APART_MS: u64 = 100;
+
+/// The console has said its last word when nothing followed for so many milliseconds. A kernel's panic path prints without
+/// pauses; the longest known wait in it is one second, for the other CPUs to stop (arch/x86/kernel/smp.c).
+const QUIET_MS: u64 = 2000;
+
+/// A crash image is loaded; what became of the panic.
+pub(super) fn find(cell: &Cell, story: &Story<'_>, ready: &KernelFacts, evidence: &Evidence) -> Finding {
+    if let (Some((side, what)), None) = (story.trouble, story.vmcore) {
+        let what = with_foreign_lines(format!("the {} agent: {what}", side_words(side)), evidence);
+        return Finding::Final(Outcome::RigError { what });
+    }
+    if evidence.triggered_ms.is_none() {
+        return before_trigger(evidence);
+    }
+    match story.up {
+        Some(up) => after_up(cell, story, ready, up, evidence),
+        None => before_up(cell, story, evidence),
+    }
+}
+
+/// The image is loaded, and the panic was not triggered yet.
+fn before_trigger(evidence: &Evidence) -> Finding {
+    if let Some(reason) = reset_reason(evidence) {
+        return Finding::Final(Outcome::Reset { at: Phase::Loading, reason });
+    }
+    match &evidence.end {
+        Some(GuestEnd::Deadline { seconds, .. }) => {
+            let what = format!("the load succeeded, and {seconds} s later the panic had not been triggered");
+            Finding::Likely(Outcome::RigError { what: with_foreign_lines(what, evidence) })
+        }
+        Some(GuestEnd::ByItself | GuestEnd::Concluded | GuestEnd::Trouble { .. } | GuestEnd::Interrupted)
+        | None => Finding::Open,
+    }
+}
+
+/// The capture kernel's agent is up, or something that says so.
+fn after_up(
+    cell: &Cell,
+    story: &Story<'_>,
+    ready: &KernelFacts,
+    up: &KernelFacts,
+    evidence: &Evidence,
+) -> Finding {
+    if first::machine_arch(&up.machine) != Some(cell.capture.arch) {
+        let what = format!(
+            "the capture kernel is to be {}, and says that its machine is {:?}",
+            cell.capture.arch, up.machine
+        );
+        return Finding::Final(Outcome::RigError { what });
+    }
+    let text = since_trigger(evidence);
+    let Some(report) = story.vmcore else {
+        return before_vmcore(cell, &text, evidence);
+    };
+    let outcome = if let (VmcoreReport::Absent, Some(why)) = (report, outside_of_region(ready, up)) {
+        // Without a vmcore its place is all that tells a capture kernel from a kernel that was booted in another way.
+        Outcome::Reset {
+            at: Phase::Capture,
+            reason: format!("the kernel that came up is no capture kernel: {why}"),
+        }
+    } else {
+        match vmcore::state(ready, up, story.planted.unwrap_or(&[]), &evidence.plants, report) {
+            Ok(VmcoreState::Absent { why: None }) => {
+                Outcome::Captured { vmcore: VmcoreState::Absent { why: text.no_vmcore().map(str::to_owned) } }
+            }
+            Ok(vmcore) => Outcome::Captured { vmcore },
+            Err(what) => Outcome::RigError { what },
+        }
+    };
+    if story.done { Finding::Final(outcome) } else { Finding::Likely(outcome) }
+}
+
+/// The capture kernel's agent is up, and its report on /proc/vmcore is awaited.
+fn before_vmcore(cell: &Cell, text: &Text<'_>, evidence: &Evidence) -> Finding {
+    let at = Phase::Reading;
+    if let Some(finding) = capture_panic(text, evidence) {
+        return finding;
+    }
+    if let Some(reason) = reset_reason(evidence) {
+        return Finding::Final(Outcome::Reset { at, reason });
+    }
+    match all_dead(cell, evidence) {
+        Some(proof) => Finding::Final(Outcome::Hung { at, proof, cause: HangCause::Unknown }),
+        None => Finding::Open,
+    }
+}
+
+/// Triggered, and no word from a capture kernel's agent.
+fn before_up(cell: &Cell, story: &Story<'_>, evidence: &Evidence) -> Finding {
+    let text = since_trigger(evidence);
+    let (before, capture) = text.split_at_kernel_start();
+    if let Some(finding) = capture_panic(&text, evidence) {
+        return finding;
+    }
+    if let Some(line) = before.purgatory_stop() {
+        return Finding::Final(Outcome::StoppedByPurgatory { line: line.to_owned() });
+    }
+    let at =
+        if capture.is_some() || text.destination_too_large() { Phase::Capture } else { Phase::Panicking };
+    if story.rebooted {
+        return Finding::Final(Outcome::Reset { at, reason: "the first kernel booted again".to_owned() });
+    }
+    if let Some(reason) = reset_reason(evidence) {
+        return Finding::Final(Outcome::Reset { at, reason });
+    }
+    let cause = cause(&text, &before, capture.is_some());
+    if let Some(proof) = all_dead(cell, evidence) {
+        return Finding::Final(Outcome::Hung { at, proof, cause });
+    }
+    if capture.is_none() {
+        if let Some(line) = before.end_of_panic() {
+            let proof = HangProof::EndOfPanic { line: line.to_owned() };
+            return when_quiet(Outcome::Hung { at, proof, cause }, evidence);
+        }
+        if let (Some(line), None) = (before.dazed(), before.panic_line()) {
+            return when_quiet(Outcome::NotPanicked { seen: line.to_owned() }, evidence);
+        }
+    }
+    match &evidence.end {
+        Some(GuestEnd::Deadline { phase, .. })
+            if *phase == Phase::Panicking && before.last_line().is_none() && idles(evidence) =>
+        {
+            let seen = "nothing on the console, and its CPUs idle with interrupts on".to_owned();
+            Finding::Likely(Outcome::NotPanicked { seen })
+        }
+        Some(GuestEnd::Deadline { phase, seconds }) => {
+            let proof = HangProof::Silence { seconds: *seconds };
+            Finding::Likely(Outcome::Hung { at: at.max(*phase), proof, cause })
+        }
+        Some(GuestEnd::ByItself | GuestEnd::Concluded | GuestEnd::Trouble { .. } | GuestEnd::Interrupted)
+        | None => Finding::Open,
+    }
+}
+
+/// The panic of the kernel that spoke after the trigger; the first kernel's own panic stands before that one's first words.
+/// Its panic line is enough to know; the rest of its trace is worth waiting for.
+fn capture_panic(text: &Text<'_>, evidence: &Evidence) -> Option<Finding> {
+    let (_, capture) = text.split_at_kernel_start();
+    let capture = capture?;
+    let outcome = Outcome::CapturePanicked { line: capture.panic_line()?.to_owned() };
+    let over = capture.end_of_panic().is_some() || reset_reason(evidence).is_some();
+    Some(if over { Finding::Final(outcome) } else { Finding::Likely(outcome) })
+}
+
+fn cause(text: &Text<'_>, before: &Text<'_>, capture_started: bool) -> HangCause {
+    if text.destination_too_large() {
+        HangCause::DestinationTooLarge
+    } else if capture_started {
+        HangCause::Unknown
+    } else if before.faulted_after_panic() {
+        HangCause::FaultInPanicPath
+    } else if before.end_of_panic().is_some() {
+        HangCause::NothingTookOver
+    } else {
+        HangCause::Unknown
+    }
+}
+
+/// The console since the trigger.
+fn since_trigger(evidence: &Evidence) -> Text<'_> {
+    let from = evidence.console_at_trigger.unwrap_or(0);
+    Text::new(evidence.console.get(from..).unwrap_or(&[]))
+}
+
+/// An outcome that rests on the console's last words: final once it has been quiet long enough.
+fn when_quiet(outcome: Outcome, evidence: &Evidence) -> Finding {
+    let last_look = evidence.samples.last().map_or(0, |sample| sample.ms);
+    let last_word = evidence.last_console_ms.or(evidence.triggered_ms).unwrap_or(0);
+    if last_look >= last_word.saturating_add(QUIET_MS) {
+        Finding::Final(outcome)
+    } else {
+        Finding::Likely(outcome)
+    }
+}
+
+/// The proof that no CPU will ever run again: the latest samples, over at least [`APART_MS`], show all CPUs halted with
+/// interrupts off and in the same places.
+fn all_dead(cell: &Cell, evidence: &Evidence) -> Option<HangProof> {
+    let triggered = evidence.triggered_ms?;
+    let latest = evidence.samples.last()?;
+    let cpus = &latest.what.cpus;
+    let complete = cpus.len() == usize::try_from(cell.platform.cpus.get()).ok()?;
+    if !complete || !cpus.iter().all(|cpu| cpu.is_dead()) {
+        return None;
+    }
+    let ips = |cpus: &[CpuState]| cpus.iter().map(|cpu| cpu.ip).collect::<Vec<_>>();
+    let same = evidence.samples.iter().rev().take_while(|sample| {
+        sample.ms > triggered
+            && sample.what.cpus.iter().all(|cpu| cpu.is_dead())
+            && ips(&sample.what.cpus) == ips(cpus)
+    });
+    let earliest = same.last()?;
+    (latest.ms.saturating_sub(earliest.ms) >= APART_MS)
+        .then(|| HangProof::AllHaltedIrqsOff { ip: cpus[0].ip })
+}
+
+/// Whether the latest sample shows a kernel that lives and has nothing to do: halted, and woken by its next interrupt.
+fn idles(evidence: &Evidence) -> bool {
+    let cpus = evidence.samples.last().map_or(&[][..], |sample| &sample.what.cpus);
+    !cpus.is_empty() && cpus.iter().all(|cpu| cpu.halted && !cpu.is_dead())
+}
+
+/// Why the machine was reset, where it was.
+///
+/// Under `-no-reboot` QEMU turns a guest's reset into SHUTDOWN with the reset's reason. A RESET counts after the trigger only:
+/// firmware may cause one while it starts.
+pub(super) fn reset_reason(evidence: &Evidence) -> Option<String> {
+    let triggered = evidence.triggered_ms;
+    evidence.events.iter().find_map(|event| {
+        let QmpEvent { name, data } = &event.what;
+        let reason = data.get("reason")?.as_str()?;
+        let counts = match name.as_str() {
+            "SHUTDOWN" => true,
+            "RESET" => triggered.is_some(),
+            _ => false,
+        };
+        let in_time = triggered.is_none_or(|triggered| event.ms >= triggered);
+        (counts && in_time && is_reset_by_guest(reason)).then(|| format!("{name} with reason {reason}"))
+    })
+}
+
+/// Reasons with which QEMU names a reset that the guest caused, a triple fault included (`ShutdownCause`, qapi/run-state.json).
+fn is_reset_by_guest(reason: &str) -> bool {
+    matches!(reason, "guest-reset" | "guest-panic" | "subsystem-reset")
+}
+
+/// Why a kernel that came up is not shown to run in a region that the first kernel reserved; none where it is.
+pub(super) fn outside_of_region(ready: &KernelFacts, up: &KernelFacts) -> Option<String> {
+    let regions = || ready.crash_regions.iter().map(PhysRange::to_string).collect::<Vec<_>>().join(", ");
+    match up.kernel_code {
+        None => Some("its /proc/iomem does not tell where its code is".to_owned()),
+        Some(code) => {
+            let holds = |region: &PhysRange| {
+                region.start <= code.start && code.start <= code.end && code.end <= region.end
+            };
+            (!ready.crash_regions.iter().any(holds))
+                .then(|| format!("its code at {code} lies outside of the crash region {}", regions()))
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! What /proc/vmcore is worth: the planted bytes, the notes, VMCOREINFO, and the place of the kernel that offers it.
+
+use super::first::machine_arch;
+use super::panicked::outside_of_region;
+use crate::outcome::VmcoreState;
+use guest_protocol::{Arch, Found, KernelFacts, Plant, Planted, Vmcore, VmcoreReport};
+
+/// e_machine of i386 (ELF specification, EM_386).
+const EM_386: u16 = 3;
+
+/// e_machine of x86_64 (System V ABI for AMD64, EM_X86_64).
+const EM_X86_64: u16 = 62;
+
+/// The word by which a loader tells the capture kernel where the ELF core headers are.
+const ELFCOREHDR: &str = "elfcorehdr=";
+
+/// Judges the report. The error is a rig error's text: the rig did not plant, or the agent did not read what it was told to.
+pub(super) fn state(
+    ready: &KernelFacts,
+    up: &KernelFacts,
+    planted: &[Planted],
+    plants: &[Plant],
+    report: &VmcoreReport,
+) -> Result<VmcoreState, String> {
+    let vmcore = match report {
+        VmcoreReport::Absent if !up.cmdline.split_whitespace().any(|word| word.starts_with(ELFCOREHDR)) => {
+            let why = format!("there is none, because the capture kernel's command line has no {ELFCOREHDR}");
+            return Ok(VmcoreState::Wrong { why });
+        }
+        VmcoreReport::Absent => return Ok(VmcoreState::Absent { why: None }),
+        VmcoreReport::Unreadable { why } => return Ok(VmcoreState::Wrong { why: why.clone() }),
+        VmcoreReport::Present(vmcore) => vmcore,
+    };
+    let mut wrong = nonces(planted, plants, vmcore)?;
+    wrong.extend(headers(ready, vmcore));
+    wrong.extend(outside_of_region(ready, up));
+    Ok(if wrong.is_empty() { VmcoreState::Verified } else { VmcoreState::Wrong { why: wrong.join("; ") } })
+}
+
+/// What is wrong with the planted bytes as they were read back.
+fn nonces(planted: &[Planted], plants: &[Plant], vmcore: &Vmcore) -> Result<Vec<String>, String> {
+    if plants.is_empty() {
+        return Err("nothing was planted, so nothing can be verified".to_owned());
+    }
+    let mut wrong = Vec::new();
+    for plant in plants {
+        let id = plant.id;
+        let mut places = planted.iter().filter(|planted| planted.id == id);
+        let (Some(place), None) = (places.next(), places.next()) else {
+            return Err(format!("the first kernel's agent does not report exactly one place of nonce {id}"));
+        };
+        let address = place.address;
+        let Some(read) = vmcore.reads.iter().find(|read| read.address == address) else {
+            return Err(format!("the capture kernel's agent did not read nonce {id} at {address:#x}"));
+        };
+        match &read.found {
+            Found::Bytes(found) if *found == plant.bytes => {}
+            Found::Bytes(found) => {
+                wrong.push(format!(
+                    "nonce {id} at {address:#x} is {}, planted was {}",
+                    shortened(found),
+                    shortened(&plant.bytes)
+                ));
+            }
+            Found::NotCovered => wrong.push(format!("no PT_LOAD covers nonce {id} at {address:#x}")),
+            Found::Failed(errno) => {
+                wrong.push(format!("reading nonce {id} at {address:#x} failed: {}", errno_words(*errno)))
+            }
+        }
+    }
+    Ok(wrong)
+}
+
+/// What is wrong with the ELF header and the notes.
+fn headers(ready: &KernelFacts, vmcore: &Vmcore) -> Vec<String> {
+    let mut wrong = Vec::new();
+    // An i386 kernel's core is 64-bit ELF where its RAM ends above 4 GiB.
+    let (machine, classes): (u16, &[u8]) = match machine_arch(&ready.machine) {
+        Some(Arch::X86_64) => (EM_X86_64, &[64]),
+        Some(Arch::I386) | None => (EM_386, &[32, 64]),
+    };
+    if vmcore.machine != machine {
+        wrong.push(format!("its ELF machine is {}, that of the first kernel is {machine}", vmcore.machine));
+    }
+    if !classes.contains(&vmcore.class_bits) {
+        wrong.push(format!("it is {}-bit ELF, and the first kernel is {}", vmcore.class_bits, ready.machine));
+    }
+    if vmcore.prstatus != ready.cpus {
+        wrong.push(format!(
+            "it has {} NT_PRSTATUS notes, and the first kernel had {} CPUs",
+            vmcore.prstatus, ready.cpus
+        ));
+    }
+    match &vmcore.osrelease {
+        Some(release) if *release == ready.release => {}
+        Some(release) => wrong.push(format!(
+            "its VMCOREINFO is of kernel {release}, and the first kernel was {}",
+            ready.release
+        )),
+        None => wrong.push("its VMCOREINFO has no OSRELEASE".to_owned()),
+    }
+    wrong
+}
+
+/// The first bytes of a nonce, in hexadecimal digits: enough to tell zeros, garbage and another nonce apart.
+fn shortened(bytes: &guest_protocol::HexBytes) -> String {
+    const SHOWN: usize = 8;
+    match bytes.0.get(..SHOWN) {
+        Some(head) if bytes.0.len() > SHOWN => format!("{}…", guest_protocol::HexBytes(head.to_vec())),
+        Some(_) | None => bytes.to_string(),
+    }
+}
+
+fn errno_words(errno: i32) -> String {
+    super::errno::name(errno).map_or_else(|| format!("errno {errno}"), str::to_owned)
+}

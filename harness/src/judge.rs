@@ -1,0 +1,133 @@
+//! Compares an outcome with its expectation. Pure; what was observed is decided in [`crate::classify`], not here.
+
+mod words;
+
+use crate::outcome::{
+    Expectation, ExpectedRefuser, ExpectedVmcore, HangCause, HangProof, Outcome, Refuser, Verdict,
+    VmcoreState,
+};
+pub use words::{describe, describe_expectation, explain};
+
+/// The verdict on one attempt.
+pub fn judge(outcome: &Outcome, expected: &Expectation) -> Verdict {
+    if meets(outcome, expected) {
+        return Verdict::Pass;
+    }
+    match outcome {
+        // These say nothing on the loader, whatever was expected.
+        Outcome::Unreserved { .. } | Outcome::NoFirstKernel { .. } | Outcome::RigError { .. } => {
+            Verdict::Error
+        }
+        Outcome::Captured { .. }
+        | Outcome::Refused { .. }
+        | Outcome::LoadFailed { .. }
+        | Outcome::Hung { .. }
+        | Outcome::CapturePanicked { .. }
+        | Outcome::StoppedByPurgatory { .. }
+        | Outcome::Reset { .. }
+        | Outcome::NotPanicked { .. } => Verdict::Fail,
+    }
+}
+
+/// The verdict on a cell from those of its attempts, in their order; none when there was no attempt.
+///
+/// A pass after something else is flaky, and nothing else: a retry never turns into a plain pass. Without a pass the last
+/// attempt that said something on the loader counts, since trouble of the rig must not hide a failure.
+pub fn overall(attempts: &[Verdict]) -> Option<Verdict> {
+    let last = *attempts.last()?;
+    if attempts.iter().all(|&verdict| verdict == last) {
+        return Some(last);
+    }
+    if attempts.iter().any(|verdict| matches!(verdict, Verdict::Pass | Verdict::Flaky)) {
+        return Some(Verdict::Flaky);
+    }
+    Some(if attempts.contains(&Verdict::Fail) { Verdict::Fail } else { last })
+}
+
+fn meets(outcome: &Outcome, expected: &Expectation) -> bool {
+    match expected {
+        Expectation::Captured { vmcore } => match outcome {
+            Outcome::Captured { vmcore: found } => vmcore_meets(found, *vmcore),
+            other => is_met_by_no_other(other),
+        },
+        Expectation::Refused { by, message } => match outcome {
+            Outcome::Refused { by: refuser, message: said } => {
+                refuser_meets(*refuser, *by) && missing_texts(said, message).is_empty()
+            }
+            other => is_met_by_no_other(other),
+        },
+        Expectation::Hung { cause } => match outcome {
+            Outcome::Hung { at: _, proof, cause: found } => proves(proof) && cause_meets(*found, *cause),
+            other => is_met_by_no_other(other),
+        },
+        Expectation::Unreserved => match outcome {
+            Outcome::Unreserved { .. } => true,
+            other => is_met_by_no_other(other),
+        },
+    }
+}
+
+/// An outcome of another kind than the expected one never meets it. A function of its own, with every variant named, so that
+/// a new outcome does not compile before somebody has thought about it.
+const fn is_met_by_no_other(outcome: &Outcome) -> bool {
+    match outcome {
+        Outcome::Captured { .. }
+        | Outcome::Refused { .. }
+        | Outcome::LoadFailed { .. }
+        | Outcome::Hung { .. }
+        | Outcome::CapturePanicked { .. }
+        | Outcome::StoppedByPurgatory { .. }
+        | Outcome::Reset { .. }
+        | Outcome::NotPanicked { .. }
+        | Outcome::Unreserved { .. }
+        | Outcome::NoFirstKernel { .. }
+        | Outcome::RigError { .. } => false,
+    }
+}
+
+const fn vmcore_meets(found: &VmcoreState, expected: ExpectedVmcore) -> bool {
+    match (found, expected) {
+        (VmcoreState::Verified, ExpectedVmcore::Verified)
+        | (VmcoreState::Absent { .. }, ExpectedVmcore::Absent) => true,
+        (VmcoreState::Verified, ExpectedVmcore::Absent)
+        | (VmcoreState::Absent { .. }, ExpectedVmcore::Verified)
+        | (VmcoreState::Wrong { .. }, ExpectedVmcore::Verified | ExpectedVmcore::Absent) => false,
+    }
+}
+
+const fn refuser_meets(found: Refuser, expected: ExpectedRefuser) -> bool {
+    match (found, expected) {
+        (Refuser::Loader, ExpectedRefuser::Loader) | (Refuser::Kernel { .. }, ExpectedRefuser::Kernel) => {
+            true
+        }
+        (Refuser::Loader, ExpectedRefuser::Kernel) | (Refuser::Kernel { .. }, ExpectedRefuser::Loader) => {
+            false
+        }
+    }
+}
+
+/// Whether a proof is strong enough for an expected hang: silence is not, any hang would do.
+const fn proves(proof: &HangProof) -> bool {
+    match proof {
+        HangProof::AllHaltedIrqsOff { .. } | HangProof::EndOfPanic { .. } => true,
+        HangProof::Silence { .. } => false,
+    }
+}
+
+/// An unknown cause never meets an expectation, not even one that was written as "unknown".
+fn cause_meets(found: HangCause, expected: HangCause) -> bool {
+    match found {
+        HangCause::Unknown => false,
+        HangCause::DestinationTooLarge | HangCause::FaultInPanicPath | HangCause::NothingTookOver => {
+            found == expected
+        }
+    }
+}
+
+/// The expected texts that a refusal does not contain.
+fn missing_texts<'a>(said: &str, expected: &'a [String]) -> Vec<&'a str> {
+    expected.iter().map(String::as_str).filter(|text| !said.contains(text)).collect()
+}
+
+#[cfg(test)]
+mod tests;
