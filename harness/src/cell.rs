@@ -1,10 +1,14 @@
 //! A cell: one fully determined trial. Made by the scenario module, run by the guest module, judged with its expectation.
 
+mod literals;
+
 use crate::outcome::Expectation;
 use guest_protocol::{Arch, PhysRange};
 use serde::{Deserialize, Serialize};
 use std::num::NonZeroU32;
 use std::path::PathBuf;
+
+pub use literals::LiteralError;
 
 /// Stable, readable name of a cell, derived from its content and never from its position.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -125,6 +129,15 @@ pub enum Reservation {
 }
 
 impl Reservation {
+    /// The kind's name in filters.
+    pub const fn kind_name(self) -> &'static str {
+        match self {
+            Self::Auto { .. } => "auto",
+            Self::At { .. } => "at",
+            Self::High { .. } => "high",
+        }
+    }
+
     /// The range that is asked for, where it is fixed.
     pub fn range(self) -> Option<PhysRange> {
         match self {
@@ -169,4 +182,16 @@ pub struct Platform {
 pub enum Trigger {
     /// QMP's `inject-nmi`, with `unknown_nmi_panic` on the first kernel's command line.
     Nmi,
+}
+
+impl Trigger {
+    /// All triggers, in the order of their documentation.
+    pub const ALL: [Self; 1] = [Self::Nmi];
+
+    /// The name in scenarios and filters.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Nmi => "nmi",
+        }
+    }
 }

@@ -9,6 +9,7 @@ pub mod cell;
 pub mod classify;
 mod elf;
 pub mod evidence;
+pub mod filter;
 pub mod guest;
 pub mod judge;
 pub mod outcome;

@@ -1,0 +1,129 @@
+//! Filter expressions over the axes of a cell, such as `userspace=i386 & reservation=at & !loader=in-tree`: for `-E` on the
+//! command line and for the rules of a scenario.
+//!
+//! ```text
+//! or    = and { "|" and }          "&" binds tighter than "|", "!" tightest
+//! and   = not { "&" not }
+//! not   = "!" not | "(" or ")" | AXIS ("=" | "!=" | "~") VALUE
+//! VALUE = a word without blanks and without any of & | ! ( ) = ~ " — or a text in double quotes, with \" and \\ inside
+//! ```
+//!
+//! `=` compares whole values; where an axis has several (a reservation has its kind and its literal value) one of them has to
+//! be equal. `~` is a regular expression that may match anywhere in the value. An unknown axis is an error, and so is a value
+//! that no cell can have, because a typo that silently selects nothing would make `!` select everything.
+
+mod axis;
+mod parse;
+
+use crate::cell::Cell;
+pub use axis::Axis;
+pub use parse::FilterError;
+use regex::Regex;
+use std::fmt;
+
+/// A parsed filter.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Filter(Expr);
+
+impl Filter {
+    /// Whether the cell is selected.
+    pub fn matches(&self, cell: &Cell) -> bool {
+        self.0.matches(cell)
+    }
+}
+
+impl std::str::FromStr for Filter {
+    type Err = FilterError;
+
+    fn from_str(text: &str) -> Result<Self, FilterError> {
+        parse::parse(text).map(Self)
+    }
+}
+
+impl fmt::Display for Filter {
+    /// An expression that parses to this filter again.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// A node of the expression. `All` and `Any` have two parts or more.
+#[derive(Clone, Debug, PartialEq)]
+enum Expr {
+    All(Vec<Expr>),
+    Any(Vec<Expr>),
+    Not(Box<Expr>),
+    Test { axis: Axis, test: Test },
+}
+
+/// What is asked of an axis.
+#[derive(Clone, Debug)]
+enum Test {
+    Is(String),
+    IsNot(String),
+    Matches(Regex),
+}
+
+impl PartialEq for Test {
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Is(a), Self::Is(b)) | (Self::IsNot(a), Self::IsNot(b)) => a == b,
+            (Self::Matches(a), Self::Matches(b)) => a.as_str() == b.as_str(),
+            (Self::Is(_) | Self::IsNot(_) | Self::Matches(_), _) => false,
+        }
+    }
+}
+
+impl Expr {
+    fn matches(&self, cell: &Cell) -> bool {
+        match self {
+            Self::All(parts) => parts.iter().all(|part| part.matches(cell)),
+            Self::Any(parts) => parts.iter().any(|part| part.matches(cell)),
+            Self::Not(part) => !part.matches(cell),
+            Self::Test { axis, test } => {
+                let values = axis.values(cell);
+                match test {
+                    Test::Is(wanted) => values.iter().any(|value| value == wanted),
+                    Test::IsNot(wanted) => values.iter().all(|value| value != wanted),
+                    Test::Matches(regex) => values.iter().any(|value| regex.is_match(value)),
+                }
+            }
+        }
+    }
+}
+
+impl fmt::Display for Expr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let join = |f: &mut fmt::Formatter<'_>, parts: &[Self], operator: &str| {
+            for (number, part) in parts.iter().enumerate() {
+                if number > 0 {
+                    write!(f, " {operator} ")?;
+                }
+                match part {
+                    Self::All(_) | Self::Any(_) => write!(f, "({part})")?,
+                    Self::Not(_) | Self::Test { .. } => write!(f, "{part}")?,
+                }
+            }
+            Ok(())
+        };
+        match self {
+            Self::All(parts) => join(f, parts, "&"),
+            Self::Any(parts) => join(f, parts, "|"),
+            Self::Not(part) => match part.as_ref() {
+                Self::All(_) | Self::Any(_) => write!(f, "!({part})"),
+                Self::Not(_) | Self::Test { .. } => write!(f, "!{part}"),
+            },
+            Self::Test { axis, test } => {
+                let (operator, value) = match test {
+                    Test::Is(value) => ("=", value.as_str()),
+                    Test::IsNot(value) => ("!=", value.as_str()),
+                    Test::Matches(regex) => ("~", regex.as_str()),
+                };
+                write!(f, "{axis}{operator}{}", parse::quoted_if_needed(value))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
