@@ -120,7 +120,9 @@ impl Core {
             1 => Class::Bits32,
             2 => Class::Bits64,
             other => {
-                return Err(Failure::new(format!("EI_CLASS is {other}, neither 1 (32 bits) nor 2 (64 bits)")));
+                return Err(Failure::new(format!(
+                    "EI_CLASS is {other}, neither 1 (32 bits) nor 2 (64 bits)"
+                )));
             }
         };
         if ident[EI_DATA] != LITTLE_ENDIAN {

@@ -15,6 +15,7 @@ pub mod elf;
 pub mod failure;
 pub mod iomem;
 pub mod line;
+pub mod meminfo;
 pub mod notes;
 pub mod output;
 pub mod pagemap;

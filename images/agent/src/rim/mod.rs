@@ -1,0 +1,101 @@
+//! The system calls of the agent, behind the trait that the conversation asks for. No decisions are taken here that could
+//! be taken in the library.
+
+pub(crate) mod channel;
+pub(crate) mod files;
+pub(crate) mod memory;
+pub(crate) mod panic;
+pub(crate) mod power;
+pub(crate) mod process;
+pub(crate) mod setup;
+
+use alloc::borrow::ToOwned;
+use alloc::string::String;
+use alloc::vec::Vec;
+use channel::Channel;
+use core::ffi::CStr;
+use guest_agent::conversation::{Guest, Run};
+use guest_agent::failure::{Errno, Failure};
+use guest_agent::{cpulist, iomem};
+use guest_protocol::{Arch, KernelFacts, Message, Plant, Planted};
+
+/// The agent's own architecture.
+#[cfg(target_arch = "x86")]
+const USERSPACE: Arch = Arch::I386;
+/// The agent's own architecture.
+#[cfg(target_arch = "x86_64")]
+const USERSPACE: Arch = Arch::X86_64;
+
+/// The guest, as seen by PID 1.
+pub(crate) struct Rim {
+    channel: Channel,
+}
+
+impl Rim {
+    pub(crate) const fn new(channel: Channel) -> Self {
+        Self { channel }
+    }
+}
+
+impl Guest for Rim {
+    type Page = memory::Page;
+    type Core = files::Offsets;
+
+    fn report(&mut self, message: Message) {
+        self.channel.report(message);
+    }
+
+    fn next_line(&mut self) -> Vec<u8> {
+        self.channel.next_line()
+    }
+
+    fn facts(&mut self) -> Result<KernelFacts, Failure> {
+        let kernel = rustix::system::uname();
+        let text = |field: &CStr| String::from_utf8_lossy(field.to_bytes()).into_owned();
+        let map = files::read_text("/proc/iomem")?;
+        let online = files::read_text("/sys/devices/system/cpu/online")?;
+        Ok(KernelFacts {
+            release: text(kernel.release()),
+            version: text(kernel.version()),
+            machine: text(kernel.machine()),
+            userspace: USERSPACE,
+            cmdline: files::read_text("/proc/cmdline")?.trim_end_matches('\n').to_owned(),
+            cpus: cpulist::count(&online).ok_or_else(|| {
+                Failure::new(alloc::format!("/sys/devices/system/cpu/online is no list of CPUs: {online:?}"))
+            })?,
+            crash_regions: iomem::ranges(&map, iomem::CRASH_KERNEL),
+            system_ram: iomem::ranges(&map, iomem::SYSTEM_RAM),
+            kernel_code: iomem::ranges(&map, iomem::KERNEL_CODE).first().copied(),
+            crash_loaded: self.crash_loaded()?,
+        })
+    }
+
+    fn plant(&mut self, plant: &Plant) -> Result<memory::Page, Failure> {
+        memory::plant(plant)
+    }
+
+    fn locate(&mut self, page: &memory::Page) -> Result<Planted, Failure> {
+        memory::locate(page)
+    }
+
+    fn run(&mut self, argv: &[String], timeout_seconds: u32) -> Result<Run, Failure> {
+        process::run(argv, timeout_seconds)
+    }
+
+    fn crash_loaded(&mut self) -> Result<Option<bool>, Failure> {
+        files::read_switch("/sys/kernel/kexec_crash_loaded")
+    }
+
+    fn unknown_nmi_panic(&mut self) -> Result<Option<bool>, Failure> {
+        files::read_switch("/proc/sys/kernel/unknown_nmi_panic")
+    }
+
+    fn vmcore(&mut self) -> Result<Option<(files::Offsets, u64)>, Failure> {
+        files::Offsets::open("/proc/vmcore")
+    }
+}
+
+/// The library's form of an error number.
+const fn errno(errno: rustix::io::Errno) -> Errno {
+    Errno(errno.raw_os_error())
+}
