@@ -1,1 +1,38 @@
-//! Placeholder.
+//! `kexec-load`'s logic: from the files of a running kernel and a bzImage to a plan of segments, or to a refusal.
+//!
+//! Everything here is pure and builds with and without std; the program (`main.rs` and its modules) reads the files and
+//! makes the system call. The order of work:
+//!
+//! ```text
+//! bzImage --bzimage--> header      /proc/iomem --iomem--> memory map      running kernel, userspace
+//!        \________________ rule: the highest address of each kind of segment ______________/
+//!                                   layout: where each segment lies
+//!      boot_params (e820), command line, elfcorehdr, purgatory: what the segments hold
+//!                                   plan: all of it, ready for kexec_load
+//! ```
+//!
+//! Written from the kernel's documentation: `Documentation/arch/x86/boot.rst`, `zero-page.rst`, `admin-guide/kdump/`.
+#![cfg_attr(not(test), no_std)]
+
+extern crate alloc;
+
+pub mod addr;
+pub mod boot_params;
+pub mod bytes;
+pub mod bzimage;
+pub mod cmdline;
+pub mod e820;
+pub mod elfcorehdr;
+pub mod iomem;
+pub mod kcore;
+pub mod kexec;
+pub mod layout;
+pub mod options;
+pub mod plan;
+pub mod purgatory;
+pub mod refusal;
+pub mod rule;
+pub mod sysfs;
+
+#[cfg(test)]
+mod testing;

@@ -1,0 +1,160 @@
+//! The capture kernel's command line: what the user gave, or the running kernel's own, and `elfcorehdr=`.
+
+use crate::addr::PhysAddr;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::fmt;
+
+/// Longest command line, in bytes without the terminating zero, whatever a header claims: COMMAND_LINE_SIZE of x86 is 2048
+/// (arch/x86/include/asm/setup.h).
+const LONGEST: u64 = 2047;
+
+/// Why a command line cannot be handed over.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BadCommandLine {
+    /// It is too long with what is appended.
+    TooLong {
+        /// Bytes that it has, `elfcorehdr=` included.
+        length: u64,
+        /// Bytes that the capture kernel takes.
+        most: u64,
+    },
+    /// It has a parameter that only the loader can know.
+    Taken {
+        /// The parameter.
+        parameter: &'static str,
+    },
+    /// It has a byte that ends it or a line.
+    Control {
+        /// Where, counted in bytes from 0.
+        offset: usize,
+        /// The byte.
+        byte: u8,
+    },
+}
+
+impl fmt::Display for BadCommandLine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TooLong { length, most } => write!(
+                f,
+                "command line too long: {length} bytes with elfcorehdr=, and the capture kernel takes {most}"
+            ),
+            Self::Taken { parameter } => {
+                write!(f, "the command line must not have {parameter}=: the loader alone knows its value")
+            }
+            Self::Control { offset, byte } => {
+                write!(f, "the command line has the control byte {byte:#04x} at offset {offset}")
+            }
+        }
+    }
+}
+
+/// Parameters of a running kernel's command line that a capture kernel must not inherit: the reservation, which it has no room
+/// for; the place of a core header, which is not ours; and what the boot loader alone says.
+const NOT_INHERITED: [&str; 3] = ["crashkernel", "elfcorehdr", "BOOT_IMAGE"];
+
+/// The running kernel's command line without what a capture kernel must not inherit.
+pub fn reuse(running: &[u8]) -> Vec<u8> {
+    let words = words(running).filter(|word| {
+        let name = word.split(|&byte| byte == b'=').next().unwrap_or_default();
+        !NOT_INHERITED.iter().any(|not| not.as_bytes() == name)
+    });
+    let mut line = Vec::new();
+    for word in words {
+        append(&mut line, word);
+    }
+    line
+}
+
+/// Appends `addition`, with a space between where both have something.
+pub fn append(line: &mut Vec<u8>, addition: &[u8]) {
+    if !line.is_empty() && !addition.is_empty() {
+        line.push(b' ');
+    }
+    line.extend_from_slice(addition);
+}
+
+/// Bytes that `elfcorehdr=` can add: a space, the name, 17 digits of KiB, and the suffix.
+pub const LONGEST_ADDITION: u64 = " elfcorehdr=".len() as u64 + 17 + 1;
+
+/// Checks a command line as far as the user is answerable for it.
+pub fn check(line: &[u8]) -> Result<(), BadCommandLine> {
+    if let Some((offset, &byte)) = line.iter().enumerate().find(|(_, byte)| matches!(byte, 0..=0x1f | 0x7f)) {
+        return Err(BadCommandLine::Control { offset, byte });
+    }
+    let taken = "elfcorehdr";
+    match words(line)
+        .any(|word| word.strip_prefix(taken.as_bytes()).is_some_and(|rest| rest.starts_with(b"=")))
+    {
+        true => Err(BadCommandLine::Taken { parameter: taken }),
+        false => Ok(()),
+    }
+}
+
+/// The final command line with its terminating zero. The length is measured with everything in it.
+pub fn finish(line: &[u8], elfcorehdr: PhysAddr, cmdline_size: u64) -> Result<Vec<u8>, BadCommandLine> {
+    check(line)?;
+    let mut line = line.to_vec();
+    // A page address, so nothing is lost by counting in KiB (kernel-parameters.txt, "elfcorehdr=").
+    let parameter: String = alloc::format!("elfcorehdr={}K", elfcorehdr.0 >> 10);
+    append(&mut line, parameter.as_bytes());
+    let most = cmdline_size.min(LONGEST);
+    if line.len() as u64 > most {
+        return Err(BadCommandLine::TooLong { length: line.len() as u64, most });
+    }
+    line.push(0);
+    Ok(line)
+}
+
+/// The words of a line. Double quotes keep spaces in a word, as the kernel reads them (lib/cmdline.c, `next_arg`).
+fn words(line: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut quoted = false;
+    line.split(move |&byte| {
+        quoted ^= byte == b'"';
+        !quoted && byte.is_ascii_whitespace()
+    })
+    .filter(|word| !word.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn elfcorehdr_is_appended_in_kib() {
+        let line = finish(b"console=ttyS0", PhysAddr(0x8aff_f000), 2047).unwrap();
+        assert_eq!(line, b"console=ttyS0 elfcorehdr=2277372K\0");
+        assert_eq!(finish(b"", PhysAddr(0x2_1fff_f000), 2047).unwrap(), b"elfcorehdr=8912892K\0");
+    }
+
+    /// Catches a length that is measured before the loader's own words are added, and a silent cut.
+    #[test]
+    fn the_length_counts_everything() {
+        let long = alloc::vec![b'x'; 2047 - " elfcorehdr=2277372K".len()];
+        assert_eq!(finish(&long, PhysAddr(0x8aff_f000), 4096).unwrap().len(), 2048);
+        let longer = alloc::vec![b'x'; long.len() + 1];
+        assert_eq!(
+            finish(&longer, PhysAddr(0x8aff_f000), 4096),
+            Err(BadCommandLine::TooLong { length: 2048, most: 2047 })
+        );
+        assert!(finish(&long, PhysAddr(0x8aff_f000), 255).is_err());
+    }
+
+    /// Catches a reused reservation (the capture kernel would set its own memory aside), several of them, quoted spaces that
+    /// are cut, and names that only begin alike.
+    #[test]
+    fn a_reused_line_loses_what_is_not_for_the_capture_kernel() {
+        let running =
+            b"BOOT_IMAGE=/boot/vmlinuz root=/dev/sda1 crashkernel=256M dyndbg=\"file a +p\" crashkernel=1G,high crashkernelx=1 quiet\n";
+        assert_eq!(reuse(running), b"root=/dev/sda1 dyndbg=\"file a +p\" crashkernelx=1 quiet");
+        assert_eq!(reuse(b"\n"), b"");
+    }
+
+    #[test]
+    fn what_only_the_loader_knows_is_refused() {
+        assert_eq!(check(b"a elfcorehdr=1M b"), Err(BadCommandLine::Taken { parameter: "elfcorehdr" }));
+        assert_eq!(check(b"a elfcorehdrx=1M x=elfcorehdr="), Ok(()));
+        assert_eq!(check(b"ab\nc"), Err(BadCommandLine::Control { offset: 2, byte: b'\n' }));
+    }
+}

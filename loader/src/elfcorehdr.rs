@@ -1,0 +1,193 @@
+//! The core header: an ELF header of the crashed kernel's memory, from which the capture kernel makes /proc/vmcore
+//! (Documentation/admin-guide/kdump/vmcoreinfo.rst, fs/proc/vmcore.c).
+//!
+//! One PT_NOTE for each CPU's registers, one for VMCOREINFO, one PT_LOAD for the kernel's text as it is mapped, and one for
+//! each range of RAM. `p_offset` is the physical address everywhere. The capture kernel needs physical addresses; readers of
+//! the dump need the virtual ones, which are 64 bits wide for a 64-bit kernel whatever this program was built for.
+
+use crate::addr::{PAGE, PhysAddr, Span};
+use crate::iomem::MemoryMap;
+use crate::kcore::DirectMap;
+use crate::rule::Arch;
+use alloc::vec::Vec;
+
+/// Where the direct map of an i386 kernel begins, with the usual split (CONFIG_PAGE_OFFSET).
+const I386_PAGE_OFFSET: u64 = 0xc000_0000;
+/// The first MiB is the capture kernel's own: its RAM below 640 KiB, and what belongs to firmware above.
+const FIRST_DUMPED: PhysAddr = PhysAddr(0x10_0000);
+
+const PT_LOAD: u32 = 1;
+const PT_NOTE: u32 = 4;
+/// `e_type` of a core file.
+const ET_CORE: u16 = 4;
+const EM_386: u16 = 3;
+const EM_X86_64: u16 = 62;
+/// `p_flags` of memory: readable, writable, executable.
+const RWX: u32 = 7;
+
+/// A note that the running kernel keeps in memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Note {
+    /// Physical address.
+    pub address: PhysAddr,
+    /// Room for it, in bytes.
+    pub size: u64,
+}
+
+/// What the core header describes.
+#[derive(Clone, Copy, Debug)]
+pub struct Crashed<'a> {
+    /// Architecture of the running kernel.
+    pub arch: Arch,
+    /// Its memory.
+    pub memory: &'a MemoryMap,
+    /// Its direct map. Only x86_64 kernels move it.
+    pub direct_map: &'a DirectMap,
+    /// Last byte of its low memory, where it is an i386 kernel.
+    pub lowmem_last: PhysAddr,
+    /// The CPUs' notes.
+    pub cpu_notes: &'a [Note],
+    /// VMCOREINFO.
+    pub vmcoreinfo: Option<Note>,
+}
+
+/// A program header, before it takes the form of a class.
+#[derive(Clone, Copy)]
+struct Header {
+    kind: u32,
+    flags: u32,
+    physical: PhysAddr,
+    virtual_start: u64,
+    size: u64,
+}
+
+/// Builds the core header.
+pub fn build(crashed: &Crashed<'_>) -> Vec<u8> {
+    let mut headers: Vec<Header> = crashed.cpu_notes.iter().copied().map(note).collect();
+    headers.extend(crashed.vmcoreinfo.map(note));
+    match crashed.arch {
+        Arch::X86_64 => {
+            headers.extend(crashed.direct_map.text.map(|text| load(text.physical, text.virtual_start)));
+            let base = crashed.direct_map.page_offset;
+            headers.extend(dumped(crashed.memory).map(|ram| load(ram, base.wrapping_add(ram.start().0))));
+            encode64(EM_X86_64, &headers)
+        }
+        Arch::I386 => {
+            headers.extend(dumped(crashed.memory).flat_map(|ram| i386_loads(ram, crashed.lowmem_last)));
+            // Without 4 GiB of addresses in use the usual 32-bit form does.
+            if crashed.memory.ram().any(|ram| ram.last() > PhysAddr::LAST_32BIT) {
+                encode64(EM_386, &headers)
+            } else {
+                encode32(EM_386, &headers)
+            }
+        }
+    }
+}
+
+/// The header's size in bytes. It depends on no address that is yet to be chosen.
+pub fn size(crashed: &Crashed<'_>) -> u64 {
+    build(crashed).len() as u64
+}
+
+/// The ranges of RAM that are dumped: all but the crash regions and the first MiB, in whole pages.
+fn dumped(memory: &MemoryMap) -> impl Iterator<Item = Span> + '_ {
+    memory.ram().filter_map(above_first_mib).flat_map(|ram| {
+        memory.crash_regions.iter().fold(alloc::vec![ram], |left, &region| {
+            left.into_iter().flat_map(|span| span.without(region)).flatten().collect()
+        })
+    })
+}
+
+fn above_first_mib(ram: Span) -> Option<Span> {
+    let end = ram.last().checked_add(1)?.align_down(PAGE);
+    Span::new(ram.start().max(FIRST_DUMPED).align_up(PAGE)?, end.checked_sub(1)?)
+}
+
+/// A range of an i386 kernel's RAM: low memory has virtual addresses, what lies above has none (-1).
+fn i386_loads(ram: Span, lowmem_last: PhysAddr) -> impl Iterator<Item = Header> {
+    let low = Span::new(PhysAddr(0), lowmem_last).and_then(|low| ram.intersect(low));
+    let above =
+        lowmem_last.checked_add(1).and_then(|start| ram.intersect(Span::new(start, PhysAddr(u64::MAX))?));
+    low.map(|span| load(span, I386_PAGE_OFFSET + span.start().0))
+        .into_iter()
+        .chain(above.map(|span| load(span, u64::MAX)))
+}
+
+fn note(note: Note) -> Header {
+    Header { kind: PT_NOTE, flags: 0, physical: note.address, virtual_start: 0, size: note.size }
+}
+
+fn load(physical: Span, virtual_start: u64) -> Header {
+    Header { kind: PT_LOAD, flags: RWX, physical: physical.start(), virtual_start, size: physical.size() }
+}
+
+/// `e_ident`: magic, class, little-endian, version 1, System V.
+fn ident(class: u8) -> [u8; 16] {
+    let mut ident = [0; 16];
+    ident[..7].copy_from_slice(&[0x7f, b'E', b'L', b'F', class, 1, 1]);
+    ident
+}
+
+/// The ELF64 form (System V ABI, "ELF Header" and "Program Header").
+fn encode64(machine: u16, headers: &[Header]) -> Vec<u8> {
+    const EHDR: u16 = 64;
+    const PHDR: u16 = 56;
+    let mut out = Vec::new();
+    out.extend_from_slice(&ident(2));
+    out.extend_from_slice(&ET_CORE.to_le_bytes());
+    out.extend_from_slice(&machine.to_le_bytes());
+    out.extend_from_slice(&1u32.to_le_bytes());
+    out.extend_from_slice(&0u64.to_le_bytes()); // e_entry
+    out.extend_from_slice(&u64::from(EHDR).to_le_bytes()); // e_phoff
+    out.extend_from_slice(&0u64.to_le_bytes()); // e_shoff
+    out.extend_from_slice(&0u32.to_le_bytes()); // e_flags
+    for half in [EHDR, PHDR, count(headers), 0, 0, 0] {
+        out.extend_from_slice(&half.to_le_bytes());
+    }
+    for header in headers {
+        out.extend_from_slice(&header.kind.to_le_bytes());
+        out.extend_from_slice(&header.flags.to_le_bytes());
+        // p_offset, p_vaddr, p_paddr, p_filesz, p_memsz, p_align
+        for word in [header.physical.0, header.virtual_start, header.physical.0, header.size, header.size, 0]
+        {
+            out.extend_from_slice(&word.to_le_bytes());
+        }
+    }
+    out
+}
+
+/// The ELF32 form. Callers see to it that every physical address fits.
+fn encode32(machine: u16, headers: &[Header]) -> Vec<u8> {
+    const EHDR: u16 = 52;
+    const PHDR: u16 = 32;
+    let mut out = Vec::new();
+    out.extend_from_slice(&ident(1));
+    out.extend_from_slice(&ET_CORE.to_le_bytes());
+    out.extend_from_slice(&machine.to_le_bytes());
+    // e_version, e_entry, e_phoff, e_shoff, e_flags
+    for word in [1, 0, u32::from(EHDR), 0, 0] {
+        out.extend_from_slice(&word.to_le_bytes());
+    }
+    for half in [EHDR, PHDR, count(headers), 0, 0, 0] {
+        out.extend_from_slice(&half.to_le_bytes());
+    }
+    for header in headers {
+        let (physical, size) = (header.physical.0 as u32, header.size as u32);
+        // p_type, p_offset, p_vaddr, p_paddr, p_filesz, p_memsz, p_flags, p_align
+        for word in
+            [header.kind, physical, header.virtual_start as u32, physical, size, size, header.flags, 0]
+        {
+            out.extend_from_slice(&word.to_le_bytes());
+        }
+    }
+    out
+}
+
+/// `e_phnum`. PN_XNUM (0xffff) and more would need a section header; no machine has so many ranges.
+fn count(headers: &[Header]) -> u16 {
+    headers.len().min(0xfffe) as u16
+}
+
+#[cfg(test)]
+#[path = "elfcorehdr_tests.rs"]
+mod tests;

@@ -1,0 +1,129 @@
+//! Tests of the core header, with a small reader of its own.
+
+use super::*;
+use crate::bytes::{u16_at, u32_at, u64_at};
+use crate::iomem::Kind;
+use crate::kcore::Mapped;
+use crate::rule::I386_LAST;
+use crate::testing::span;
+use proptest::prelude::*;
+
+/// (p_type, p_offset, p_vaddr, p_paddr, p_memsz)
+type Phdr = (u32, u64, u64, u64, u64);
+
+/// Class, machine, and program headers.
+fn read(core: &[u8]) -> (u8, u16, Vec<Phdr>) {
+    let count = |at| usize::from(u16_at(core, at).unwrap());
+    let headers = match core[4] {
+        2 => (0..count(56))
+            .map(|i| 64 + 56 * i)
+            .map(|o| {
+                let word = |i: usize| u64_at(core, o + 8 * i).unwrap();
+                assert_eq!(word(4), word(5), "p_filesz and p_memsz");
+                (u32_at(core, o).unwrap(), word(1), word(2), word(3), word(5))
+            })
+            .collect(),
+        _ => (0..count(44))
+            .map(|i| 52 + 32 * i)
+            .map(|o| {
+                let word = |i: usize| u64::from(u32_at(core, o + 4 * i).unwrap());
+                (u32_at(core, o).unwrap(), word(1), word(2), word(3), word(5))
+            })
+            .collect(),
+    };
+    (core[4], u16_at(core, 18).unwrap(), headers)
+}
+
+fn memory(ram: &[Span], crash: &[Span]) -> MemoryMap {
+    MemoryMap {
+        ranges: ram.iter().map(|&span| (span, Kind::Ram)).collect(),
+        crash_regions: crash.to_vec(),
+        kernel_code: None,
+    }
+}
+
+const BASE: u64 = 0xffff_98cb_0000_0000;
+
+fn crashed<'a>(arch: Arch, memory: &'a MemoryMap, map: &'a DirectMap, notes: &'a [Note]) -> Crashed<'a> {
+    Crashed {
+        arch,
+        memory,
+        direct_map: map,
+        lowmem_last: I386_LAST,
+        cpu_notes: notes,
+        vmcoreinfo: Some(Note { address: PhysAddr(0x1_3fed_0000), size: 0x1024 }),
+    }
+}
+
+/// Catches virtual addresses of 32 bits, a lost note, a crash region that is dumped, and offsets that are no addresses.
+#[test]
+fn an_x86_64_core_has_all_of_it() {
+    let ram = [span(0x1000, 0x9_fbff), span(0x10_0000, 0xbffd_ffff), span(0x1_0000_0000, 0x1_3fff_ffff)];
+    let memory = memory(&ram, &[span(0x7b00_0000, 0x8aff_ffff)]);
+    let map = DirectMap {
+        page_offset: BASE,
+        text: Some(Mapped { physical: span(0x100_0000, 0x3bf_ffff), virtual_start: 0xffff_ffff_8100_0000 }),
+    };
+    let notes = [0x1_3fc1_0000, 0x1_3fd1_0000].map(|a| Note { address: PhysAddr(a), size: 0x164 });
+    let (class, machine, headers) = read(&build(&crashed(Arch::X86_64, &memory, &map, &notes)));
+    assert_eq!((class, machine), (2, EM_X86_64));
+    assert_eq!(
+        headers,
+        [
+            (PT_NOTE, 0x1_3fc1_0000, 0, 0x1_3fc1_0000, 0x164),
+            (PT_NOTE, 0x1_3fd1_0000, 0, 0x1_3fd1_0000, 0x164),
+            (PT_NOTE, 0x1_3fed_0000, 0, 0x1_3fed_0000, 0x1024),
+            (PT_LOAD, 0x100_0000, 0xffff_ffff_8100_0000, 0x100_0000, 0x2c0_0000),
+            (PT_LOAD, 0x10_0000, BASE + 0x10_0000, 0x10_0000, 0x7af0_0000),
+            (PT_LOAD, 0x8b00_0000, BASE + 0x8b00_0000, 0x8b00_0000, 0x34fe_0000),
+            (PT_LOAD, 0x1_0000_0000, BASE + 0x1_0000_0000, 0x1_0000_0000, 0x4000_0000),
+        ]
+    );
+}
+
+/// Low memory has virtual addresses, high memory -1; the class follows the highest address.
+#[test]
+fn an_i386_core_is_split_at_the_end_of_low_memory() {
+    let map = DirectMap::WITHOUT_KASLR;
+    let small = memory(&[span(0x10_0000, 0x3fff_ffff)], &[span(0x1000_0000, 0x1fff_ffff)]);
+    let (class, machine, headers) = read(&build(&crashed(Arch::I386, &small, &map, &[])));
+    assert_eq!((class, machine), (1, EM_386));
+    assert_eq!(
+        headers[1..],
+        [
+            (PT_LOAD, 0x10_0000, 0xc010_0000, 0x10_0000, 0xff0_0000),
+            (PT_LOAD, 0x2000_0000, 0xe000_0000, 0x2000_0000, 0x1800_0000),
+            (PT_LOAD, 0x3800_0000, 0xffff_ffff, 0x3800_0000, 0x800_0000),
+        ]
+    );
+    let large = memory(&[span(0x10_0000, 0xbfff_ffff), span(0x1_0000_0000, 0x1_3fff_ffff)], &[]);
+    let (class, machine, headers) = read(&build(&crashed(Arch::I386, &large, &map, &[])));
+    assert_eq!((class, machine), (2, EM_386));
+    assert_eq!(headers.last(), Some(&(PT_LOAD, 0x1_0000_0000, u64::MAX, 0x1_0000_0000, 0x4000_0000)));
+}
+
+proptest! {
+    /// Every page of RAM above the first MiB is dumped exactly once, and no page of a crash region ever.
+    #[test]
+    fn ram_is_covered_once(
+        bounds in prop::collection::btree_set(0u64..2000, 2..12),
+        crash in (0u64..2000, 1u64..200),
+        probe in 0u64..2000,
+    ) {
+        let page = |n: u64| n * PAGE;
+        let bounds: Vec<u64> = bounds.into_iter().collect();
+        let ram: Vec<Span> = bounds.chunks_exact(2).map(|b| span(page(b[0]), page(b[1]) - 1)).collect();
+        let region = span(page(crash.0), page(crash.0 + crash.1) - 1);
+        let memory = memory(&ram, &[region]);
+        let map = DirectMap::WITHOUT_KASLR;
+        let (_, _, headers) = read(&build(&crashed(Arch::X86_64, &memory, &map, &[])));
+        let probed = PhysAddr(page(probe));
+        let inside = |span: Span| span.start() <= probed && probed <= span.last();
+        let wanted = ram.iter().any(|&ram| inside(ram)) && !inside(region) && probed >= FIRST_DUMPED;
+        let covered = headers
+            .iter()
+            .filter(|&&(kind, _, _, start, size)| kind == PT_LOAD && (start..start + size).contains(&probed.0))
+            .count();
+        prop_assert_eq!(covered, usize::from(wanted));
+    }
+}

@@ -1,0 +1,164 @@
+//! /proc/iomem: the running kernel's map of physical memory, and the crash regions in it.
+//!
+//! Lines are `start-end : name`, in hexadecimal without prefix, nested by two spaces a level. Only what lies at the top
+//! level describes memory; "Crash kernel" and "Kernel code" lie inside "System RAM".
+
+use crate::addr::{PhysAddr, Span};
+use alloc::vec::Vec;
+
+/// What a range of memory is, in the numbers of e820 (zero-page.rst, `E820_TYPE_*` of asm/e820/types.h).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// RAM: 1.
+    Ram,
+    /// Reserved by firmware: 2.
+    Reserved,
+    /// ACPI tables: 3.
+    AcpiTables,
+    /// ACPI non-volatile storage: 4.
+    AcpiNvs,
+    /// Persistent memory: 7.
+    Persistent,
+    /// Persistent memory of the older, non-standard kind: 12.
+    PersistentLegacy,
+}
+
+/// The running kernel's memory.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MemoryMap {
+    /// Memory and its kind, ascending, without overlaps.
+    pub ranges: Vec<(Span, Kind)>,
+    /// The "Crash kernel" ranges, ascending. With `crashkernel=SIZE,high` there are two, the lower of which is the low
+    /// companion.
+    pub crash_regions: Vec<Span>,
+    /// "Kernel code" of the running kernel.
+    pub kernel_code: Option<Span>,
+}
+
+/// Why /proc/iomem is of no use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unusable {
+    /// All addresses are zero: the kernel shows them only to processes with CAP_SYS_ADMIN.
+    Hidden,
+    /// There is no RAM in it.
+    NoRam,
+}
+
+impl MemoryMap {
+    /// Reads the text of /proc/iomem. Lines that are not understood are passed over: the file names every device.
+    pub fn parse(text: &[u8]) -> Result<Self, Unusable> {
+        let mut map = Self::default();
+        let mut hidden = false;
+        for line in text.split(|&byte| byte == b'\n') {
+            let Some((depth, start, last, name)) = parse_line(line) else { continue };
+            hidden |= start == 0 && last == 0;
+            let Some(span) = Span::new(PhysAddr(start), PhysAddr(last)) else { continue };
+            match (depth, name) {
+                (_, b"Crash kernel") => map.crash_regions.push(span),
+                (_, b"Kernel code") => map.kernel_code = Some(span),
+                (0, name) => map.ranges.extend(kind(name).map(|kind| (span, kind))),
+                _ => {}
+            }
+        }
+        map.crash_regions.sort_unstable();
+        map.ranges.sort_unstable_by_key(|&(span, _)| span);
+        if map.ranges.iter().any(|&(span, kind)| kind == Kind::Ram && span.size() > 1) {
+            Ok(map)
+        } else if hidden {
+            Err(Unusable::Hidden)
+        } else {
+            Err(Unusable::NoRam)
+        }
+    }
+
+    /// The RAM ranges.
+    pub fn ram(&self) -> impl Iterator<Item = Span> + '_ {
+        self.ranges.iter().filter(|(_, kind)| *kind == Kind::Ram).map(|&(span, _)| span)
+    }
+
+    /// All RAM, in bytes.
+    pub fn ram_bytes(&self) -> u64 {
+        self.ram().map(Span::size).fold(0, u64::saturating_add)
+    }
+}
+
+/// Depth, start, last byte and name of a line.
+fn parse_line(line: &[u8]) -> Option<(usize, u64, u64, &[u8])> {
+    let indent = line.iter().take_while(|&&byte| byte == b' ').count();
+    let line = core::str::from_utf8(&line[indent..]).ok()?;
+    let (range, name) = line.split_once(" : ")?;
+    let (start, last) = range.split_once('-')?;
+    let hex = |digits: &str| u64::from_str_radix(digits, 16).ok();
+    Some((indent / 2, hex(start)?, hex(last)?, name.trim_end().as_bytes()))
+}
+
+/// The kind that a top-level name stands for.
+fn kind(name: &[u8]) -> Option<Kind> {
+    match name {
+        b"System RAM" => Some(Kind::Ram),
+        // "System RAM (kmem)" and the like: hot-added memory, RAM as well.
+        _ if name.starts_with(b"System RAM") => Some(Kind::Ram),
+        // With a capital letter since Linux 4.18 (kernel/resource.c and arch/x86/kernel/e820.c).
+        b"Reserved" | b"reserved" => Some(Kind::Reserved),
+        b"ACPI Tables" => Some(Kind::AcpiTables),
+        b"ACPI Non-volatile Storage" => Some(Kind::AcpiNvs),
+        b"Persistent Memory" => Some(Kind::Persistent),
+        b"Persistent Memory (legacy)" => Some(Kind::PersistentLegacy),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::span;
+    use proptest::prelude::*;
+
+    const TEXT: &[u8] = b"00000000-00000fff : Reserved\n\
+00001000-0009fbff : System RAM\n\
+0009fc00-0009ffff : Reserved\n\
+000a0000-000bffff : PCI Bus 0000:00\n\
+000f0000-000fffff : Reserved\n\
+  000f0000-000fffff : System ROM\n\
+00100000-bffdffff : System RAM\n\
+  01000000-01c02497 : Kernel code\n\
+  7b000000-8affffff : Crash kernel\n\
+bffe0000-bfffffff : Reserved\n\
+fec00000-fec003ff : IOAPIC 0\n\
+100000000-13fffffff : System RAM\n\
+  130000000-13fffffff : Crash kernel\n";
+
+    #[test]
+    fn reads_memory_and_crash_regions() {
+        let map = MemoryMap::parse(TEXT).unwrap();
+        assert_eq!(map.crash_regions, [span(0x7b00_0000, 0x8aff_ffff), span(0x1_3000_0000, 0x1_3fff_ffff)]);
+        assert_eq!(map.kernel_code, Some(span(0x100_0000, 0x1c0_2497)));
+        assert_eq!(
+            map.ram().collect::<Vec<_>>(),
+            [span(0x1000, 0x9fbff), span(0x10_0000, 0xbffd_ffff), span(0x1_0000_0000, 0x1_3fff_ffff)]
+        );
+        assert_eq!(map.ranges.len(), 7, "devices are no memory, and nested names are no ranges of their own");
+    }
+
+    /// Catches "no memory" as the message for a missing privilege.
+    #[test]
+    fn hidden_addresses_are_told_apart() {
+        let hidden = b"00000000-00000000 : Reserved\n00000000-00000000 : System RAM\n  00000000-00000000 : Crash kernel\n";
+        assert_eq!(MemoryMap::parse(hidden), Err(Unusable::Hidden));
+        assert_eq!(MemoryMap::parse(b""), Err(Unusable::NoRam));
+        assert_eq!(MemoryMap::parse(b"00000000-00000fff : Reserved\n"), Err(Unusable::NoRam));
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_read_or_refused(text in prop::collection::vec(any::<u8>(), 0..500)) {
+            let _ = MemoryMap::parse(&text);
+        }
+
+        /// Lines of the right form with any numbers in them.
+        #[test]
+        fn any_numbers_are_read_or_refused(lines in prop::collection::vec("[ ]{0,4}[0-9a-f]{0,17}-[0-9a-f]{0,17} : (System RAM|Crash kernel|x)\n", 0..20)) {
+            let _ = MemoryMap::parse(lines.concat().as_bytes()).map(|map| map.ram_bytes());
+        }
+    }
+}

@@ -1,0 +1,233 @@
+//! The plan of a load: every segment with its place and its bytes, ready for kexec_load. Made from plain values by one pure
+//! function, so that everything that can be refused is refused before the kernel is asked: a failed kexec_load drops the image
+//! that was loaded before.
+
+use crate::addr::{PAGE, PhysAddr, Span};
+use crate::boot_params::{self, Told};
+use crate::bzimage::{BzImage, Entries};
+use crate::cmdline;
+use crate::e820;
+use crate::elfcorehdr::{self, Crashed, Note};
+use crate::iomem::MemoryMap;
+use crate::kcore::DirectMap;
+use crate::layout::{self, Layout, Request, SegmentKind};
+use crate::purgatory::{self, Handover};
+use crate::refusal::Refusal;
+use crate::rule::{self, Arch, Entry, Limits};
+use alloc::string::String;
+use alloc::vec::Vec;
+
+/// Everything that a plan depends on.
+#[derive(Clone, Copy)]
+pub struct Inputs<'a> {
+    /// The capture kernel.
+    pub image: &'a BzImage<'a>,
+    /// Size of the initrd in bytes, if there is one.
+    pub initrd_size: Option<u64>,
+    /// The capture kernel's command line, without `elfcorehdr=`.
+    pub command_line: &'a [u8],
+    /// The running kernel's memory.
+    pub memory: &'a MemoryMap,
+    /// The rule's inputs.
+    pub load: rule::Load,
+    /// The running kernel's direct map.
+    pub direct_map: &'a DirectMap,
+    /// Where the CPUs' notes lie.
+    pub cpu_notes: &'a [Note],
+    /// Where VMCOREINFO lies.
+    pub vmcoreinfo: Option<Note>,
+    /// The running kernel's boot_params, empty if unknown.
+    pub boot_params: &'a [u8],
+}
+
+/// A plan.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Plan {
+    /// The crash region that is loaded into.
+    pub region: Span,
+    /// How high the segments may lie.
+    pub limits: Limits,
+    /// The capture kernel's entry that is used.
+    pub entry: Entry,
+    /// Where the running kernel jumps to.
+    pub jump: PhysAddr,
+    /// The segments, ascending.
+    pub segments: Vec<Segment>,
+    /// The command line as the capture kernel gets it, without the terminating zero.
+    pub command_line: Vec<u8>,
+    /// What will work less well than the user may expect.
+    pub warnings: Vec<String>,
+}
+
+/// A segment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Segment {
+    /// What it is.
+    pub kind: SegmentKind,
+    /// Where it lies.
+    pub memory: Span,
+    /// Its bytes.
+    pub content: Content,
+}
+
+/// The bytes of a segment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Content {
+    /// The capture kernel's protected-mode part, out of the file.
+    Kernel,
+    /// The initrd, out of the file.
+    Initrd,
+    /// These.
+    Bytes(Vec<u8>),
+}
+
+/// Makes the plan, or says why there is none.
+pub fn make(inputs: &Inputs<'_>) -> Result<Plan, Refusal> {
+    let Inputs { image, memory, load, .. } = *inputs;
+    cmdline::check(inputs.command_line).map_err(Refusal::CommandLine)?;
+    // With `crashkernel=SIZE,high` there are two regions; the kernel takes segments in the upper one alone (crashk_res), and
+    // the lower one is for the capture kernel's DMA.
+    let region = *memory.crash_regions.last().ok_or(Refusal::NoRegion)?;
+    if inputs.cpu_notes.is_empty() {
+        return Err(Refusal::NoCrashNotes);
+    }
+    let crashed = Crashed {
+        arch: load.running,
+        memory,
+        direct_map: inputs.direct_map,
+        lowmem_last: load.lowmem_last,
+        cpu_notes: inputs.cpu_notes,
+        vmcoreinfo: inputs.vmcoreinfo,
+    };
+    let core = elfcorehdr::build(&crashed);
+    let limits = rule::limits(&load, image);
+    let entry = rule::entry(&load, image);
+    let layout = layout::place(&Request {
+        region,
+        limits,
+        kernel_size: image.init_size,
+        kernel_alignment: image.alignment,
+        pref_address: image.pref_address,
+        initrd_size: inputs.initrd_size,
+        boot_params_size: boot_params::SIZE as u64
+            + inputs.command_line.len() as u64
+            + cmdline::LONGEST_ADDITION
+            + 1,
+        purgatory_size: purgatory::size() as u64,
+        elfcorehdr_size: core.len() as u64,
+        control_pages: control_pages(load.running, memory),
+    })?;
+    check_size(&layout, memory)?;
+    let line = cmdline::finish(inputs.command_line, layout.elfcorehdr.start(), image.cmdline_size)
+        .map_err(Refusal::CommandLine)?;
+    let e820 = e820::map(memory, layout.elfcorehdr);
+    // The command line follows boot_params in one segment. The layout made room for the longest that `finish` gives.
+    let command_line = PhysAddr(layout.boot_params.start().0 + boot_params::SIZE as u64);
+    let told = Told {
+        kernel: layout.kernel.start(),
+        initrd: layout.initrd.zip(inputs.initrd_size).map(|(span, size)| (span.start(), size)),
+        command_line,
+        e820: &e820,
+        running: inputs.boot_params,
+    };
+    let mut params = boot_params::build(image, &told)?.to_vec();
+    params.extend_from_slice(&line);
+    let handover = Handover {
+        running: load.running,
+        entry,
+        kernel: layout.kernel.start(),
+        boot_params: layout.boot_params.start(),
+    };
+    // The layout lies within the region, whose addresses do not wrap.
+    let (purgatory, jump) = purgatory::build(layout.purgatory.start(), &handover).ok_or(Refusal::NoRegion)?;
+    let contents = [
+        (SegmentKind::Kernel, Content::Kernel),
+        (SegmentKind::Initrd, Content::Initrd),
+        (SegmentKind::BootParams, Content::Bytes(params)),
+        (SegmentKind::Purgatory, Content::Bytes(purgatory)),
+        (SegmentKind::ElfCoreHeader, Content::Bytes(core)),
+    ];
+    let spans = layout.spans();
+    let mut segments: Vec<Segment> = contents
+        .into_iter()
+        .filter_map(|(kind, content)| {
+            let &(_, memory) = spans.iter().find(|(placed, _)| *placed == kind)?;
+            Some(Segment { kind, memory, content })
+        })
+        .collect();
+    segments.sort_unstable_by_key(|segment| segment.memory);
+    let mut command_line = line;
+    command_line.pop();
+    Ok(Plan { region, limits, entry, jump, segments, command_line, warnings: warnings(inputs, region) })
+}
+
+/// What the running kernel may take from the region for itself, in bytes: control code, and the tables of its identity map.
+///
+/// x86_64 maps all RAM with pages of 2 MiB at the least (machine_kexec_64.c, `init_pgtable`): one page table page for each GiB,
+/// one for each 512 GiB, and a few on top; each range and each segment may begin in a table of its own. i386 needs a handful
+/// (machine_kexec_32.c).
+fn control_pages(running: Arch, memory: &MemoryMap) -> u64 {
+    const GIB: u64 = 1 << 30;
+    const FEW: u64 = 32;
+    let tables = match running {
+        Arch::X86_64 => {
+            let end = memory.ranges.iter().map(|(span, _)| span.last().0).max().unwrap_or_default();
+            2 * (end / GIB + 1)
+        }
+        Arch::I386 => 0,
+    };
+    (tables + FEW) * PAGE
+}
+
+/// kexec_load refuses an image that takes more than half of all RAM (kernel/kexec_core.c, `sanity_check_segment_list`).
+fn check_size(layout: &Layout, memory: &MemoryMap) -> Result<(), Refusal> {
+    let image = layout.spans().iter().map(|(_, span)| span.size()).sum();
+    let ram = memory.ram_bytes();
+    if image > ram / 2 { Err(Refusal::MoreThanHalfOfRam { image, ram }) } else { Ok(()) }
+}
+
+fn warnings(inputs: &Inputs<'_>, region: Span) -> Vec<String> {
+    let mut warnings = Vec::new();
+    let Inputs { image, load, .. } = *inputs;
+    let capture_is_64 = matches!(image.entries, Entries::Both { .. });
+    if load.ignore_address_limits {
+        let strict = rule::limits(&rule::Load { ignore_address_limits: false, ..load }, image);
+        for limit in [strict.region, strict.any] {
+            if region.last() > limit.last {
+                warnings.push(alloc::format!(
+                    "--ignore-address-limits: crash region {region} goes beyond {}, {}. THE MACHINE WILL HANG AFTER A PANIC \
+                     instead of starting the capture kernel",
+                    limit.last,
+                    limit.why
+                ));
+                break;
+            }
+        }
+    }
+    if load.running == Arch::I386 && capture_is_64 {
+        warnings.push(
+            "an x86_64 capture kernel cannot read the memory of an i386 kernel: it will start without /proc/vmcore".into(),
+        );
+    }
+    if load.running == Arch::X86_64 && inputs.direct_map.text.is_none() {
+        warnings.push(
+            "/proc/kcore tells no place of the kernel's text: the virtual addresses in the dump may be wrong (physical ones \
+             are right)"
+                .into(),
+        );
+    }
+    if inputs.vmcoreinfo.is_none() {
+        warnings
+            .push("/sys/kernel/vmcoreinfo is missing: tools will not be able to interpret the dump".into());
+    }
+    if e820::low_ram(inputs.memory).is_none() {
+        warnings.push(
+            "no RAM below 640 KiB: an x86_64 capture kernel needs some for its real-mode trampoline".into(),
+        );
+    }
+    warnings
+}
+
+#[cfg(test)]
+#[path = "plan_tests.rs"]
+mod tests;

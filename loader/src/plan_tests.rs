@@ -1,0 +1,188 @@
+//! Tests of whole plans: the seed user's machine, and every refusal that needs no layout.
+
+use super::*;
+use crate::bytes::{u32_at, u64_at};
+use crate::bzimage::tests::FakeImage;
+use crate::iomem::Kind;
+use crate::kcore::Mapped;
+use crate::rule::I386_LAST;
+use crate::testing::span;
+use alloc::string::ToString;
+use alloc::vec;
+
+/// A machine with 4 GiB and its crash region where Linux 5.2 and later put it.
+fn memory(crash: &[Span]) -> MemoryMap {
+    MemoryMap {
+        ranges: vec![
+            (span(0x1000, 0x9_fbff), Kind::Ram),
+            (span(0xf_0000, 0xf_ffff), Kind::Reserved),
+            (span(0x10_0000, 0xbffd_ffff), Kind::Ram),
+            (span(0x1_0000_0000, 0x2_3fff_ffff), Kind::Ram),
+        ],
+        crash_regions: crash.to_vec(),
+        kernel_code: None,
+    }
+}
+
+const NOTES: [Note; 1] = [Note { address: PhysAddr(0x1_3fc1_0000), size: 0x164 }];
+
+fn direct_map() -> DirectMap {
+    let text = Mapped { physical: span(0x100_0000, 0x3bf_ffff), virtual_start: 0xffff_ffff_8100_0000 };
+    DirectMap { page_offset: 0xffff_8880_0000_0000, text: Some(text) }
+}
+
+struct Case {
+    file: Vec<u8>,
+    memory: MemoryMap,
+    load: rule::Load,
+    line: Vec<u8>,
+}
+
+impl Case {
+    fn new(running: Arch, userspace: Arch, image: &FakeImage, crash: &[Span]) -> Self {
+        let load = rule::Load {
+            running,
+            userspace,
+            lowmem_last: I386_LAST,
+            entry_32bit: false,
+            ignore_address_limits: false,
+        };
+        Self { file: image.build(), memory: memory(crash), load, line: b"console=ttyS0".to_vec() }
+    }
+
+    fn plan(&self) -> Result<Plan, Refusal> {
+        let image = BzImage::parse(&self.file).unwrap();
+        make(&Inputs {
+            image: &image,
+            initrd_size: Some(0x12_3456),
+            command_line: &self.line,
+            memory: &self.memory,
+            load: self.load,
+            direct_map: &direct_map(),
+            cpu_notes: &NOTES,
+            vmcoreinfo: Some(NOTES[0]),
+            boot_params: &[],
+        })
+    }
+}
+
+/// 256M@1968M.
+fn at_1968m() -> Span {
+    span(0x7b00_0000, 0x8aff_ffff)
+}
+
+/// The load that no released loader does: i386 userspace, both kernels x86_64, region above 896 MiB.
+#[test]
+fn the_seed_users_load() {
+    let plan = Case::new(Arch::X86_64, Arch::I386, &FakeImage::x86_64(), &[at_1968m()]).plan().unwrap();
+    assert_eq!(plan.entry, Entry::Bits64);
+    assert!(plan.warnings.is_empty(), "{:?}", plan.warnings);
+    let of = |kind| plan.segments.iter().find(|segment| segment.kind == kind).unwrap();
+    assert_eq!(of(SegmentKind::Kernel).memory, span(0x7b00_0000, 0x7d8f_ffff), "all of init_size");
+    let core = of(SegmentKind::ElfCoreHeader).memory;
+    assert_eq!(core.last(), at_1968m().last());
+    let line = alloc::format!("console=ttyS0 elfcorehdr={}K", core.start().0 / 1024);
+    assert_eq!(plan.command_line, line.as_bytes());
+    assert_eq!(plan.jump, of(SegmentKind::Purgatory).memory.start());
+
+    // boot_params agrees with the layout, to the byte.
+    let params = of(SegmentKind::BootParams);
+    let Content::Bytes(bytes) = &params.content else { panic!("no bytes") };
+    let at = u32_at(bytes, 0x228).unwrap();
+    assert_eq!(u64::from(at), params.memory.start().0 + 4096);
+    assert_eq!(bytes[4096..], [line.as_bytes(), b"\0"].concat());
+    assert_eq!(u64::from(u32_at(bytes, 0x218).unwrap()), of(SegmentKind::Initrd).memory.start().0);
+    assert_eq!(u32_at(bytes, 0x21c), Some(0x12_3456), "the initrd's exact size, not its pages");
+    let entries = usize::from(bytes[0x1e8]);
+    let ram = (0..entries).map(|i| 0x2d0 + 20 * i).find(|&o| u64_at(bytes, o) == Some(0x7b00_0000)).unwrap();
+    assert_eq!(
+        u64_at(bytes, ram + 8),
+        Some(core.start().0 - 0x7b00_0000),
+        "the region up to the core header"
+    );
+}
+
+/// Every pair that must be refused above 896 MiB is, whatever the userspace.
+#[test]
+fn pairs_with_an_i386_kernel_are_refused_above_896m() {
+    let cases = [
+        (Arch::X86_64, Arch::I386, FakeImage::i386(), "an i386 capture kernel"),
+        (Arch::X86_64, Arch::X86_64, FakeImage::i386(), "an i386 capture kernel"),
+        (Arch::I386, Arch::I386, FakeImage::i386(), "the running i386 kernel"),
+        (Arch::I386, Arch::I386, FakeImage::x86_64(), "the running i386 kernel"),
+    ];
+    for (running, userspace, image, who) in cases {
+        let refusal = Case::new(running, userspace, &image, &[at_1968m()]).plan().unwrap_err().to_string();
+        let region = "crash region 0x7b000000-0x8affffff";
+        assert!(
+            refusal.starts_with(region) && refusal.contains("0x37ffffff") && refusal.contains(who),
+            "{refusal}"
+        );
+        assert!(Case::new(running, userspace, &image, &[span(0x2000_0000, 0x2fff_ffff)]).plan().is_ok());
+    }
+}
+
+/// The upper of two regions is loaded into; i386 userspace cannot, x86_64 userspace can.
+#[test]
+fn high_regions() {
+    let regions = [span(0xaffe_0000, 0xbfed_ffff), span(0x2_2f00_0000, 0x2_3eff_ffff)];
+    let plan = Case::new(Arch::X86_64, Arch::X86_64, &FakeImage::x86_64(), &regions).plan().unwrap();
+    assert_eq!(plan.region, regions[1]);
+    let refusal =
+        Case::new(Arch::X86_64, Arch::I386, &FakeImage::x86_64(), &regions).plan().unwrap_err().to_string();
+    assert!(refusal.contains("0x22f000000-0x23effffff lies above 0xffffffff"), "{refusal}");
+    assert!(refusal.contains("32-bit userspace"), "{refusal}");
+}
+
+/// The proofs of the hang can be loaded, and say loudly what they are.
+#[test]
+fn ignoring_the_limits_is_loud() {
+    let mut case = Case::new(Arch::X86_64, Arch::I386, &FakeImage::i386(), &[at_1968m()]);
+    case.load.ignore_address_limits = true;
+    let plan = case.plan().unwrap();
+    assert!(
+        plan.warnings[0].contains("WILL HANG") && plan.warnings[0].contains("0x37ffffff"),
+        "{:?}",
+        plan.warnings
+    );
+    case.memory.crash_regions = vec![span(0x2000_0000, 0x2fff_ffff)];
+    assert!(case.plan().unwrap().warnings.is_empty(), "within the limits there is nothing to warn of");
+}
+
+#[test]
+fn an_i386_kernels_memory_is_announced_unreadable_for_x86_64() {
+    let low = span(0x2000_0000, 0x2fff_ffff);
+    let plan = Case::new(Arch::I386, Arch::I386, &FakeImage::x86_64(), &[low]).plan().unwrap();
+    assert_eq!(plan.entry, Entry::Bits32);
+    assert!(plan.warnings[0].contains("without /proc/vmcore"), "{:?}", plan.warnings);
+}
+
+#[test]
+fn what_is_missing_or_too_much_is_refused() {
+    let case = || Case::new(Arch::X86_64, Arch::I386, &FakeImage::x86_64(), &[at_1968m()]);
+    let refused = |change: fn(&mut Case)| {
+        let mut case = case();
+        change(&mut case);
+        case.plan().unwrap_err()
+    };
+    assert_eq!(refused(|case| case.memory.crash_regions.clear()), Refusal::NoRegion);
+    assert!(matches!(refused(|case| case.line = vec![b'x'; 2040]), Refusal::CommandLine(_)));
+    assert!(matches!(
+        refused(|case| case.memory.crash_regions = vec![span(0x7b00_0000, 0x7bff_ffff)]),
+        Refusal::NoRoom { segment: SegmentKind::Kernel, .. }
+    ));
+    let tiny = |case: &mut Case| case.memory.ranges = vec![(span(0x10_0000, 0x3ff_ffff), Kind::Ram)];
+    assert!(matches!(refused(tiny), Refusal::MoreThanHalfOfRam { .. }));
+}
+
+/// kexec_load takes no more than 16 segments; a plan has five at the most.
+#[test]
+fn a_plan_fits_the_call() {
+    let plan = Case::new(Arch::X86_64, Arch::I386, &FakeImage::x86_64(), &[at_1968m()]).plan().unwrap();
+    assert!(plan.segments.len() <= crate::kexec::SEGMENT_MAX);
+    for segment in &plan.segments {
+        if let Content::Bytes(bytes) = &segment.content {
+            assert!(bytes.len() as u64 <= segment.memory.size(), "{} overflows", segment.kind);
+        }
+    }
+}

@@ -1,0 +1,174 @@
+//! Why a load is refused. Every refusal says what was asked, what was found, and which limit stands in the way, before
+//! anything is changed: a loader's refusal costs an evening less than a hang after the panic.
+
+use crate::addr::{PhysAddr, Span};
+use crate::bzimage::NotABzImage;
+use crate::cmdline::BadCommandLine;
+use crate::iomem::Unusable;
+use crate::layout::SegmentKind;
+use crate::rule::Limit;
+use alloc::string::String;
+use core::fmt;
+
+/// Why a load is refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// The image is none, or not one that can be a capture kernel.
+    Image {
+        /// The file.
+        path: String,
+        /// What is wrong with it.
+        why: NotABzImage,
+    },
+    /// /proc/iomem is of no use.
+    Memory(Unusable),
+    /// There is no crash region.
+    NoRegion,
+    /// The whole region lies above a limit, or reaches beyond one that holds for the region as a whole.
+    BeyondLimit {
+        /// The region.
+        region: Span,
+        /// The limit.
+        limit: Limit,
+    },
+    /// A segment does not fit below its limit, or at all.
+    NoRoom {
+        /// The segment.
+        segment: SegmentKind,
+        /// Its size in bytes.
+        size: u64,
+        /// The region.
+        region: Span,
+        /// The part of the region where it could lie.
+        usable: Option<Span>,
+        /// The limit that cuts the region, if one does.
+        limit: Option<Limit>,
+    },
+    /// Too little is left in the region for the running kernel's own pages.
+    NoRoomForControlPages {
+        /// The region.
+        region: Span,
+        /// Bytes that the kernel may need.
+        needed: u64,
+        /// Bytes that the segments leave.
+        left: u64,
+    },
+    /// The kernel takes no image larger than half of all RAM.
+    MoreThanHalfOfRam {
+        /// Bytes of all segments.
+        image: u64,
+        /// Bytes of RAM.
+        ram: u64,
+    },
+    /// The command line cannot be handed over.
+    CommandLine(BadCommandLine),
+    /// The map of the capture kernel has more entries than boot_params holds.
+    TooManyE820Entries {
+        /// Entries that it has.
+        entries: usize,
+        /// Entries that fit.
+        most: usize,
+    },
+    /// The initrd is empty.
+    EmptyInitrd {
+        /// The file.
+        path: String,
+    },
+    /// No CPU has a place for its notes.
+    NoCrashNotes,
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Image { path, why } => write!(f, "{path}: {why}"),
+            Self::Memory(Unusable::Hidden) => f.write_str(
+                "/proc/iomem shows only zeros for addresses: the kernel hides them from processes without CAP_SYS_ADMIN. \
+                 Run this as root",
+            ),
+            Self::Memory(Unusable::NoRam) => f.write_str("/proc/iomem has no \"System RAM\" line"),
+            Self::NoRegion => f.write_str(
+                "no crash region: /proc/iomem has no \"Crash kernel\" line. Boot with crashkernel=SIZE, such as \
+                 crashkernel=256M, and look in the kernel log for \"crashkernel\"",
+            ),
+            Self::BeyondLimit { region, limit } if region.start() > limit.last => {
+                write!(f, "crash region {region} lies above {}, {}", limit.last, limit.why)?;
+                advise(f, limit.last)
+            }
+            Self::BeyondLimit { region, limit } => {
+                write!(f, "crash region {region} reaches beyond {}, {}", limit.last, limit.why)?;
+                advise(f, limit.last)
+            }
+            Self::NoRoom { segment, size, region, usable, limit } => {
+                write!(f, "crash region {region} has no room for the {segment} of {size:#x} bytes")?;
+                match usable {
+                    Some(usable) => write!(f, ": the largest usable part left is {usable}, {:#x} bytes", usable.size())?,
+                    None => f.write_str(": nothing usable is left")?,
+                }
+                if let Some(limit) = limit {
+                    write!(f, "; it must end at or below {}, {}", limit.last, limit.why)?;
+                }
+                f.write_str(". Reserve a larger region with crashkernel=")
+            }
+            Self::NoRoomForControlPages { region, needed, left } => write!(
+                f,
+                "crash region {region} is too small: the segments leave {left:#x} bytes, and the running kernel may need \
+                 {needed:#x} for its page tables and control code. Reserve a larger region with crashkernel="
+            ),
+            Self::MoreThanHalfOfRam { image, ram } => write!(
+                f,
+                "the image takes {image:#x} bytes, more than half of all RAM ({ram:#x} bytes): kexec_load refuses that"
+            ),
+            Self::CommandLine(why) => why.fmt(f),
+            Self::TooManyE820Entries { entries, most } => write!(
+                f,
+                "the capture kernel's memory map has {entries} entries, and boot_params has room for {most}"
+            ),
+            Self::EmptyInitrd { path } => write!(f, "{path}: the initrd is empty"),
+            Self::NoCrashNotes => f.write_str(
+                "no CPU has a crash_notes file in /sys/devices/system/cpu: is /sys mounted, and the kernel built with \
+                 CONFIG_CRASH_DUMP?",
+            ),
+        }
+    }
+}
+
+/// Says how to get a region below `last`.
+fn advise(f: &mut fmt::Formatter<'_>, last: PhysAddr) -> fmt::Result {
+    // 256 MiB is the default of most distributions, and 16 MiB the coarsest alignment that kernels ask of an offset.
+    const USUAL_SIZE: u64 = 256 << 20;
+    match last.checked_add(1).and_then(|end| end.checked_sub(USUAL_SIZE)) {
+        Some(highest) => write!(
+            f,
+            ". Reserve one that ends there, with crashkernel=SIZE@OFFSET (for 256M, an offset of at most {}M)",
+            highest.align_down(16 << 20).0 >> 20
+        ),
+        None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rule::{I386_LAST, Why};
+    use crate::testing::span;
+    use alloc::string::ToString;
+
+    /// People (and the rig) look for region, limit and reason in the message.
+    #[test]
+    fn a_refusal_names_region_limit_and_reason() {
+        let limit = Limit { last: I386_LAST, why: Why::I386Capture };
+        let text = Refusal::BeyondLimit { region: span(0x7b00_0000, 0x8aff_ffff), limit }.to_string();
+        assert_eq!(
+            text,
+            "crash region 0x7b000000-0x8affffff lies above 0x37ffffff, the highest address an i386 capture kernel can run \
+             at. Reserve one that ends there, with crashkernel=SIZE@OFFSET (for 256M, an offset of at most 640M)"
+        );
+        let limit = Limit { last: I386_LAST, why: Why::I386First };
+        let text = Refusal::BeyondLimit { region: span(0x3000_0000, 0x3fff_ffff), limit }.to_string();
+        assert!(
+            text.starts_with("crash region 0x30000000-0x3fffffff reaches beyond 0x37ffffff, the highest"),
+            "{text}"
+        );
+    }
+}

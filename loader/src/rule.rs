@@ -1,0 +1,274 @@
+//! The rule under test: how high each kind of segment may lie, for a pair of kernels and a userspace.
+//!
+//! The limit of 896 MiB that crash loaders have always had belongs to i386 kernels: such a kernel runs at PAGE_OFFSET +
+//! physical address and can be no higher than its low memory, and such a kernel reaches the crash image through its direct
+//! map. Between two x86_64 kernels neither holds, whatever the loader itself was built for.
+
+use crate::addr::PhysAddr;
+use crate::bzimage::{BzImage, Entries};
+use core::fmt;
+
+/// Architecture of a kernel or a program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Arch {
+    /// 32-bit x86.
+    I386,
+    /// 64-bit x86.
+    X86_64,
+}
+
+impl Arch {
+    /// The architecture that this program was built for.
+    pub const OWN: Self = if cfg!(target_pointer_width = "64") { Self::X86_64 } else { Self::I386 };
+
+    /// The architecture of the running kernel, from `uname -m` with the personality reset.
+    pub fn from_machine(machine: &[u8]) -> Option<Self> {
+        match machine {
+            b"x86_64" => Some(Self::X86_64),
+            [b'i', b'3'..=b'6', b'8', b'6'] => Some(Self::I386),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Arch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::I386 => "i386",
+            Self::X86_64 => "x86_64",
+        })
+    }
+}
+
+/// The entry of the capture kernel that is used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Entry {
+    /// At the load address, in 32-bit protected mode without paging (boot.rst, "32-bit Boot Protocol").
+    Bits32,
+    /// At the load address + 0x200, in long mode (boot.rst, "64-bit Boot Protocol").
+    Bits64,
+}
+
+/// The highest address of an i386 kernel and of what it must reach: -PAGE_OFFSET - 128 MiB - 1 with the usual PAGE_OFFSET of
+/// 3 GiB. Its decompressor halts above (arch/x86/boot/compressed/misc.c, "Destination address too large").
+pub const I386_LAST: PhysAddr = PhysAddr(0x37ff_ffff);
+
+/// How high something may lie, and why.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limit {
+    /// The highest address of its last byte.
+    pub last: PhysAddr,
+    /// Why no higher.
+    pub why: Why,
+}
+
+/// The reason of a limit. Its text fits behind "0x37ffffff, ".
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Why {
+    /// The capture kernel is an i386 kernel.
+    I386Capture,
+    /// The running kernel is an i386 kernel.
+    I386First,
+    /// `initrd_addr_max` of the capture kernel.
+    InitrdAddrMax,
+    /// The 32-bit entry holds 32-bit addresses.
+    Entry32,
+    /// A 32-bit program's kexec_load call holds 32-bit addresses.
+    CompatCall,
+    /// The capture kernel lacks XLF_CAN_BE_LOADED_ABOVE_4G.
+    NotAbove4G,
+    /// There is none but the machine's.
+    Unlimited,
+}
+
+impl fmt::Display for Why {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::I386Capture => "the highest address an i386 capture kernel can run at",
+            Self::I386First => {
+                "the highest address that the running i386 kernel can reach through its direct map"
+            }
+            Self::InitrdAddrMax => {
+                "the highest address at which the capture kernel accepts an initrd (initrd_addr_max)"
+            }
+            Self::Entry32 => "the highest address that the capture kernel's 32-bit entry can be given",
+            Self::CompatCall => "the highest address that a kexec_load call from 32-bit userspace can carry",
+            Self::NotAbove4G => {
+                "the highest address the capture kernel can run at (it lacks XLF_CAN_BE_LOADED_ABOVE_4G)"
+            }
+            Self::Unlimited => "the highest address there is",
+        })
+    }
+}
+
+/// The limits of one load.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Of every segment.
+    pub any: Limit,
+    /// Of the initrd. Never above `any`.
+    pub initrd: Limit,
+    /// Of the crash region as a whole: the kernel takes pages of its own from any gap in it.
+    pub region: Limit,
+}
+
+/// What the rule needs to know of a load.
+#[derive(Clone, Copy, Debug)]
+pub struct Load {
+    /// Architecture of the running kernel.
+    pub running: Arch,
+    /// Architecture of the program that makes the call.
+    pub userspace: Arch,
+    /// Last byte of the running kernel's low memory, where it is an i386 kernel.
+    pub lowmem_last: PhysAddr,
+    /// Whether the 32-bit entry is asked for although there is a 64-bit one.
+    pub entry_32bit: bool,
+    /// Whether the limits that the kernels set are to be ignored. What 32 bits cannot carry stays.
+    pub ignore_address_limits: bool,
+}
+
+/// The entry that a load uses.
+pub fn entry(load: &Load, image: &BzImage<'_>) -> Entry {
+    match (load.running, image.entries) {
+        // The running kernel jumps in long mode, so that the 64-bit entry is the straight way: no mode drop, no address
+        // limit, and no second climb to 64 bits in the capture kernel.
+        (Arch::X86_64, Entries::Both { .. }) if !load.entry_32bit => Entry::Bits64,
+        _ => Entry::Bits32,
+    }
+}
+
+/// The rule: how high the segments of this load may lie.
+pub fn limits(load: &Load, image: &BzImage<'_>) -> Limits {
+    let carried = carried(load, image);
+    if load.ignore_address_limits {
+        return Limits { any: carried, initrd: carried, region: UNLIMITED };
+    }
+    let capture = match image.entries {
+        Entries::Only32 => Limit { last: I386_LAST, why: Why::I386Capture },
+        Entries::Both { above_4g: false } => Limit { last: PhysAddr::LAST_32BIT, why: Why::NotAbove4G },
+        Entries::Both { above_4g: true } => UNLIMITED,
+    };
+    let first = match load.running {
+        Arch::I386 => Limit { last: load.lowmem_last, why: Why::I386First },
+        Arch::X86_64 => UNLIMITED,
+    };
+    let any = lower(lower(first, capture), carried);
+    let initrd = match (load.running, image.entries) {
+        // initrd_addr_max is 2 GiB in x86_64 images for the sake of 32-bit boot loaders. Such a kernel takes its initrd
+        // from anywhere below 4 GiB by its 32-bit entry, and from anywhere at all by its 64-bit entry.
+        (Arch::X86_64, Entries::Both { .. }) => any,
+        _ => lower(any, Limit { last: image.initrd_addr_max, why: Why::InitrdAddrMax }),
+    };
+    Limits { any, initrd, region: first }
+}
+
+/// No limit.
+const UNLIMITED: Limit = Limit { last: PhysAddr(u64::MAX), why: Why::Unlimited };
+
+/// What the addresses of the call and of the entry can carry, which nothing lifts.
+fn carried(load: &Load, image: &BzImage<'_>) -> Limit {
+    if load.userspace == Arch::I386 {
+        Limit { last: PhysAddr::LAST_32BIT, why: Why::CompatCall }
+    } else if entry(load, image) == Entry::Bits32 {
+        Limit { last: PhysAddr::LAST_32BIT, why: Why::Entry32 }
+    } else {
+        UNLIMITED
+    }
+}
+
+/// The lower of two limits, the first where they are the same.
+fn lower(a: Limit, b: Limit) -> Limit {
+    if b.last < a.last { b } else { a }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bzimage::tests::FakeImage;
+
+    fn load(running: Arch, userspace: Arch) -> Load {
+        Load { running, userspace, lowmem_last: I386_LAST, entry_32bit: false, ignore_address_limits: false }
+    }
+
+    fn rule(load: Load, image: &FakeImage) -> (u64, u64, u64) {
+        let file = image.build();
+        let limits = limits(&load, &BzImage::parse(&file).unwrap());
+        (limits.any.last.0, limits.initrd.last.0, limits.region.last.0)
+    }
+
+    const LOW: u64 = 0x37ff_ffff;
+    const BELOW_4G: u64 = 0xffff_ffff;
+    const ALL: u64 = u64::MAX;
+
+    /// The table of the rule, row by row. Catches each of: the limit kept for 64 to 64, lifted for either i386 kernel,
+    /// taken from the program's own architecture, or ended at 32 bits for x86_64 userspace.
+    #[test]
+    fn the_rule_as_a_table() {
+        use Arch::{I386, X86_64};
+        let (k64, k32) = (FakeImage::x86_64(), FakeImage::i386());
+        assert_eq!(rule(load(X86_64, I386), &k64), (BELOW_4G, BELOW_4G, ALL));
+        assert_eq!(rule(load(X86_64, X86_64), &k64), (ALL, ALL, ALL));
+        assert_eq!(rule(load(X86_64, I386), &k32), (LOW, LOW, ALL));
+        assert_eq!(rule(load(X86_64, X86_64), &k32), (LOW, LOW, ALL));
+        assert_eq!(rule(load(I386, I386), &k64), (LOW, LOW, LOW));
+        assert_eq!(rule(load(I386, I386), &k32), (LOW, LOW, LOW));
+    }
+
+    /// Either test alone (protocol, flag) would let an image without a 64-bit entry above 896 MiB.
+    #[test]
+    fn a_64_bit_kernel_needs_protocol_and_flag() {
+        let load = load(Arch::X86_64, Arch::I386);
+        assert_eq!(rule(load, &FakeImage { protocol: 0x020b, ..FakeImage::x86_64() }).0, LOW);
+        assert_eq!(rule(load, &FakeImage { xloadflags: 0x3e, ..FakeImage::x86_64() }).0, LOW);
+        assert_eq!(
+            rule(load, &FakeImage { protocol: 0x020c, xloadflags: 1, ..FakeImage::x86_64() }).0,
+            BELOW_4G
+        );
+    }
+
+    /// Without XLF_CAN_BE_LOADED_ABOVE_4G, or by the 32-bit entry, 4 GiB is the end for x86_64 userspace too.
+    #[test]
+    fn four_gib_is_the_end_without_the_promise() {
+        let load = load(Arch::X86_64, Arch::X86_64);
+        assert_eq!(rule(load, &FakeImage { xloadflags: 1, ..FakeImage::x86_64() }).0, BELOW_4G);
+        assert_eq!(rule(Load { entry_32bit: true, ..load }, &FakeImage::x86_64()).0, BELOW_4G);
+    }
+
+    /// The switch lifts what the kernels ask for, and never what 32 bits cannot carry.
+    #[test]
+    fn ignoring_limits_leaves_the_32_bits() {
+        use Arch::{I386, X86_64};
+        let ignoring = |running, userspace| Load { ignore_address_limits: true, ..load(running, userspace) };
+        assert_eq!(rule(ignoring(X86_64, I386), &FakeImage::i386()), (BELOW_4G, BELOW_4G, ALL));
+        assert_eq!(rule(ignoring(I386, I386), &FakeImage::x86_64()), (BELOW_4G, BELOW_4G, ALL));
+        assert_eq!(rule(ignoring(X86_64, X86_64), &FakeImage::i386()), (BELOW_4G, BELOW_4G, ALL));
+        assert_eq!(rule(ignoring(X86_64, X86_64), &FakeImage::x86_64()), (ALL, ALL, ALL));
+    }
+
+    #[test]
+    fn low_memory_and_initrd_addr_max_lower_the_limits() {
+        let first = Load { lowmem_last: PhysAddr(0x2fff_ffff), ..load(Arch::I386, Arch::I386) };
+        assert_eq!(rule(first, &FakeImage::i386()), (0x2fff_ffff, 0x2fff_ffff, 0x2fff_ffff));
+        let image = FakeImage { initrd_addr_max: 0x1fff_ffff, ..FakeImage::i386() };
+        assert_eq!(rule(load(Arch::X86_64, Arch::I386), &image), (LOW, 0x1fff_ffff, ALL));
+    }
+
+    #[test]
+    fn machines_are_known_by_their_names() {
+        assert_eq!(Arch::from_machine(b"x86_64"), Some(Arch::X86_64));
+        assert_eq!(Arch::from_machine(b"i686"), Some(Arch::I386));
+        assert_eq!(Arch::from_machine(b"i786"), None);
+        assert_eq!(Arch::from_machine(b"aarch64"), None);
+    }
+
+    /// The 64-bit entry is used only out of long mode, and only if the image has one.
+    #[test]
+    fn entries() {
+        let file = FakeImage::x86_64().build();
+        let image = BzImage::parse(&file).unwrap();
+        let of = |running, entry_32bit| entry(&Load { entry_32bit, ..load(running, Arch::I386) }, &image);
+        assert_eq!(of(Arch::X86_64, false), Entry::Bits64);
+        assert_eq!(of(Arch::X86_64, true), Entry::Bits32);
+        assert_eq!(of(Arch::I386, false), Entry::Bits32);
+    }
+}
