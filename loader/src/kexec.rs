@@ -49,6 +49,30 @@ pub fn encode(segments: &[RawSegment], userspace: Arch) -> Result<Vec<u8>, PhysA
     Ok(out)
 }
 
+/// What an errno of kexec_load means, as far as the kernel's sources tell (kernel/kexec.c, kernel/kexec_core.c): its name, and
+/// what to look at. The cases that a plan rules out are named all the same, since kernels change.
+pub const fn explain(errno: i32) -> (&'static str, &'static str) {
+    match errno {
+        1 => (
+            "EPERM",
+            "not permitted: it needs CAP_SYS_BOOT, kernel.kexec_load_disabled=0, kernel.kexec_load_limit_panic not used up, \
+             and no lockdown of the kernel",
+        ),
+        11 => ("EAGAIN", "the kernel is busy with another load; try again"),
+        12 => (
+            "ENOMEM",
+            "the kernel found no place for its control pages in the region, or no memory for the transfer; see the kernel log",
+        ),
+        13 => ("EACCES", "an IMA policy or secure boot wants a signed image by kexec_file_load"),
+        14 => ("EFAULT", "a segment's bytes could not be read: was a file changed while it was loaded?"),
+        16 => ("EBUSY", "the kernel is busy with another load; try again"),
+        22 => ("EINVAL", "the kernel does not take these flags or segments; see the kernel log"),
+        38 => ("ENOSYS", "this kernel has no kexec_load: it was built without CONFIG_KEXEC"),
+        99 => ("EADDRNOTAVAIL", "a segment lies outside of the crash region that the kernel has now"),
+        _ => ("an unexpected errno", "see the kernel log"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -184,7 +184,7 @@ pub fn parse<'a>(args: impl IntoIterator<Item = &'a [u8]>) -> Result<Command, Ba
 }
 
 /// Reads one option, and its value from the next argument where it has none of its own.
-fn one<'a>(typed: &mut Typed, arg: &[u8], rest: &mut dyn Iterator<Item = &'a [u8]>) -> Result<(), BadUsage> {
+fn one(typed: &mut Typed, arg: &[u8], rest: &mut dyn Iterator<Item = &[u8]>) -> Result<(), BadUsage> {
     let (name, value) = match arg.iter().position(|&byte| byte == b'=') {
         Some(at) => (&arg[..at], Some(arg[at + 1..].to_vec())),
         None => (arg, None),

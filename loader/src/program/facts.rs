@@ -1,0 +1,136 @@
+//! What the running kernel says about itself, read from /proc and /sys.
+
+use super::call;
+use super::complain;
+use super::files;
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+use kexec_load::addr::PhysAddr;
+use kexec_load::elfcorehdr::Note;
+use kexec_load::iomem::MemoryMap;
+use kexec_load::kcore::{self, DirectMap};
+use kexec_load::options;
+use kexec_load::refusal::Refusal;
+use kexec_load::rule::{self, Arch, I386_LAST};
+use kexec_load::sysfs;
+
+/// All that a plan needs to know of the running kernel.
+pub(crate) struct Facts {
+    /// Its architecture.
+    pub(crate) running: Arch,
+    /// Its memory.
+    pub(crate) memory: MemoryMap,
+    /// Its direct map.
+    pub(crate) direct_map: DirectMap,
+    /// Last byte of its low memory, if it is an i386 kernel.
+    pub(crate) lowmem_last: PhysAddr,
+    /// Where its CPUs' notes lie.
+    pub(crate) cpu_notes: Vec<Note>,
+    /// Where VMCOREINFO lies.
+    pub(crate) vmcoreinfo: Option<Note>,
+    /// Its boot_params; empty if it does not show them.
+    pub(crate) boot_params: Vec<u8>,
+    /// What was missing and can be done without.
+    pub(crate) warnings: Vec<String>,
+}
+
+impl Facts {
+    /// Reads everything.
+    pub(crate) fn gather() -> Result<Self, String> {
+        let running = running_arch()?;
+        let mut warnings = Vec::new();
+        let memory = MemoryMap::parse(&files::read("/proc/iomem")?)
+            .map_err(|unusable| Refusal::Memory(unusable).to_string())?;
+        let direct_map = match running {
+            Arch::I386 => DirectMap::WITHOUT_KASLR,
+            Arch::X86_64 => direct_map().unwrap_or_else(|why| {
+                warnings.push(format!("{why}: the virtual addresses in the dump are guessed"));
+                DirectMap::WITHOUT_KASLR
+            }),
+        };
+        let lowmem_last = match running {
+            Arch::X86_64 => I386_LAST,
+            Arch::I386 => lowmem_last().unwrap_or_else(|why| {
+                warnings.push(format!("{why}: taking {I386_LAST} for the end of low memory"));
+                I386_LAST
+            }),
+        };
+        let cpu_notes = cpu_notes(&mut warnings)?;
+        let vmcoreinfo = files::read("/sys/kernel/vmcoreinfo").ok().and_then(|text| sysfs::vmcoreinfo(&text));
+        // Only what firmware told about screen and ACPI is taken from it, so that it may be missing.
+        let boot_params = files::read("/sys/kernel/boot_params/data").unwrap_or_default();
+        Ok(Self { running, memory, direct_map, lowmem_last, cpu_notes, vmcoreinfo, boot_params, warnings })
+    }
+
+    /// The rule's inputs for a load with these options.
+    pub(crate) fn load(&self, load: &options::Load) -> rule::Load {
+        rule::Load {
+            running: self.running,
+            userspace: Arch::OWN,
+            lowmem_last: self.lowmem_last,
+            entry_32bit: load.entry_32bit,
+            ignore_address_limits: load.ignore_address_limits,
+        }
+    }
+}
+
+/// The running kernel's architecture, not this program's.
+pub(crate) fn running_arch() -> Result<Arch, String> {
+    if let Err(errno) = call::reset_personality() {
+        complain(&format!(
+            "warning: personality: errno {}; uname may not tell the kernel's own machine",
+            errno.into_raw()
+        ));
+    }
+    let uname = rustix::system::uname();
+    let machine = uname.machine().to_bytes();
+    Arch::from_machine(machine).ok_or_else(|| {
+        format!("the running kernel is of machine {}, not x86", String::from_utf8_lossy(machine))
+    })
+}
+
+/// Whether a crash image is loaded.
+pub(crate) fn crash_loaded() -> Result<bool, String> {
+    let path = "/sys/kernel/kexec_crash_loaded";
+    match sysfs::decimal(&files::read(path)?) {
+        Some(0) => Ok(false),
+        Some(1) => Ok(true),
+        _ => Err(format!("{path}: neither 0 nor 1")),
+    }
+}
+
+fn direct_map() -> Result<DirectMap, String> {
+    let path = "/proc/kcore";
+    let headers = files::read_up_to(path, kcore::HEADERS)?;
+    DirectMap::parse(&headers).ok_or_else(|| format!("{path}: not the headers of an x86_64 kernel"))
+}
+
+fn lowmem_last() -> Result<PhysAddr, String> {
+    let path = "/proc/zoneinfo";
+    sysfs::lowmem_last(&files::read(path)?).ok_or_else(|| format!("{path}: no zone of low memory"))
+}
+
+/// The notes of all CPUs that are there. One without a file would be missing in the dump, which is worth a word.
+fn cpu_notes(warnings: &mut Vec<String>) -> Result<Vec<Note>, String> {
+    /// Size of a note where the kernel does not tell: what it was before crash_notes_size came (kernel 3.8).
+    const DEFAULT_SIZE: u64 = 1024;
+    let present = "/sys/devices/system/cpu/present";
+    let cpus =
+        sysfs::cpu_list(&files::read(present)?).ok_or_else(|| format!("{present}: not a list of CPUs"))?;
+    let mut notes = Vec::new();
+    for cpu in cpus {
+        let path = format!("/sys/devices/system/cpu/cpu{cpu}/crash_notes");
+        match files::read(&path).map(|text| sysfs::hexadecimal(&text)) {
+            Ok(Some(address)) => {
+                let size = files::read(&format!("{path}_size")).ok().and_then(|text| sysfs::decimal(&text));
+                notes.push(Note { address: PhysAddr(address), size: size.unwrap_or(DEFAULT_SIZE) });
+            }
+            Ok(None) => {
+                warnings.push(format!("{path}: not an address: CPU {cpu} will be missing in the dump"))
+            }
+            Err(why) => warnings.push(format!("{why}: CPU {cpu} will be missing in the dump")),
+        }
+    }
+    Ok(notes)
+}
