@@ -1,0 +1,202 @@
+//! The artifacts as their users see them: a kernel, a reference loader, the compiler. Each is cut from a verified tree.
+
+use std::path::{Path, PathBuf};
+
+use guest_protocol::Arch;
+
+use crate::error::Error;
+use crate::lock::{ArtifactName, Lock};
+use crate::store::{Ready, Store};
+use crate::tree::Tree;
+
+/// A kernel's name and kind, known without any I/O.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KnownKernel {
+    /// Such as `5.10-686-pae`.
+    pub name: String,
+    /// Of the kernel.
+    pub arch: Arch,
+    /// An i386 kernel that can use memory above 4 GiB.
+    pub pae: bool,
+}
+
+/// The kernels of the built-in lock file, so that scenarios can be checked before anything is fetched.
+pub fn known_kernels() -> Result<Vec<KnownKernel>, Error> {
+    let kernels = Lock::built_in()?.kernels;
+    Ok(kernels
+        .iter()
+        .map(|kernel| KnownKernel { name: kernel.name(), arch: kernel.deb.arch.arch(), pae: kernel.pae() })
+        .collect())
+}
+
+/// The reference loaders of the built-in lock file: upstream version and architecture.
+pub fn known_loaders() -> Result<Vec<(String, Arch)>, Error> {
+    let loaders = Lock::built_in()?.loaders;
+    Ok(loaders.into_iter().map(|loader| (loader.version, loader.program.arch.arch())).collect())
+}
+
+/// A kernel that is there and verified.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KernelImage {
+    /// The name asked for, such as `5.10-686-pae`.
+    pub name: String,
+    /// Of the kernel.
+    pub arch: Arch,
+    /// An i386 kernel that can use memory above 4 GiB.
+    pub pae: bool,
+    /// Debian package that it is from.
+    pub package: String,
+    /// Of the package that is used, which is not the locked one when there is a notice.
+    pub version: String,
+    /// What `uname -r` will say.
+    pub release: String,
+    /// The image.
+    pub bzimage: PathBuf,
+    /// Its build configuration.
+    pub config: PathBuf,
+    /// Of the image, in hexadecimal.
+    pub sha256: String,
+    /// What to tell people, when the locked version could not be had.
+    pub notice: Option<String>,
+}
+
+/// A reference loader that is there and verified.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LoaderTree {
+    /// Upstream version asked for, such as `2.0.20`.
+    pub version: String,
+    /// Of the package that is used.
+    pub package_version: String,
+    /// Of program and libraries.
+    pub arch: Arch,
+    /// The program's path in the guest.
+    pub program: String,
+    /// All that it needs, the program included. The dynamic linker has a fixed path, so two of these do not fit into one guest.
+    pub files: Vec<GuestFile>,
+    /// What to tell people, when a locked version could not be had.
+    pub notice: Option<String>,
+}
+
+/// A file on the host and its place in a guest.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GuestFile {
+    /// Absolute path in the guest.
+    pub path: String,
+    /// Permission bits.
+    pub mode: u32,
+    /// Where its content is on the host.
+    pub source: PathBuf,
+}
+
+impl GuestFile {
+    /// Its content.
+    pub fn read(&self) -> Result<Vec<u8>, Error> {
+        std::fs::read(&self.source).map_err(Error::io("read", &self.source))
+    }
+}
+
+/// Debian's Rust compiler with its i686 library, unpacked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RustTree {
+    /// Upstream version, such as `1.85.0`.
+    pub version: String,
+    /// Of the packages that are used.
+    pub package_version: String,
+    /// The compiler, for `RUSTC`.
+    pub rustc: PathBuf,
+    /// For `LD_LIBRARY_PATH`, without which the compiler does not start.
+    pub library_path: Vec<PathBuf>,
+    /// The compiler's own idea of its sysroot.
+    pub sysroot: PathBuf,
+    /// What to tell people, when a locked version could not be had.
+    pub notice: Option<String>,
+}
+
+impl Store {
+    /// A kernel by name, fetched when it is not there.
+    pub fn kernel(&self, name: &str) -> Result<KernelImage, Error> {
+        let locked = self.lock.kernel(name)?;
+        let Ready { tree, notice } = self.ready(&ArtifactName::Kernel(name.to_owned()))?;
+        let (deb, image) = (first_deb(&tree)?.clone(), find(&tree, "boot/vmlinuz-")?);
+        let (bzimage, record) = file(&tree, &image)?;
+        Ok(KernelImage {
+            name: name.to_owned(),
+            arch: locked.deb.arch.arch(),
+            pae: locked.pae(),
+            package: deb.package,
+            version: deb.version,
+            release: image.trim_start_matches("boot/vmlinuz-").to_owned(),
+            config: file(&tree, &find(&tree, "boot/config-")?)?.0,
+            bzimage,
+            sha256: record.sha256.to_string(),
+            notice,
+        })
+    }
+
+    /// A released kexec-tools by upstream version and architecture, fetched when it is not there.
+    pub fn reference_loader(&self, version: &str, arch: Arch) -> Result<LoaderTree, Error> {
+        let Ready { tree, notice } =
+            self.ready(&ArtifactName::Loader { version: version.to_owned(), arch })?;
+        // `PT_INTERP` of the programs, and the folder in which that Debian dynamic linker looks first.
+        let (linker, libraries) = match arch {
+            Arch::I386 => ("lib/ld-linux.so.2", "lib/i386-linux-gnu"),
+            Arch::X86_64 => ("lib64/ld-linux-x86-64.so.2", "lib/x86_64-linux-gnu"),
+        };
+        const PROGRAM: &str = "sbin/kexec";
+        let mut files = Vec::new();
+        for name in [PROGRAM, linker, &format!("{libraries}/libc.so.6")] {
+            // Newer packages have everything below /usr, of which /lib and /sbin are links.
+            let (source, record) = file(&tree, name).or_else(|_| file(&tree, &format!("usr/{name}")))?;
+            files.push(GuestFile { path: format!("/{name}"), mode: record.mode, source });
+        }
+        Ok(LoaderTree {
+            version: version.to_owned(),
+            package_version: first_deb(&tree)?.version.clone(),
+            arch,
+            program: format!("/{PROGRAM}"),
+            files,
+            notice,
+        })
+    }
+
+    /// Debian's Rust compiler with its i686 library, fetched and unpacked when it is not there.
+    pub fn debian_rust(&self) -> Result<RustTree, Error> {
+        if let Err(errors) = self.prefetch(&[ArtifactName::Rust]) {
+            // A dozen packages, so they come in parallel; one artifact, so there is one error.
+            if let Some((_, error)) = errors.0.into_iter().next() {
+                return Err(error);
+            }
+        }
+        let Ready { tree, notice } = self.ready(&ArtifactName::Rust)?;
+        let library_path =
+            ["usr/lib/x86_64-linux-gnu", "lib/x86_64-linux-gnu"].map(|folder| tree.folder.join(folder));
+        Ok(RustTree {
+            version: self.lock.rust.version.clone(),
+            package_version: first_deb(&tree)?.version.clone(),
+            rustc: file(&tree, "usr/bin/rustc")?.0,
+            library_path: library_path.into_iter().filter(|folder| folder.exists()).collect(),
+            sysroot: tree.folder.join("usr"),
+            notice,
+        })
+    }
+}
+
+fn first_deb(tree: &Tree) -> Result<&crate::lock::Deb, Error> {
+    tree.manifest.debs.first().ok_or_else(|| lacks(tree, "a package"))
+}
+
+/// The one file whose name starts like this.
+fn find(tree: &Tree, prefix: &str) -> Result<String, Error> {
+    let found = tree.names(|name| name.starts_with(prefix)).next().map(str::to_owned);
+    found.ok_or_else(|| lacks(tree, prefix))
+}
+
+fn file<'a>(tree: &'a Tree, name: &str) -> Result<(PathBuf, &'a crate::deb::FileRecord), Error> {
+    tree.file(name).ok_or_else(|| lacks(tree, name))
+}
+
+fn lacks(tree: &Tree, what: &str) -> Error {
+    let deb =
+        tree.manifest.debs.first().map_or_else(|| tree.folder.clone(), |deb| Path::new(&deb.path).to_owned());
+    Error::Unpack { deb, reason: format!("its packages hold no {what}") }
+}

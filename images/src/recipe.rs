@@ -1,0 +1,119 @@
+//! What each kind of artifact needs of its packages, how closely it is checked before use, and what may replace a dropped one.
+
+use crate::deb::Recipe;
+use crate::error::Error;
+use crate::index::Wanted;
+use crate::lock::{ArtifactName, Lock};
+use crate::tree::Check;
+
+/// Files of a kernel package: image and configuration.
+const KERNEL_FILES: usize = 2;
+
+/// Which files are unpacked.
+pub(crate) fn of(name: &ArtifactName) -> Recipe {
+    match name {
+        ArtifactName::Kernel(_) => Recipe {
+            wants: |path| path.starts_with("boot/vmlinuz-") || path.starts_with("boot/config-"),
+            enough: KERNEL_FILES,
+        },
+        ArtifactName::Loader { .. } => Recipe { wants: loader_file, enough: usize::MAX },
+        ArtifactName::Rust => Recipe { wants: rust_file, enough: usize::MAX },
+    }
+}
+
+/// The program, the dynamic linker under all its names, and libc under both of its own (it is a link to the other before 2.33).
+fn loader_file(path: &str) -> bool {
+    let (folder, file) = path.rsplit_once('/').unwrap_or(("", path));
+    let program = file == "kexec" && matches!(folder, "sbin" | "usr/sbin");
+    let folder = folder.strip_prefix("usr/").unwrap_or(folder);
+    let library = folder == "lib"
+        || folder == "lib64"
+        || (folder.starts_with("lib/") && folder.ends_with("-linux-gnu"));
+    let linker = (file.starts_with("ld-linux") || file.starts_with("ld-2.")) && file.contains(".so");
+    let libc = file == "libc.so.6" || (file.starts_with("libc-2.") && file.ends_with(".so"));
+    program || library && (linker || libc)
+}
+
+/// The compiler, its shared libraries and the target libraries; no documentation, no other programs.
+fn rust_file(path: &str) -> bool {
+    path == "usr/bin/rustc" || path.starts_with("usr/lib/") || path.starts_with("lib/")
+}
+
+/// How closely the tree is checked each time it is used. The compiler's half gigabyte would take seconds to hash; there sizes
+/// have to do, and `images verify` does the rest.
+pub(crate) fn check(name: &ArtifactName) -> Check {
+    match name {
+        ArtifactName::Kernel(_) | ArtifactName::Loader { .. } => Check::Hashes,
+        ArtifactName::Rust => Check::Sizes,
+    }
+}
+
+/// What replaces each package of an artifact, in the order of [`Lock::debs`]: the same series of what is tested, and any version
+/// of a library.
+pub(crate) fn wanted(lock: &Lock, name: &ArtifactName) -> Result<Vec<Wanted>, Error> {
+    let any = |package: &str| Wanted::Any { package: package.to_owned() };
+    let series = |package: &str, series: &str| Wanted::Series {
+        package: package.to_owned(),
+        series: series.to_owned(),
+    };
+    Ok(match name {
+        ArtifactName::Kernel(kernel) => {
+            let kernel = lock.kernel(kernel)?;
+            vec![Wanted::Kernel { series: kernel.series.clone(), flavour: kernel.flavour.clone() }]
+        }
+        ArtifactName::Loader { version, arch } => {
+            let loader = lock.loader(version, *arch)?;
+            let libraries = loader.libraries.iter().map(|deb| any(&deb.package));
+            [series(&loader.program.package, version)].into_iter().chain(libraries).collect()
+        }
+        ArtifactName::Rust => {
+            // Package names hold the minor version, so the series is that: `1.85` of `1.85.0`.
+            let minor =
+                lock.rust.version.rsplit_once('.').map_or(lock.rust.version.as_str(), |(minor, _)| minor);
+            let compiler = lock.rust.compiler.iter().map(|deb| series(&deb.package, minor));
+            compiler.chain(lock.rust.libraries.iter().map(|deb| any(&deb.package))).collect()
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Catches guests that lack the dynamic linker, and guests that carry all of libc's package.
+    #[test]
+    fn loader_files() {
+        for path in [
+            "sbin/kexec",
+            "usr/sbin/kexec",
+            "lib/ld-linux.so.2",
+            "lib64/ld-linux-x86-64.so.2",
+            "lib/i386-linux-gnu/ld-2.31.so",
+            "lib/i386-linux-gnu/libc.so.6",
+            "lib/x86_64-linux-gnu/libc-2.31.so",
+            "usr/lib/i386-linux-gnu/ld-linux.so.2",
+        ] {
+            assert!(loader_file(path), "{path}");
+        }
+        for path in [
+            "sbin/vmcore-dmesg",
+            "lib/i386-linux-gnu/libm.so.6",
+            "usr/lib/i386-linux-gnu/gconv/libc.so.6",
+            "etc/ld.so.conf",
+            "usr/share/doc/libc6/libc-2.31.so",
+            "usr/bin/ld.so",
+            "lib/i386-linux-gnu/libcrypt.so.1",
+        ] {
+            assert!(!loader_file(path), "{path}");
+        }
+    }
+
+    /// Catches packages of an artifact and their replacements getting out of step.
+    #[test]
+    fn every_package_has_a_replacement_rule() {
+        let lock = Lock::built_in().unwrap();
+        for name in lock.names() {
+            assert_eq!(lock.debs(&name).unwrap().len(), wanted(&lock, &name).unwrap().len(), "{name}");
+        }
+    }
+}

@@ -1,0 +1,386 @@
+//! The store: gives verified artifacts by name, from the cache when they are there, else from a prepared folder or the mirrors.
+//!
+//! What is cached is never asked of the network. What the archive dropped is replaced by the suite's current version of the
+//! same series, once; the cache remembers it, and everything made of it carries a notice.
+
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use crate::cache::{self, Cache};
+use crate::digest::Sha256;
+use crate::download::{Downloader, Expect, PARTIAL_PREFIX, Patience};
+use crate::error::{Error, Errors};
+use crate::index::{SuiteIndex, Tools, Wanted};
+use crate::lock::{ArtifactName, Deb, Lock};
+use crate::mirror::{self, MirrorOption, Mirrors};
+use crate::progress::{Progress, ProgressMode};
+use crate::recipe;
+use crate::tree::{Check, Tree};
+
+/// Debian's keys, from the package debian-archive-keyring.
+const DEFAULT_KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
+/// apt's configuration.
+const DEFAULT_APT_DIR: &str = "/etc/apt";
+/// Transfers at the same time: enough to fill a line, few enough for a volunteer's mirror.
+const PARALLEL_TRANSFERS: usize = 4;
+/// A package that turns out rotten when it is to be unpacked is fetched again this often.
+const REFETCHES: u32 = 1;
+
+/// How a store is opened. The default takes everything from the host.
+#[derive(Clone, Debug, Default)]
+pub struct StoreOptions {
+    /// Cache folder in place of `$XDG_CACHE_HOME/kdump-rig` or `~/.cache/kdump-rig`.
+    pub cache: Option<PathBuf>,
+    /// Mirrors in place of those of the host's package configuration.
+    pub mirrors: Vec<MirrorOption>,
+    /// A prepared folder of .deb files, by file name; then the network is not asked at all.
+    pub artifacts_dir: Option<PathBuf>,
+    /// Never ask the network.
+    pub offline: bool,
+    /// Keyring in place of the host's Debian keyring.
+    pub keyring: Option<PathBuf>,
+    /// A lock file in place of the built-in one.
+    pub lock_file: Option<PathBuf>,
+    /// Folder in place of `/etc/apt`.
+    pub apt_dir: Option<PathBuf>,
+    /// When transfers are given up.
+    pub patience: Patience,
+    /// How progress is shown.
+    pub progress: ProgressMode,
+}
+
+/// Verified artifacts by name. Can be used from several threads, and the cache by several processes.
+pub struct Store {
+    pub(crate) lock: Lock,
+    pub(crate) cache: Cache,
+    mirrors: Mirrors,
+    artifacts_dir: Option<PathBuf>,
+    offline: bool,
+    keyring: PathBuf,
+    downloader: Downloader,
+    pub(crate) progress: Progress,
+}
+
+/// An artifact that is ready, with what it was made of.
+pub(crate) struct Ready {
+    pub(crate) tree: Tree,
+    /// What to tell people about dropped versions.
+    pub(crate) notice: Option<String>,
+}
+
+impl Store {
+    /// Opens the cache and reads lock file and mirrors. Asks nothing of the network.
+    pub fn open(options: StoreOptions) -> Result<Self, Error> {
+        let lock = match &options.lock_file {
+            None => Lock::built_in()?,
+            Some(path) => {
+                let text = std::fs::read_to_string(path).map_err(Error::io("read the lock file", path))?;
+                Lock::parse(&text, &path.display().to_string())?
+            }
+        };
+        let apt_dir = options.apt_dir.unwrap_or_else(|| DEFAULT_APT_DIR.into());
+        Ok(Self {
+            lock,
+            cache: Cache::open(options.cache.as_deref())?,
+            mirrors: Mirrors::new(&options.mirrors, &apt_dir),
+            artifacts_dir: options.artifacts_dir,
+            offline: options.offline,
+            keyring: options.keyring.unwrap_or_else(|| DEFAULT_KEYRING.into()),
+            downloader: Downloader::new(options.patience),
+            progress: Progress::new(options.progress),
+        })
+    }
+
+    /// The lock file in use.
+    pub fn lock_file(&self) -> &Lock {
+        &self.lock
+    }
+
+    /// The cache folder, its layout's version included.
+    pub fn cache_folder(&self) -> &Path {
+        self.cache.root()
+    }
+
+    /// Makes the named artifacts ready: fetches what is missing, several packages at a time, then unpacks. Everything is tried;
+    /// the errors of all are collected.
+    pub fn prefetch(&self, names: &[ArtifactName]) -> Result<(), Errors> {
+        let mut missing: Vec<Deb> = Vec::new();
+        let mut errors = Vec::new();
+        let mut known = Vec::new();
+        for name in names {
+            match self.used(name) {
+                Ok(debs) => {
+                    known.push(name);
+                    let ready = matches!(Tree::open(&self.cache.tree(&debs), Check::Sizes), Ok(Some(_)));
+                    missing.extend(debs.into_iter().filter(|deb| !ready && !self.cache.has(deb)));
+                }
+                Err(error) => errors.push((name.to_string(), error)),
+            }
+        }
+        missing.sort_by(|left, right| left.sha256.cmp(&right.sha256));
+        missing.dedup_by_key(|deb| deb.sha256);
+        // The biggest first, so that it is not what everybody waits for at the end.
+        missing.sort_by_key(|deb| std::cmp::Reverse(deb.size));
+        // What fails here is tried again below, with a place to report it and the ways out of a dropped version.
+        in_parallel(&missing, PARALLEL_TRANSFERS, |deb| drop(self.fetch(deb)));
+        let unpackers = std::thread::available_parallelism().map_or(1, usize::from);
+        let failed = Mutex::new(Vec::new());
+        in_parallel(&known, unpackers, |name| {
+            if let Err(error) = self.ready(name) {
+                let mut failed = failed.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+                failed.push((name.to_string(), error));
+            }
+        });
+        errors.extend(failed.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner));
+        errors.sort_by_key(|(failed, _)| names.iter().position(|name| name.to_string() == *failed));
+        if errors.is_empty() { Ok(()) } else { Err(Errors(errors)) }
+    }
+
+    /// The artifact's packages as they are used: the locked ones, or what stood in for them before.
+    pub(crate) fn used(&self, name: &ArtifactName) -> Result<Vec<Deb>, Error> {
+        let locked = self.lock.debs(name)?;
+        Ok(locked.into_iter().map(|deb| self.cache.substitute(deb).unwrap_or_else(|| deb.clone())).collect())
+    }
+
+    /// The artifact's tree with every file verified, made first when it is not there or rotten.
+    pub(crate) fn ready(&self, name: &ArtifactName) -> Result<Ready, Error> {
+        let mut debs = self.used(name)?;
+        if let Ok(Some(tree)) = Tree::open(&self.cache.tree(&debs), recipe::check(name)) {
+            return Ok(Ready { tree, notice: self.notice(name, &debs)? });
+        }
+        let _guard = self.cache.lock(&lock_name(name), &self.progress)?;
+        // Somebody else may have made it, or found a substitute, while we waited for the lock.
+        debs = self.used(name)?;
+        let folder = self.cache.tree(&debs);
+        match Tree::open(&folder, recipe::check(name)) {
+            Ok(Some(tree)) => return Ok(Ready { tree, notice: self.notice(name, &debs)? }),
+            Ok(None) => {}
+            Err(rotten) => {
+                self.progress.say(&format!("{name}: {rotten}; unpacking it again"));
+                remove_tree(&folder)?;
+            }
+        }
+        let files = match self.fetch_all(&debs) {
+            Err(Error::NotOnMirror { url, status }) => {
+                debs = self.substitute(name, &debs, Error::NotOnMirror { url, status })?;
+                self.fetch_all(&debs)?
+            }
+            other => other?,
+        };
+        let folder = self.cache.tree(&debs);
+        if folder.exists() {
+            // Two locked versions can have the same substitute, and a rotten tree can be that of one.
+            if let Ok(Some(tree)) = Tree::open(&folder, recipe::check(name)) {
+                return Ok(Ready { tree, notice: self.notice(name, &debs)? });
+            }
+            remove_tree(&folder)?;
+        }
+        let pairs: Vec<_> = debs.iter().cloned().zip(files).collect();
+        let tree = Tree::build(&folder, &pairs, recipe::of(name))?;
+        Ok(Ready { tree, notice: self.notice(name, &debs)? })
+    }
+
+    /// The packages' files, verified in full.
+    fn fetch_all(&self, debs: &[Deb]) -> Result<Vec<PathBuf>, Error> {
+        debs.iter()
+            .map(|deb| {
+                for _ in 0..REFETCHES {
+                    let path = self.fetch(deb)?;
+                    let found = Sha256::of_file(&path).map_err(Error::io("read", &path))?;
+                    if found == deb.sha256 {
+                        return Ok(path);
+                    }
+                    self.progress.say(&format!("{deb}: the cached file is rotten; getting it again"));
+                    std::fs::remove_file(&path).map_err(Error::io("remove", &path))?;
+                }
+                // What comes from the network or a folder is hashed on its way in.
+                self.fetch(deb)
+            })
+            .collect()
+    }
+
+    /// The package's file in the cache, gotten when it is not there.
+    fn fetch(&self, deb: &Deb) -> Result<PathBuf, Error> {
+        let path = self.cache.deb(deb.sha256);
+        if self.cache.has(deb) {
+            return Ok(path);
+        }
+        let _guard = self.cache.lock(&format!("{}.deb", deb.sha256), &self.progress)?;
+        if self.cache.has(deb) {
+            return Ok(path);
+        }
+        let file = match &self.artifacts_dir {
+            Some(folder) => self.from_folder(deb, folder)?,
+            None => self.from_mirrors(deb)?,
+        };
+        cache::put(file, &path)?;
+        Ok(path)
+    }
+
+    fn from_folder(&self, deb: &Deb, folder: &Path) -> Result<tempfile::NamedTempFile, Error> {
+        let not_there = || Error::NotInFolder {
+            folder: folder.to_owned(),
+            file_name: deb.file_name().to_owned(),
+            sha256: deb.sha256,
+            what: deb.to_string(),
+        };
+        let folder = std::path::absolute(folder).map_err(Error::io("find", folder))?;
+        let url = format!("file://{}", folder.join(deb.file_name()).display());
+        self.download(deb, &url).map_err(|error| match error {
+            Error::NotOnMirror { .. } => not_there(),
+            other => other,
+        })
+    }
+
+    fn from_mirrors(&self, deb: &Deb) -> Result<tempfile::NamedTempFile, Error> {
+        self.online(&deb.to_string())?;
+        let mut dropped = None;
+        let mut failed = None;
+        for root in self.mirrors.of_suite(&deb.suite)? {
+            match self.download(deb, &mirror::url(&root, &deb.path)) {
+                Ok(file) => return Ok(file),
+                Err(error @ Error::NotOnMirror { .. }) => dropped = dropped.or(Some(error)),
+                Err(error) => failed = failed.or(Some(error)),
+            }
+        }
+        // A mirror that could not be asked may still have it: only when all say no is it gone.
+        Err(failed.or(dropped).unwrap_or_else(|| self.no_mirror(&deb.suite)))
+    }
+
+    fn no_mirror(&self, suite: &str) -> Error {
+        Error::NoMirror { suite: suite.to_owned(), looked_in: DEFAULT_APT_DIR.to_owned() }
+    }
+
+    fn download(&self, deb: &Deb, url: &str) -> Result<tempfile::NamedTempFile, Error> {
+        let expect = Expect::Exactly { size: deb.size, sha256: deb.sha256 };
+        self.downloader.fetch(
+            url,
+            &self.cache.debs(),
+            expect,
+            &format!("{} {}", deb.package, deb.arch),
+            &self.progress,
+        )
+    }
+
+    /// An error when the network must not be asked.
+    fn online(&self, what: &str) -> Result<(), Error> {
+        if self.offline {
+            return Err(Error::Offline { what: what.to_owned(), cache: self.cache.root().to_owned() });
+        }
+        Ok(())
+    }
+
+    /// Replaces an artifact's packages by the current ones of their series, and remembers it. `dropped` is what made it
+    /// necessary, and the answer when the index lists the very packages that the mirror lacks.
+    fn substitute(&self, name: &ArtifactName, debs: &[Deb], dropped: Error) -> Result<Vec<Deb>, Error> {
+        self.progress
+            .say(&format!("{name}: {dropped}; asking the suite's signed index for the current version"));
+        let current = self.current(name)?;
+        if current == debs {
+            return Err(dropped);
+        }
+        for (locked, used) in self.lock.debs(name)?.into_iter().zip(&current) {
+            self.cache.record_substitute(locked, used)?;
+        }
+        if let Some(notice) = self.notice(name, &current)? {
+            self.progress.say(&notice);
+        }
+        Ok(current)
+    }
+
+    /// The current packages of an artifact's series, by the signed indexes, in the order of [`Lock::debs`].
+    pub(crate) fn current(&self, name: &ArtifactName) -> Result<Vec<Deb>, Error> {
+        let locked = self.lock.debs(name)?;
+        let wanted = recipe::wanted(&self.lock, name)?;
+        let scratch = tempfile::Builder::new()
+            .prefix(PARTIAL_PREFIX)
+            .tempdir_in(self.cache.root())
+            .map_err(Error::io("create a temporary folder in", self.cache.root()))?;
+        let tools = Tools {
+            downloader: &self.downloader,
+            progress: &self.progress,
+            keyring: &self.keyring,
+            scratch: scratch.path(),
+        };
+        let mut found: Vec<Option<Deb>> = vec![None; locked.len()];
+        let mut groups: Vec<_> = locked.iter().map(|deb| (deb.suite.as_str(), deb.arch)).collect();
+        groups.sort();
+        groups.dedup();
+        let mut suite_index: Option<(&str, SuiteIndex)> = None;
+        for (suite, arch) in groups {
+            let index = match suite_index {
+                Some((of, index)) if of == suite => index,
+                _ => {
+                    self.online(&format!("the index of {suite}"))?;
+                    SuiteIndex::open(&tools, suite, &self.mirrors.of_suite(suite)?)?
+                }
+            };
+            let members: Vec<usize> = (0..locked.len())
+                .filter(|&at| (locked[at].suite.as_str(), locked[at].arch) == (suite, arch))
+                .collect();
+            let of_group: Vec<Wanted> = members.iter().map(|&at| wanted[at].clone()).collect();
+            for (at, deb) in members.into_iter().zip(index.current(&tools, arch, &of_group)?) {
+                found[at] = deb;
+            }
+            suite_index = Some((suite, index));
+        }
+        let gone = |at: usize| Error::SeriesGone {
+            locked: locked[at].to_string(),
+            wanted: wanted[at].to_string(),
+            suite: locked[at].suite.clone(),
+        };
+        found.into_iter().enumerate().map(|(at, deb)| deb.ok_or_else(|| gone(at))).collect()
+    }
+
+    /// What to tell about packages that are not the locked ones.
+    fn notice(&self, name: &ArtifactName, used: &[Deb]) -> Result<Option<String>, Error> {
+        let changed: Vec<String> = self
+            .lock
+            .debs(name)?
+            .into_iter()
+            .zip(used)
+            .filter(|(locked, used)| locked.sha256 != used.sha256)
+            .map(|(locked, used)| {
+                format!("{} {} in place of {} {}", used.package, used.version, locked.package, locked.version)
+            })
+            .collect();
+        if changed.is_empty() {
+            return Ok(None);
+        }
+        Ok(Some(format!(
+            "{name}: the archive has dropped locked packages, using the suite's current ones: {}; `cargo xtask images repin` writes \
+             them to the lock file",
+            changed.join(", ")
+        )))
+    }
+}
+
+fn lock_name(name: &ArtifactName) -> String {
+    format!("{}.tree", name.to_string().replace('/', "-"))
+}
+
+/// Takes a tree away: first its name, so that nobody finds half of it.
+pub(crate) fn remove_tree(folder: &Path) -> Result<(), Error> {
+    let parent = folder.parent().unwrap_or(folder);
+    let grave = tempfile::Builder::new()
+        .prefix(PARTIAL_PREFIX)
+        .tempdir_in(parent)
+        .map_err(Error::io("create a temporary folder in", parent))?;
+    std::fs::rename(folder, grave.path().join("tree")).map_err(Error::io("rename away", folder))?;
+    grave.close().map_err(Error::io("remove", folder))
+}
+
+/// Runs `work` on every item, on up to `threads` threads, in the items' order as far as possible.
+fn in_parallel<T: Sync>(items: &[T], threads: usize, work: impl Fn(&T) + Sync) {
+    let next = AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        for _ in 0..threads.min(items.len()) {
+            scope.spawn(|| {
+                while let Some(item) = items.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    work(item);
+                }
+            });
+        }
+    });
+}
