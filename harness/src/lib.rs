@@ -6,15 +6,27 @@
 pub mod accel;
 pub mod artifacts;
 pub mod cell;
+pub mod channel;
 pub mod classify;
+pub mod cmdline;
 mod elf;
 pub mod evidence;
 pub mod filter;
 pub mod guest;
 pub mod judge;
 pub mod outcome;
+pub mod payload;
 pub mod phase;
+pub mod process;
+pub mod qemu;
+pub mod qmp;
 pub mod registers;
 pub mod report;
 pub mod runner;
+pub mod scenario;
+pub mod scratch;
 pub mod stop;
+pub mod store_source;
+
+#[cfg(test)]
+mod testing;

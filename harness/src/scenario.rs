@@ -1,0 +1,91 @@
+//! Scenario files: YAML that says what is tried and what is expected, read into cells. The format is described in
+//! `scenarios/README.md`.
+//!
+//! Three layers: as written ([`written`], shapes and literals), checked ([`expand`], what only shows when the parts are put
+//! together), ready ([`Suite`]). Everything that is wrong is told with file, line and column, and with a next step, before
+//! anything is fetched or booted. serde_yaml, which is frozen upstream, is known to this module only.
+
+mod expand;
+mod fit;
+mod id;
+mod overrides;
+mod position;
+mod problem;
+mod rules;
+mod surprises;
+mod written;
+
+use crate::cell::{Cell, Kernel};
+use guest_protocol::Arch;
+pub use overrides::{Overrides, combine};
+pub use problem::{Problem, Problems};
+use rules::Rule;
+use std::path::Path;
+
+/// What there is to choose from: everything that can be named in a scenario without a path.
+#[derive(Clone, Debug, Default)]
+pub struct Catalog {
+    /// The kernels of the lock file.
+    pub kernels: Vec<Kernel>,
+    /// The reference loaders of the lock file.
+    pub loaders: Vec<ReferenceLoader>,
+}
+
+/// A reference loader of the lock file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReferenceLoader {
+    /// Its upstream version, such as `2.0.25`.
+    pub version: String,
+    /// The architecture that it was built for.
+    pub arch: Arch,
+}
+
+/// A scenario file that was read and checked.
+#[derive(Clone, Debug)]
+pub struct Suite {
+    /// Its name.
+    pub name: String,
+    /// What it is for.
+    pub description: String,
+    /// What is to be run, in the order of the file.
+    pub cells: Vec<Cell>,
+    /// What is not to be run, and why.
+    pub skipped: Vec<SkippedCell>,
+    /// The expectations, kept for cells that the command line changes.
+    rules: Vec<Rule>,
+    /// The file, for errors.
+    file: String,
+}
+
+/// A cell that is not run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SkippedCell {
+    /// The cell.
+    pub cell: Cell,
+    /// The reason, for people.
+    pub why: String,
+}
+
+/// Reads a scenario file.
+///
+/// # Errors
+/// Everything that is wrong with it; one problem where it cannot be read at all.
+pub fn load(path: &Path, catalog: &Catalog) -> Result<Suite, Problems> {
+    let file = path.display().to_string();
+    match std::fs::read_to_string(path) {
+        Ok(text) => parse(&file, &text, catalog),
+        Err(error) => Err(Problems::of_file(&file, vec![format!("cannot read this scenario: {error}")])),
+    }
+}
+
+/// Reads a scenario from its text; `file` is its name in errors.
+///
+/// # Errors
+/// Everything that is wrong with it.
+pub fn parse(file: &str, text: &str, catalog: &Catalog) -> Result<Suite, Problems> {
+    let written = written::read(text).map_err(|problem| Problems::all(file, text, vec![problem]))?;
+    expand::suite(file, &written, catalog).map_err(|problems| Problems::all(file, text, problems))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,311 @@
+//! A scenario as written to a checked suite: every combination of each block, the cells that cannot be, the rule that each
+//! cell's expectation comes from. All that is wrong is collected, not only the first thing.
+
+use super::position::NodePath;
+use super::problem::{At, Finding};
+use super::rules::{self, Rule};
+use super::written::{Block, Region, Scenario, Text};
+use super::{Catalog, SkippedCell, Suite, fit, id};
+use crate::cell::{Cell, CellId, Kernel, Loader, Platform};
+use crate::outcome::Expectation;
+use guest_protocol::Arch;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Stands in a cell until its rule is found: rules ask for a cell's axes, so the cell has to be there before.
+const NOT_YET_EXPECTED: Expectation = Expectation::Unreserved;
+
+/// Checks a scenario and makes its cells.
+pub(super) fn suite(file: &str, written: &Scenario, catalog: &Catalog) -> Result<Suite, Vec<Finding>> {
+    let mut expansion = Expansion { written, catalog, findings: Vec::new(), seen: BTreeMap::new() };
+    let rules = expansion.rules();
+    let mut cells = Vec::new();
+    for (number, block) in written.matrix.0.iter().enumerate() {
+        cells.extend(expansion.block(number, block));
+    }
+    // With cells missing, rules would look dead that are not.
+    if !expansion.findings.is_empty() {
+        return Err(expansion.findings);
+    }
+    expansion.expect(&rules, &mut cells);
+    let (cells, skipped) = expansion.skip(cells);
+    if !expansion.findings.is_empty() {
+        return Err(expansion.findings);
+    }
+    Ok(Suite {
+        name: written.suite.0.clone(),
+        description: written.description.0.trim().to_owned(),
+        cells: cells.into_iter().map(|placed| placed.cell).collect(),
+        skipped,
+        rules,
+        file: file.to_owned(),
+    })
+}
+
+/// Why a cell cannot be, whatever the file that it comes from; none where it can. With the key of the axis to blame.
+pub(super) fn why_impossible(cell: &Cell, catalog: &Catalog) -> Option<(&'static str, String)> {
+    if cell.first.arch == Arch::I386 && cell.userspace == Arch::X86_64 {
+        let why = format!(
+            "{} is an i386 kernel and cannot run x86_64 userspace: give it a block of its own",
+            cell.first.name
+        );
+        return Some(("userspace", why));
+    }
+    if let Some(why) = fit::why_not(&cell.first, cell.reservation, &cell.platform) {
+        return Some(("region", why));
+    }
+    if let Loader::KexecTools(version) = &cell.loader {
+        let known =
+            catalog.loaders.iter().any(|loader| loader.version == *version && loader.arch == cell.userspace);
+        if !known {
+            let all: Vec<String> = catalog
+                .loaders
+                .iter()
+                .map(|loader| format!("{} for {}", loader.version, loader.arch))
+                .collect();
+            let why = format!(
+                "the lock has no kexec-tools {version} for {}; it has {}",
+                cell.userspace,
+                all.join(", ")
+            );
+            return Some(("loader", why));
+        }
+    }
+    if cell.id.0.len() > id::MAX_LENGTH {
+        let why = format!(
+            "the cell's id has more than {} characters and cannot name a folder: {}",
+            id::MAX_LENGTH,
+            cell.id
+        );
+        return Some(("loader", why));
+    }
+    None
+}
+
+/// A cell and where it comes from.
+struct Placed {
+    cell: Cell,
+    at: NodePath,
+}
+
+struct Expansion<'s> {
+    written: &'s Scenario,
+    catalog: &'s Catalog,
+    findings: Vec<Finding>,
+    /// The cells so far by id, with their block's number.
+    seen: BTreeMap<CellId, usize>,
+}
+
+impl Expansion<'_> {
+    fn wrong(&mut self, at: NodePath, what: String) {
+        self.findings.push(Finding { at: At::Node(at), what });
+    }
+
+    fn rules(&mut self) -> Vec<Rule> {
+        let root = NodePath::default().key("expect");
+        let mut rules = Vec::new();
+        for (number, rule) in self.written.expect.0.iter().enumerate() {
+            match Rule::check(rule, &root.item(number)) {
+                Ok(rule) => rules.push(rule),
+                Err(findings) => self.findings.extend(findings),
+            }
+        }
+        rules
+    }
+
+    /// The cells of a block.
+    fn block(&mut self, number: usize, block: &Block) -> Vec<Placed> {
+        let at = NodePath::default().key("matrix").item(number);
+        let firsts = self.kernels(&block.first.0, &at.key("first"));
+        let captures = self.kernels(&block.capture.0, &at.key("capture"));
+        let regions = self.regions(block, &at.key("region"));
+        let mut left_out = vec![false; block.without.len()];
+        let mut placed = Vec::new();
+        for first in &firsts {
+            for capture in &captures {
+                for (region_number, (region, platform)) in &regions {
+                    for cell in combinations(block, first, capture, region, platform, &self.written.suite.0) {
+                        if let Some(number) = block.without.iter().position(|filter| filter.0.matches(&cell))
+                        {
+                            left_out[number] = true;
+                            continue;
+                        }
+                        if self.accept(&cell, number, &at, *region_number) {
+                            placed.push(Placed { cell, at: at.clone() });
+                        }
+                    }
+                }
+            }
+        }
+        for (filter, _) in left_out.iter().enumerate().filter(|(_, used)| !**used) {
+            self.wrong(
+                at.key("without").item(filter),
+                "this filter leaves nothing out of its block: remove it".to_owned(),
+            );
+        }
+        placed
+    }
+
+    /// Whether the cell can be and is new.
+    fn accept(&mut self, cell: &Cell, block: usize, at: &NodePath, region: usize) -> bool {
+        if let Some((axis, why)) = why_impossible(cell, self.catalog) {
+            let place = at.key(axis);
+            self.wrong(if axis == "region" { place.item(region) } else { place }, why);
+            return false;
+        }
+        if let Some(earlier) = self.seen.insert(cell.id.clone(), block) {
+            let what = if earlier == block {
+                format!("cell {} comes twice out of this block: an axis names the same thing twice", cell.id)
+            } else {
+                format!(
+                    "cell {} is already made by block {} of the matrix: take it out of one of the two",
+                    cell.id,
+                    earlier + 1
+                )
+            };
+            self.wrong(at.clone(), what);
+            return false;
+        }
+        true
+    }
+
+    fn kernels(&mut self, names: &[Text], at: &NodePath) -> Vec<Kernel> {
+        let mut kernels = Vec::new();
+        for (number, Text(name)) in names.iter().enumerate() {
+            match self.catalog.kernels.iter().find(|kernel| kernel.name == *name) {
+                Some(kernel) => kernels.push(kernel.clone()),
+                None => {
+                    let known: Vec<&str> =
+                        self.catalog.kernels.iter().map(|kernel| kernel.name.as_str()).collect();
+                    self.wrong(
+                        at.item(number),
+                        format!("the lock has no kernel {name:?}; it has {}", known.join(", ")),
+                    );
+                }
+            }
+        }
+        kernels
+    }
+
+    /// The regions of a block with their platforms, numbered as written.
+    fn regions(&mut self, block: &Block, at: &NodePath) -> Vec<(usize, (Region, Platform))> {
+        let mut regions = Vec::new();
+        for (number, region) in block.region.0.iter().enumerate() {
+            let name = &region.0.platform;
+            match self.written.platforms.iter().find(|(known, _)| known.0 == *name) {
+                Some((_, written)) => {
+                    let platform = Platform {
+                        name: name.clone(),
+                        machine: written.machine.0.clone(),
+                        memory: written.memory.0,
+                        cpu: written.cpu.0.clone(),
+                        cpus: written.cpus,
+                    };
+                    regions.push((number, (region.0.clone(), platform)));
+                }
+                None => {
+                    let known: Vec<&str> =
+                        self.written.platforms.keys().map(|name| name.0.as_str()).collect();
+                    self.wrong(
+                        at.item(number),
+                        format!("no platform is named {name:?}; known: {}", known.join(", ")),
+                    );
+                }
+            }
+        }
+        regions
+    }
+
+    /// Gives each cell its expectation, and finds cells without a rule and rules without a cell.
+    fn expect(&mut self, rules: &[Rule], cells: &mut [Placed]) {
+        let root = NodePath::default().key("expect");
+        let mut used = BTreeSet::new();
+        for Placed { cell, at } in cells {
+            match rules::expectation(rules, cell) {
+                Ok((number, expected)) => {
+                    used.insert(number);
+                    cell.expected = expected;
+                }
+                Err(None) => {
+                    self.wrong(
+                        at.clone(),
+                        format!("no rule of `expect` matches cell {}: say what is expected of it", cell.id),
+                    );
+                }
+                Err(Some((number, why))) => {
+                    used.insert(number);
+                    self.wrong(root.item(number).key("message"), why);
+                }
+            }
+        }
+        for number in (0..rules.len()).filter(|number| !used.contains(number)) {
+            self.wrong(
+                root.item(number).key("when"),
+                "no cell comes to this rule: remove it, or look for the earlier rule that takes its cells"
+                    .to_owned(),
+            );
+        }
+    }
+
+    /// Sets apart the cells that are not to be run.
+    fn skip(&mut self, cells: Vec<Placed>) -> (Vec<Placed>, Vec<SkippedCell>) {
+        let mut used = vec![false; self.written.skip.len()];
+        let mut kept = Vec::new();
+        let mut skipped = Vec::new();
+        for placed in cells {
+            match self.written.skip.iter().position(|skip| skip.when.0.matches(&placed.cell)) {
+                Some(number) => {
+                    used[number] = true;
+                    skipped.push(SkippedCell {
+                        cell: placed.cell,
+                        why: self.written.skip[number].why.0.clone(),
+                    });
+                }
+                None => kept.push(placed),
+            }
+        }
+        for (number, _) in used.iter().enumerate().filter(|(_, used)| !**used) {
+            let at = NodePath::default().key("skip").item(number).key("when");
+            self.wrong(at, "this filter skips no cell: remove it".to_owned());
+        }
+        (kept, skipped)
+    }
+}
+
+/// Every combination of a block's other axes.
+fn combinations(
+    block: &Block,
+    first: &Kernel,
+    capture: &Kernel,
+    region: &Region,
+    platform: &Platform,
+    suite: &str,
+) -> Vec<Cell> {
+    let words = |texts: &[Text]| texts.iter().map(|text| text.0.clone()).collect::<Vec<_>>();
+    let mut cells = Vec::new();
+    for userspace in &block.userspace.0 {
+        for loader in &block.loader.0 {
+            for args in &block.loader_args.0 {
+                for trigger in &block.trigger.0 {
+                    let mut cell = Cell {
+                        id: CellId(String::new()),
+                        suite: suite.to_owned(),
+                        first: first.clone(),
+                        userspace: userspace.0.0,
+                        loader: loader.0.clone(),
+                        loader_args: words(args),
+                        capture: capture.clone(),
+                        reservation: region.reservation,
+                        platform: platform.clone(),
+                        trigger: trigger.0,
+                        first_cmdline: words(&block.first_cmdline),
+                        capture_cmdline: words(&block.capture_cmdline),
+                        expected: NOT_YET_EXPECTED,
+                    };
+                    cell.id = id::of(&cell);
+                    cells.push(cell);
+                }
+            }
+        }
+    }
+    cells
+}

@@ -1,0 +1,53 @@
+//! Cell ids: readable, derived from what a cell is and never from its place in a file, and fit to be a folder's name.
+//!
+//! ```text
+//! 5.10-amd64.i386.in-tree.5.10-amd64.256M@1968M.pc-4g
+//! first    . userspace . loader . capture . reservation . platform
+//! ```
+//!
+//! Behind these six stand, in this order and only where they are not the default: the loader's further arguments, the trigger,
+//! words for the first kernel's command line (`first-…`), and for the capture kernel's (`capture-…`). The expectation and the
+//! suite are no part of it: the same trial keeps its id when it is expected otherwise.
+
+use crate::cell::{Cell, CellId, Loader, Trigger};
+
+/// Longest id, in bytes: file systems allow 255 for a name, and attempts and temporary files add a few.
+pub(super) const MAX_LENGTH: usize = 200;
+
+/// The id of a cell, from everything else in it.
+pub(super) fn of(cell: &Cell) -> CellId {
+    let loader = match &cell.loader {
+        Loader::InTree => "in-tree".to_owned(),
+        Loader::KexecTools(version) => format!("kexec-tools-{version}"),
+        Loader::Path(path) => match path.file_name() {
+            Some(name) => name.to_string_lossy().into_owned(),
+            None => "loader".to_owned(),
+        },
+    };
+    let mut parts = vec![
+        cell.first.name.clone(),
+        cell.userspace.name().to_owned(),
+        loader,
+        cell.capture.name.clone(),
+        cell.reservation.to_string().replace(',', "-"),
+        cell.platform.name.clone(),
+    ];
+    if !cell.loader_args.is_empty() {
+        let args: Vec<&str> = cell.loader_args.iter().map(|arg| arg.trim_start_matches('-')).collect();
+        parts.push(args.join("+"));
+    }
+    match cell.trigger {
+        Trigger::Nmi => {}
+    }
+    for (side, words) in [("first", &cell.first_cmdline), ("capture", &cell.capture_cmdline)] {
+        if !words.is_empty() {
+            parts.push(format!("{side}-{}", words.join("+")));
+        }
+    }
+    CellId(parts.iter().map(|part| file_name_safe(part)).collect::<Vec<_>>().join("."))
+}
+
+/// Leaves what no shell, file system or filter takes for anything else.
+fn file_name_safe(part: &str) -> String {
+    part.chars().map(|c| if c.is_ascii_alphanumeric() || "-_.@+".contains(c) { c } else { '_' }).collect()
+}

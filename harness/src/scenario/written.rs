@@ -1,0 +1,245 @@
+//! A scenario as it is written: the shapes of its parts, with every literal parsed where it stands, so that an error of form
+//! is told with its line and column by the YAML reader itself. What only shows when parts are put together comes later.
+
+use super::problem::Finding;
+use super::surprises;
+use crate::cell::{Loader, Mib, Reservation, Trigger};
+use crate::filter::Filter;
+use crate::outcome::HangCause;
+use guest_protocol::Arch;
+use serde::de::{Deserialize, Deserializer, Error, Visitor};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::marker::PhantomData;
+use std::num::NonZeroU32;
+use std::str::FromStr;
+
+/// A scenario file.
+#[derive(serde::Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct Scenario {
+    pub(super) suite: Name,
+    pub(super) description: Text,
+    pub(super) platforms: BTreeMap<Name, Platform>,
+    pub(super) matrix: Filled<Block>,
+    #[serde(default)]
+    pub(super) skip: Vec<Skip>,
+    pub(super) expect: Filled<Rule>,
+}
+
+/// A machine, under its name.
+#[derive(serde::Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct Platform {
+    pub(super) machine: Text,
+    pub(super) memory: Literal<Mib>,
+    pub(super) cpu: Text,
+    #[serde(default = "one_cpu")]
+    pub(super) cpus: NonZeroU32,
+}
+
+/// Cells: every combination of what its axes list.
+#[derive(serde::Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct Block {
+    pub(super) first: Filled<Text>,
+    pub(super) userspace: Filled<Literal<ArchName>>,
+    pub(super) loader: Filled<Literal<Loader>>,
+    #[serde(default = "no_words")]
+    pub(super) loader_args: Filled<Vec<Text>>,
+    pub(super) capture: Filled<Text>,
+    pub(super) region: Filled<Literal<Region>>,
+    #[serde(default = "nmi")]
+    pub(super) trigger: Filled<Literal<Trigger>>,
+    #[serde(default)]
+    pub(super) first_cmdline: Vec<Text>,
+    #[serde(default)]
+    pub(super) capture_cmdline: Vec<Text>,
+    #[serde(default)]
+    pub(super) without: Vec<Literal<Filter>>,
+}
+
+/// Cells that are not run.
+#[derive(serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Skip {
+    pub(super) when: Literal<Filter>,
+    pub(super) why: Text,
+}
+
+/// What is expected of the cells that no earlier rule matched.
+#[derive(serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Rule {
+    pub(super) when: Literal<Filter>,
+    pub(super) outcome: OutcomeWord,
+    pub(super) vmcore: Option<VmcoreWord>,
+    pub(super) by: Option<RefuserWord>,
+    pub(super) message: Option<Filled<Text>>,
+    pub(super) cause: Option<HangCause>,
+}
+
+/// The outcomes that can be expected.
+#[derive(Clone, Copy, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum OutcomeWord {
+    Captured,
+    Refused,
+    Hung,
+    Unreserved,
+}
+
+#[derive(Clone, Copy, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum VmcoreWord {
+    Verified,
+    Absent,
+}
+
+#[derive(Clone, Copy, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum RefuserWord {
+    Loader,
+    Kernel,
+}
+
+/// Reads the text of a scenario.
+pub(super) fn read(text: &str) -> Result<Scenario, Finding> {
+    surprises::find(text)?;
+    serde_yaml::from_str(text).map_err(|error| finding(&error))
+}
+
+/// An error of the YAML reader.
+pub(super) fn finding(error: &serde_yaml::Error) -> Finding {
+    let mut what = error.to_string();
+    // The place is told in front of the message, as compilers do it.
+    if let Some(place) = error.location() {
+        let told = format!(" at line {} column {}", place.line(), place.column());
+        what = what.replacen(&told, "", 1);
+    }
+    Finding { at: surprises::at(error), what }
+}
+
+const fn one_cpu() -> NonZeroU32 {
+    NonZeroU32::MIN
+}
+
+fn no_words() -> Filled<Vec<Text>> {
+    Filled(vec![Vec::new()])
+}
+
+fn nmi() -> Filled<Literal<Trigger>> {
+    Filled(vec![Literal(Trigger::Nmi)])
+}
+
+/// A text. Nothing else is taken for one: `5.10` is a number, and would lose its last digit on the way.
+#[derive(Clone)]
+pub(super) struct Text(pub(super) String);
+
+impl<'de> Deserialize<'de> for Text {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct TextVisitor;
+        impl Visitor<'_> for TextVisitor {
+            type Value = Text;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("text (in quotes where YAML would read a number, a boolean or nothing)")
+            }
+            fn visit_str<E: Error>(self, text: &str) -> Result<Text, E> {
+                if text.trim().is_empty() {
+                    return Err(E::custom("this text is empty"));
+                }
+                Ok(Text(text.to_owned()))
+            }
+        }
+        deserializer.deserialize_any(TextVisitor)
+    }
+}
+
+/// A name that becomes a part of cell ids.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Name(pub(super) String);
+
+impl<'de> Deserialize<'de> for Name {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let Text(name) = Text::deserialize(deserializer)?;
+        let is_fit = name.chars().all(|c| c.is_ascii_alphanumeric() || "-_".contains(c));
+        if is_fit {
+            return Ok(Self(name));
+        }
+        Err(D::Error::custom(format_args!(
+            "{name:?} is no name: letters, digits, - and _ only, since it names folders"
+        )))
+    }
+}
+
+/// A text that stands for a value.
+#[derive(Clone)]
+pub(super) struct Literal<T>(pub(super) T);
+
+impl<'de, T: FromStr<Err: fmt::Display>> Deserialize<'de> for Literal<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct LiteralVisitor<T>(PhantomData<T>);
+        impl<T: FromStr<Err: fmt::Display>> Visitor<'_> for LiteralVisitor<T> {
+            type Value = Literal<T>;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("text (a size needs its unit, such as 4G)")
+            }
+            fn visit_str<E: Error>(self, text: &str) -> Result<Literal<T>, E> {
+                text.parse().map(Literal).map_err(E::custom)
+            }
+        }
+        deserializer.deserialize_any(LiteralVisitor(PhantomData))
+    }
+}
+
+/// A list with at least one item: an empty axis would make a block without any cell.
+#[derive(Clone)]
+pub(super) struct Filled<T>(pub(super) Vec<T>);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Filled<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let items = Vec::deserialize(deserializer)?;
+        if items.is_empty() { Err(D::Error::custom("this list is empty")) } else { Ok(Self(items)) }
+    }
+}
+
+/// A reservation and the platform that holds it, written `256M@1968M on pc-4g`.
+#[derive(Clone)]
+pub(super) struct Region {
+    pub(super) reservation: Reservation,
+    pub(super) platform: String,
+}
+
+impl FromStr for Region {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.split_whitespace().collect::<Vec<_>>().as_slice() {
+            [reservation, "on", platform] => Ok(Self {
+                reservation: reservation
+                    .parse()
+                    .map_err(|error: crate::cell::LiteralError| error.to_string())?,
+                platform: (*platform).to_owned(),
+            }),
+            _ => Err(format!(
+                "{text:?} is no region: a reservation on a platform, such as \"256M@1968M on pc-4g\""
+            )),
+        }
+    }
+}
+
+/// An architecture by its name.
+#[derive(Clone, Copy)]
+pub(super) struct ArchName(pub(super) Arch);
+
+impl FromStr for ArchName {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        [Arch::I386, Arch::X86_64]
+            .into_iter()
+            .find(|arch| arch.name() == text)
+            .map(Self)
+            .ok_or_else(|| format!("{text:?} is no architecture: i386 or x86_64"))
+    }
+}
