@@ -8,6 +8,10 @@
 //! capture kernel  agent: Up     ->  rig: Order::Read  ->  agent: Vmcore  ->  agent: Done, then power-off
 //! ```
 //!
+//! An agent ignores lines that do not begin like a JSON object, and answers every other that is no order with
+//! [`Message::Trouble`]. The capture kernel's agent begins with an empty line, which ends a line that the first kernel may
+//! have left half written.
+//!
 //! The first kernel's agent draws nothing and knows nothing in advance: the nonces come with the order. The capture kernel's
 //! agent is told addresses only, and reports the bytes that it finds there; the rig compares.
 #![no_std]
@@ -162,9 +166,9 @@ pub struct KernelFacts {
 pub struct LoadReport {
     /// How the loader ended.
     pub exit: ExitKind,
-    /// All that it wrote to standard output.
+    /// All that it wrote to standard output; of more than 64 KiB the first and the last 32, with a line that says so.
     pub stdout: String,
-    /// All that it wrote to standard error.
+    /// All that it wrote to standard error, bounded likewise.
     pub stderr: String,
     /// /sys/kernel/kexec_crash_loaded after the loader ended.
     pub crash_loaded: bool,
@@ -270,7 +274,7 @@ pub enum Found {
     Bytes(HexBytes),
     /// No PT_LOAD covers the address.
     NotCovered,
-    /// The read failed with this errno.
+    /// The read failed with this errno; ENODATA (61) where the file ended first.
     Failed(i32),
 }
 
@@ -330,7 +334,7 @@ pub enum Place {
 pub struct Read {
     /// Physical address of the first byte.
     pub address: u64,
-    /// Number of bytes.
+    /// Number of bytes, at most [`MAX_NONCE_BYTES`]; they must lie in one PT_LOAD.
     pub length: u32,
 }
 

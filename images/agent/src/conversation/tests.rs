@@ -221,7 +221,7 @@ fn noise_is_passed_over_and_foreign_orders_are_not() {
 fn the_three_states_of_a_vmcore() {
     let read = Order::Read { reads: vec![Read { address: 0, length: 1 }] };
     let talk = |vmcore| {
-        let mut guest = Scripted::new(&[read.clone()]);
+        let mut guest = Scripted::new(core::slice::from_ref(&read));
         guest.vmcore = vmcore;
         guest.talk(Side::Capture)
     };

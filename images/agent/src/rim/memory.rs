@@ -29,7 +29,7 @@ pub(crate) struct Page {
 /// Puts a nonce into a page of its own that lies where it must.
 pub(crate) fn plant(plant: &Plant) -> Result<Page, Failure> {
     let start = match plant.place {
-        Place::Anywhere => map(PAGE_SIZE).and_then(|page| touch(page, PAGE_SIZE).map(|()| page)),
+        Place::Anywhere => map(PAGE_SIZE).inspect(|&page| touch(page, PAGE_SIZE)),
         Place::Above4G | Place::Below4G => hunt(plant.place),
     }
     .map_err(|failure| Failure::new(format!("plant nonce {}: {failure}", plant.id)))?;
@@ -108,7 +108,7 @@ fn search_chunk(place: Place) -> Result<Searched, Failure> {
     // SAFETY: the chunk was just mapped; the advice changes no contents. A kernel without huge pages refuses it, and the
     // search is only slower then.
     let _ = unsafe { madvise(chunk as *mut c_void, CHUNK, Advice::LinuxHugepage) };
-    touch(chunk, CHUNK)?;
+    touch(chunk, CHUNK);
     let mut entries = vec![0; CHUNK / PAGE_SIZE * pagemap::ENTRY_SIZE];
     read_pagemap(chunk, &mut entries)?;
     Ok(match pagemap::first_fit(&entries, place) {
@@ -129,12 +129,11 @@ fn map(length: usize) -> Result<usize, Failure> {
 }
 
 /// Writes to every page, so that the kernel backs it with one of its own.
-fn touch(start: usize, length: usize) -> Result<(), Failure> {
+fn touch(start: usize, length: usize) {
     for page in (start..start + length).step_by(PAGE_SIZE) {
         // SAFETY: the range was just mapped, writable, and nothing lives in it.
         unsafe { (page as *mut u8).write_volatile(0) };
     }
-    Ok(())
 }
 
 /// Reads the entries of consecutive pages.

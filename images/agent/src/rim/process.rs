@@ -148,12 +148,15 @@ impl Child {
                 Err(error) => return Err(Failure::errno("wait for the loader's start", errno(error))),
             }
         };
-        if let Some(error) = refused {
-            reap_all();
-            return Ok(Err(error));
-        }
         let pidfd = pidfd_open(pid, PidfdFlags::empty()).ok();
-        Ok(Ok(Self { pid, pidfd, stdout: Stream::new(stdout)?, stderr: Stream::new(stderr)? }))
+        let child = Self { pid, pidfd, stdout: Stream::new(stdout)?, stderr: Stream::new(stderr)? };
+        Ok(match refused {
+            Some(error) => {
+                child.status(WaitOptions::empty())?;
+                Err(error)
+            }
+            None => Ok(child),
+        })
     }
 
     /// Drains the child's streams until it has ended, or kills it at the deadline (in milliseconds of [`milliseconds`]).
