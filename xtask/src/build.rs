@@ -4,5 +4,6 @@ mod environment;
 mod guest;
 mod i686;
 
-pub(crate) use guest::{GuestPrograms, build, checks};
-pub(crate) use i686::Toolchain;
+pub(crate) use environment::forget_this_package;
+pub(crate) use guest::{Program, build, lint};
+pub(crate) use i686::{DebianRust, Toolchain, in_use_has_target as in_use_has_i686};

@@ -116,14 +116,22 @@ pub(crate) struct ImagesArgs {
     pub(crate) store: StoreArgs,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Subcommand)]
+#[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
 pub(crate) enum ImagesAction {
     /// Show every locked artifact and whether it is in the cache.
     List,
-    /// Fetch what is not in the cache yet: kernels and reference loaders.
-    Fetch,
-    /// Hash everything in the cache again.
-    Verify,
+    /// Fetch what is not in the cache yet.
+    Fetch {
+        /// Artifacts by the names that `list` shows. Default: all kernels and reference loaders.
+        #[arg(value_name = "NAME")]
+        names: Vec<String>,
+    },
+    /// Hash what is in the cache again; take away what is not sound, so that its next use fetches it.
+    Verify {
+        /// Artifacts by the names that `list` shows. Default: all.
+        #[arg(value_name = "NAME")]
+        names: Vec<String>,
+    },
     /// Write the archive's current versions into the lock file.
     Repin,
 }

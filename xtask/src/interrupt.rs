@@ -32,22 +32,12 @@ impl Interrupts {
         Ok(Self(receiver))
     }
 
-    /// Whether the signal has come.
-    pub(crate) fn raised(&self) -> bool {
-        *self.0.borrow()
-    }
-
     /// Waits for the signal.
     pub(crate) async fn wait(&mut self) {
         if self.0.wait_for(|raised| *raised).await.is_err() {
             // The listener is gone, which only happens while the runtime shuts down: there will be no signal.
             std::future::pending().await
         }
-    }
-
-    /// The channel itself, for those who have a token of their own to feed.
-    pub(crate) fn channel(&self) -> watch::Receiver<bool> {
-        self.0.clone()
     }
 
     /// A signal that comes when `sender` says so.

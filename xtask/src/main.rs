@@ -2,11 +2,65 @@
 
 mod build;
 mod cli;
+mod doctor;
+mod e2e;
 mod exit;
+mod images_verb;
 mod interrupt;
+mod loader_verb;
 mod output;
 mod process;
 mod repo;
+mod store;
+mod table;
+mod test_verb;
 mod tools;
 
-fn main() {}
+use clap::Parser;
+use cli::{CommandLine, Verb};
+use exit::{Exit, Failure, OrFail};
+use interrupt::Interrupts;
+use output::Style;
+use repo::Repo;
+use std::panic::AssertUnwindSafe;
+use std::process::ExitCode;
+
+/// What every verb gets.
+struct Host {
+    repo: Repo,
+    style: Style,
+    interrupts: Interrupts,
+}
+
+fn main() -> ExitCode {
+    // Ends the program by itself on usage errors (status 2, as documented) and on --help.
+    let command_line = CommandLine::parse();
+    // The panic's own message has been printed by the time that it is caught; a bug of this program says nothing on a loader.
+    let ended = std::panic::catch_unwind(AssertUnwindSafe(|| run(command_line)));
+    match ended {
+        Ok(Ok(exit)) => exit.into(),
+        Ok(Err(failure)) => {
+            output::note(format_args!("error: {failure}"));
+            failure.exit().into()
+        }
+        Err(_) => Exit::RigFailed.into(),
+    }
+}
+
+fn run(command_line: CommandLine) -> Result<Exit, Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().or_rig()?;
+    let ended = runtime.block_on(async {
+        let interrupts = Interrupts::listen().or_rig()?;
+        let host = Host { repo: Repo::find(), style: Style::detect(), interrupts };
+        match command_line.verb {
+            Verb::E2e(args) => e2e::run(&args, &host).await,
+            Verb::Test(args) => test_verb::run(&args, &host).await,
+            Verb::BuildLoader(args) => loader_verb::run(&args, &host).await,
+            Verb::Images(args) => images_verb::run(&args, &host).await,
+            Verb::Doctor(args) => doctor::run(&args, &host).await,
+        }
+    });
+    // A fetch that an interruption left behind in its thread must not keep the program from ending.
+    runtime.shutdown_background();
+    ended
+}

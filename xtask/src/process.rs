@@ -132,8 +132,7 @@ mod tests {
         let interrupts = Interrupts::from_channel(receiver);
         let folder = std::env::temp_dir().join(format!("xtask-process-{}", std::process::id()));
         let script = format!("sleep 1000 & echo $! > {0}.new; mv {0}.new {0}; wait", folder.display());
-        let error =
-            run(&mut shell(&script), Some(Duration::from_secs(1)), &interrupts).await.unwrap_err();
+        let error = run(&mut shell(&script), Some(Duration::from_secs(1)), &interrupts).await.unwrap_err();
         assert!(matches!(error, RunError::TimedOut { .. }), "{error}");
         let grandchild = std::fs::read_to_string(&folder).unwrap();
         std::fs::remove_file(&folder).unwrap();

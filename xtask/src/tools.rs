@@ -125,11 +125,7 @@ pub(crate) fn install_commands(
 ///
 /// # Errors
 /// [`Failure::Input`] with the complaint; nothing was run then.
-pub(crate) async fn provide(
-    needed: &[Tool],
-    install: bool,
-    interrupts: &Interrupts,
-) -> Result<(), Failure> {
+pub(crate) async fn provide(needed: &[Tool], install: bool, interrupts: &Interrupts) -> Result<(), Failure> {
     let lacking = missing(needed, |program| find(program).is_some());
     if lacking.is_empty() {
         return Ok(());
@@ -187,15 +183,12 @@ const LISTS_AGE_LIMIT: Duration = Duration::from_secs(24 * 60 * 60);
 /// Whether apt has indexes that were fetched lately.
 fn lists_are_fresh(lists: &Path, now: SystemTime) -> bool {
     let Ok(entries) = std::fs::read_dir(lists) else { return false };
-    entries
-        .flatten()
-        .filter(|entry| entry.file_name().to_string_lossy().contains("_Packages"))
-        .any(|_| {
-            // The files keep the archive's times; the folder's own time is that of the last update.
-            std::fs::metadata(lists)
-                .and_then(|meta| meta.modified())
-                .is_ok_and(|time| now.duration_since(time).is_ok_and(|age| age < LISTS_AGE_LIMIT))
-        })
+    entries.flatten().filter(|entry| entry.file_name().to_string_lossy().contains("_Packages")).any(|_| {
+        // The files keep the archive's times; the folder's own time is that of the last update.
+        std::fs::metadata(lists)
+            .and_then(|meta| meta.modified())
+            .is_ok_and(|time| now.duration_since(time).is_ok_and(|age| age < LISTS_AGE_LIMIT))
+    })
 }
 
 async fn detect_installer(interrupts: &Interrupts) -> Result<Installer, Failure> {

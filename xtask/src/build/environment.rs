@@ -19,25 +19,22 @@ const CLEARED: &[&str] = &[
     // clippy-driver and its like, set by the cargo above.
     "RUSTC_WORKSPACE_WRAPPER",
     "CARGO_BUILD_RUSTC_WORKSPACE_WRAPPER",
-    // About the package `xtask`, or about a folder of its own build.
-    "OUT_DIR",
 ];
 
-/// Variables that go, by how their name begins.
-const CLEARED_PREFIXES: &[&str] = &[
-    // Settings of the profile that is documented in Cargo.toml.
-    "CARGO_PROFILE_",
-    // What `cargo run` tells about the package `xtask`.
-    "CARGO_PKG_",
-    "CARGO_MANIFEST_",
-    "CARGO_BIN_",
-    "CARGO_CRATE_",
-];
+/// What `cargo run` tells about the package `xtask`, by how the names begin.
+const THIS_PACKAGE_PREFIXES: &[&str] = &["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_", "CARGO_CRATE_"];
+
+/// Whether a variable is about the package `xtask`.
+fn is_about_this_package(name: &str) -> bool {
+    name == "OUT_DIR" || THIS_PACKAGE_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+}
 
 /// Whether a variable must not reach the cargo that builds for guests.
 fn is_cleared(name: &str) -> bool {
     CLEARED.contains(&name)
-        || CLEARED_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+        || is_about_this_package(name)
+        // Settings of the profile that is documented in Cargo.toml.
+        || name.starts_with("CARGO_PROFILE_")
         // CARGO_TARGET_<TRIPLE>_RUSTFLAGS, _RUNNER, _LINKER. The linker stays: a host whose cc has another name needs it.
         || (name.starts_with("CARGO_TARGET_") && !name.ends_with("_LINKER"))
 }
@@ -49,6 +46,18 @@ pub(super) fn isolate<'a>(command: &mut Command, inherited: impl Iterator<Item =
     }
     // Set and empty: no flags, whatever the configuration files say (cargo reference, `build.rustflags`).
     command.env("CARGO_ENCODED_RUSTFLAGS", "");
+}
+
+/// Takes away what `cargo run` told this program about its own package.
+///
+/// Build scripts that ask to be run again when such a variable changes would else rebuild their crates at each change between
+/// a person's cargo and this program's.
+pub(crate) fn forget_this_package(command: &mut Command) {
+    for (name, _) in std::env::vars_os() {
+        if name.to_str().is_some_and(is_about_this_package) {
+            command.env_remove(name);
+        }
+    }
 }
 
 #[cfg(test)]
@@ -66,6 +75,7 @@ mod tests {
             "CARGO_PROFILE_GUEST_LTO",
             "CARGO_MANIFEST_DIR",
             "RUSTC_WORKSPACE_WRAPPER",
+            "OUT_DIR",
         ] {
             assert!(is_cleared(name), "{name}");
         }
@@ -92,10 +102,7 @@ mod tests {
         let set: Vec<_> = command.as_std().get_envs().collect();
         assert_eq!(
             set,
-            [
-                (OsStr::new("CARGO_ENCODED_RUSTFLAGS"), Some(OsStr::new(""))),
-                (OsStr::new("RUSTFLAGS"), None)
-            ]
+            [(OsStr::new("CARGO_ENCODED_RUSTFLAGS"), Some(OsStr::new(""))), (OsStr::new("RUSTFLAGS"), None)]
         );
     }
 }

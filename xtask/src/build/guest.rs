@@ -3,14 +3,14 @@
 use super::environment::isolate;
 use super::i686::{self, DebianRust, Toolchain};
 use crate::cli::HostArgs;
-use crate::exit::Failure;
+use crate::exit::{Exit, Failure};
 use crate::interrupt::Interrupts;
 use crate::process::{self, RunError};
 use crate::repo::Repo;
 use crate::{output, tools};
 use guest_protocol::Arch;
 use std::collections::BTreeMap;
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use tokio::process::Command;
 
@@ -55,6 +55,12 @@ impl GuestPrograms {
     pub(crate) fn path(&self, program: Program, arch: Arch) -> Option<&Path> {
         self.0.get(&(program, arch)).map(PathBuf::as_path)
     }
+
+    /// The paths of one program, by architecture.
+    pub(crate) fn of(&self, program: Program) -> BTreeMap<Arch, PathBuf> {
+        let built = self.0.iter().filter(|((of, _), _)| *of == program);
+        built.map(|((_, arch), path)| (*arch, path.clone())).collect()
+    }
 }
 
 /// Builds these programs for both architectures.
@@ -76,22 +82,7 @@ pub(crate) async fn build(
         };
         let folder = build_folder(&repo.target(), &toolchain);
         for &program in programs {
-            let arguments = arguments(program, arch, &folder);
-            let mut command = Command::new(tools::cargo());
-            command.args(&arguments).current_dir(repo.root());
-            let inherited: Vec<_> = std::env::vars_os().map(|(name, _)| name).collect();
-            isolate(&mut command, inherited.iter().map(|name| name.as_os_str()));
-            select(&mut command, &toolchain, std::env::var_os("LD_LIBRARY_PATH").as_deref());
-            match process::run(&mut command, None, interrupts).await {
-                Ok(()) => {}
-                Err(RunError::Interrupted) => return Err(Failure::Interrupted),
-                Err(error) => {
-                    return Err(Failure::Check(
-                        anyhow::Error::new(error)
-                            .context(format!("cannot build {} for {arch}", program.name())),
-                    ));
-                }
-            }
+            cargo(repo, &arguments("build", program, arch, &folder), &toolchain, interrupts).await?;
             let path = folder.join(target(arch)).join(PROFILE).join(program.name());
             if !tools::is_program(&path) {
                 return Err(Failure::Rig(anyhow::anyhow!(
@@ -116,35 +107,43 @@ fn build_folder(target: &Path, toolchain: &Toolchain) -> PathBuf {
 }
 
 /// The arguments for cargo.
-fn arguments(program: Program, arch: Arch, folder: &Path) -> Vec<std::ffi::OsString> {
-    let words = ["build", "--quiet", "--package", program.name(), "--bin", program.name()];
+fn arguments(verb: &str, program: Program, arch: Arch, folder: &Path) -> Vec<OsString> {
+    let words = [verb, "--quiet", "--package", program.name(), "--bin", program.name()];
     let more = ["--features", "freestanding", "--profile", PROFILE, "--target", target(arch), "--target-dir"];
     words.iter().chain(&more).map(Into::into).chain([folder.into()]).collect()
 }
 
-/// The arguments for clippy over the programs that only exist with the feature `freestanding`.
-pub(crate) fn checks() -> Vec<Vec<&'static str>> {
-    [Program::Agent, Program::Loader]
-        .map(|program| {
-            vec![
-                "clippy",
-                "--quiet",
-                "--package",
-                program.name(),
-                "--bin",
-                program.name(),
-                "--features",
-                "freestanding",
-                "--profile",
-                PROFILE,
-                "--target",
-                X86_64_TARGET,
-                "--",
-                "-D",
-                "warnings",
-            ]
-        })
-        .to_vec()
+/// Runs clippy over the programs for guests, which only exist with the feature `freestanding`.
+///
+/// # Errors
+/// [`Failure::Check`] where clippy finds something.
+pub(crate) async fn lint(repo: &Repo, interrupts: &Interrupts) -> Result<Exit, Failure> {
+    let folder = build_folder(&repo.target(), &Toolchain::InUse);
+    for program in [Program::Agent, Program::Loader] {
+        let mut words = arguments("clippy", program, Arch::X86_64, &folder);
+        words.extend(["--", "-D", "warnings"].map(Into::into));
+        cargo(repo, &words, &Toolchain::InUse, interrupts).await?;
+    }
+    Ok(Exit::AsExpected)
+}
+
+/// Runs cargo in the environment for guest programs.
+async fn cargo(
+    repo: &Repo,
+    arguments: &[OsString],
+    toolchain: &Toolchain,
+    interrupts: &Interrupts,
+) -> Result<(), Failure> {
+    let mut command = Command::new(tools::cargo());
+    command.args(arguments).current_dir(repo.root());
+    let inherited: Vec<_> = std::env::vars_os().map(|(name, _)| name).collect();
+    isolate(&mut command, inherited.iter().map(OsString::as_os_str));
+    select(&mut command, toolchain, std::env::var_os("LD_LIBRARY_PATH").as_deref());
+    match process::run(&mut command, None, interrupts).await {
+        Ok(()) => Ok(()),
+        Err(RunError::Interrupted) => Err(Failure::Interrupted),
+        Err(error) => Err(Failure::Check(error.into())),
+    }
 }
 
 /// Makes cargo use this toolchain's compiler.
@@ -159,7 +158,9 @@ fn select(command: &mut Command, toolchain: &Toolchain, inherited_libraries: Opt
             if let Ok(joined) = std::env::join_paths(libraries.iter().cloned().chain(inherited)) {
                 command.env("LD_LIBRARY_PATH", joined);
             } else {
-                output::note("a path of the unpacked compiler's libraries has a colon in it: it will not start");
+                output::note(
+                    "a path of the unpacked compiler's libraries has a colon in it: it will not start",
+                );
             }
         }
     }
@@ -172,13 +173,13 @@ mod tests {
     /// Catches a build of the wrong thing: another profile, target, or without the program's own feature.
     #[test]
     fn cargo_is_told_everything() {
-        let words = arguments(Program::Loader, Arch::I386, Path::new("/t/guest-rustup"));
+        let words = arguments("build", Program::Loader, Arch::I386, Path::new("/t/guest-rustup"));
         assert_eq!(
             words.join(OsStr::new(" ")),
             "build --quiet --package kexec-load --bin kexec-load --features freestanding --profile guest \
              --target i686-unknown-linux-gnu --target-dir /t/guest-rustup"
         );
-        let words = arguments(Program::Agent, Arch::X86_64, Path::new("/t"));
+        let words = arguments("build", Program::Agent, Arch::X86_64, Path::new("/t"));
         assert!(words.contains(&"x86_64-unknown-linux-gnu".into()) && words.contains(&"guest-agent".into()));
     }
 
@@ -195,8 +196,9 @@ mod tests {
         let mut command = Command::new("cargo");
         select(&mut command, &unpacked, Some(OsStr::new("/host")));
         let set: Vec<_> = command.as_std().get_envs().collect();
-        let expected = [("LD_LIBRARY_PATH", "/d/lib:/host"), ("RUSTC", "/d/usr/bin/rustc"), ("RUSTC_WRAPPER", "")]
-            .map(|(name, value)| (OsStr::new(name), Some(OsStr::new(value))));
+        let expected =
+            [("LD_LIBRARY_PATH", "/d/lib:/host"), ("RUSTC", "/d/usr/bin/rustc"), ("RUSTC_WRAPPER", "")]
+                .map(|(name, value)| (OsStr::new(name), Some(OsStr::new(value))));
         assert_eq!(set, expected);
         let mut command = Command::new("cargo");
         select(&mut command, &Toolchain::InUse, None);

@@ -72,7 +72,7 @@ pub(crate) trait DebianRust {
     /// Whether it can be had without a fetch.
     fn is_cached(&self) -> bool;
     /// Fetches and unpacks it if need be.
-    fn get(&self) -> anyhow::Result<Toolchain>;
+    fn get(&self, interrupts: &Interrupts) -> impl Future<Output = Result<Toolchain, Failure>>;
 }
 
 /// Finds, or with `--install` provides, a toolchain that can build for i686.
@@ -89,10 +89,9 @@ pub(crate) async fn provide(
         rustup: tools::find("rustup").is_some(),
         debian_cached: debian.is_cached(),
     };
-    let from_debian = || debian.get().map_err(|error| Failure::Rig(error.context("Debian's rustc 1.85")));
     match choose(host.i686, host.install, facts) {
         Choice::InUse => Ok(Toolchain::InUse),
-        Choice::Debian => from_debian(),
+        Choice::Debian => debian.get(interrupts).await,
         Choice::Missing => Err(Failure::Input(anyhow::anyhow!(missing(host)))),
         Choice::Add { or_debian } => {
             let mut add = Command::new("rustup");
@@ -102,13 +101,13 @@ pub(crate) async fn provide(
                 Err(RunError::Interrupted) => Err(Failure::Interrupted),
                 Err(error) if or_debian => {
                     output::note(format_args!("{error}; taking Debian's rustc 1.85 instead"));
-                    from_debian()
+                    debian.get(interrupts).await
                 }
                 Ok(()) if or_debian => {
                     output::note(
                         "rustup added the target to another toolchain; taking Debian's rustc 1.85 instead",
                     );
-                    from_debian()
+                    debian.get(interrupts).await
                 }
                 Err(error) => Err(Failure::Input(error.into())),
                 Ok(()) => Err(Failure::Input(anyhow::anyhow!(
@@ -122,7 +121,8 @@ pub(crate) async fn provide(
 
 /// What tells the user that there is no toolchain for i686.
 fn missing(host: HostArgs) -> String {
-    let mut text = format!("the Rust toolchain has no core library for {TARGET}, which the i386 programs need");
+    let mut text =
+        format!("the Rust toolchain has no core library for {TARGET}, which the i386 programs need");
     if host.i686 == I686Arg::Rustup && host.install {
         text.push_str("; there is no rustup to add it: install the target with your distribution's tools");
         return text;
@@ -140,7 +140,7 @@ fn rustc() -> std::ffi::OsString {
 }
 
 /// Whether the compiler in use finds a core library for the target. Asks the compiler, so that it holds without rustup too.
-async fn in_use_has_target() -> bool {
+pub(crate) async fn in_use_has_target() -> bool {
     let asked = Command::new(rustc())
         .args(["--print", "target-libdir", "--target", TARGET])
         .stdin(std::process::Stdio::null())

@@ -67,6 +67,7 @@ fn other_verbs_parse() {
         "doctor",
         "images list",
         "images fetch --offline --mirror http://m",
+        "images fetch 5.10-amd64 debian-rust",
         "images --artifacts d verify",
         "images repin",
     ] {

@@ -1,0 +1,222 @@
+//! `cargo xtask e2e`: from a command line to a table of verdicts.
+//!
+//! Three layers, each of which can only fail for its own reasons: the arguments as typed ([`crate::cli`]), the cells that they
+//! select (`plan`, no network, nothing built), and everything that those need to run (`ready`).
+
+mod list;
+mod local_kernel;
+mod plan;
+mod ready;
+
+use crate::cli::{AccelArg, E2eArgs, KernelSide, LoaderArg};
+use crate::exit::{Exit, Failure};
+use crate::table::{self, Context, Table};
+use crate::tools::{self, CC, GPGV, QEMU, Tool};
+use crate::{Host, output};
+use harness::accel::AccelChoice;
+use harness::artifacts::Artifacts;
+use harness::guest::Deadlines;
+use harness::runner::{self, Conclusion, Options, RunError};
+use harness::stop;
+use plan::Plan;
+use std::path::PathBuf;
+use std::sync::Arc;
+use tokio::sync::mpsc;
+
+pub(crate) async fn run(args: &E2eArgs, host: &Host) -> Result<Exit, Failure> {
+    let plan = plan::make(args, &host.repo)?;
+    if args.list {
+        list::print(&plan, args.format);
+        return Ok(Exit::AsExpected);
+    }
+    provide_tools(args, host).await?;
+    let artifacts = ready::artifacts(&plan.cells, args, host).await?;
+    run_cells(plan, artifacts, args, host).await
+}
+
+/// Makes sure that the host has what an end-to-end run with these arguments needs.
+///
+/// # Errors
+/// [`Failure::Input`], which names what is missing and how to install it.
+pub(crate) async fn provide_tools(args: &E2eArgs, host: &Host) -> Result<(), Failure> {
+    if let Some(qemu) = &args.qemu
+        && !tools::is_program(qemu)
+        && qemu.to_str().and_then(tools::find).is_none()
+    {
+        return Err(Failure::Input(anyhow::anyhow!("--qemu {}: no such program", qemu.display())));
+    }
+    tools::provide(&needed_tools(args), args.host.install, &host.interrupts).await
+}
+
+fn needed_tools(args: &E2eArgs) -> Vec<Tool> {
+    let mut needed = vec![CC];
+    if args.qemu.is_none() {
+        needed.insert(0, QEMU);
+    }
+    // Only an archive that has moved on asks for it, but then in the middle of a fetch.
+    if !args.store.offline && args.store.artifacts.is_none() {
+        needed.push(GPGV);
+    }
+    needed
+}
+
+/// Runs the cells under the table, and turns what they came to into an exit status.
+async fn run_cells(
+    plan: Plan,
+    artifacts: Arc<Artifacts>,
+    args: &E2eArgs,
+    host: &Host,
+) -> Result<Exit, Failure> {
+    let context = Context {
+        again: again(args),
+        id_width: table::id_width(plan.cells.iter().map(|cell| cell.id.0.as_str())),
+    };
+    let mut table = Table::new(host.style, context);
+    let skipped = plan.skipped.len();
+    plan.skipped.iter().for_each(|skipped| table.show_skipped(skipped));
+    let (stopper, stop) = stop::stop();
+    let mut interrupts = host.interrupts.clone();
+    let bridge = tokio::spawn(async move {
+        interrupts.wait().await;
+        stopper.request();
+    });
+    let (sender, mut events) = mpsc::unbounded_channel();
+    let running = runner::run(plan.cells, artifacts, options(args, host), sender, stop);
+    let showing = async {
+        while let Some(event) = events.recv().await {
+            table.show(event);
+        }
+    };
+    let (ended, ()) = tokio::join!(running, showing);
+    bridge.abort();
+    table.abandon();
+    let summary = ended.map_err(failure_of)?;
+    output::line(table::count_line(&summary, skipped));
+    Ok(exit_of(summary.conclusion()))
+}
+
+/// What a run that could not be done at all means to the caller.
+fn failure_of(error: RunError) -> Failure {
+    match error {
+        // Asked for by the user, and not to be had here.
+        RunError::Qemu(_) | RunError::Accel(_) | RunError::Report(_) => Failure::Input(error.into()),
+        RunError::Host(_) => Failure::Rig(error.into()),
+    }
+}
+
+const fn exit_of(conclusion: Conclusion) -> Exit {
+    match conclusion {
+        Conclusion::AsExpected => Exit::AsExpected,
+        Conclusion::SomeFailed => Exit::NotAsExpected,
+        Conclusion::RigFailed => Exit::RigFailed,
+        Conclusion::Interrupted => Exit::Interrupted,
+    }
+}
+
+fn options(args: &E2eArgs, host: &Host) -> Options {
+    Options {
+        jobs: args.jobs,
+        accel: match args.accel {
+            AccelArg::Auto => AccelChoice::Auto,
+            AccelArg::Kvm => AccelChoice::Kvm,
+            AccelArg::Tcg => AccelChoice::Tcg,
+        },
+        retries: args.retries,
+        repeat: args.repeat,
+        fail_fast: args.fail_fast,
+        report: report_folder(args, host),
+        qemu: args.qemu.clone().unwrap_or_else(|| QEMU.program.into()),
+        deadlines: Deadlines::default(),
+    }
+}
+
+/// Where the report goes: shown relative to where the user is, if it lies below.
+fn report_folder(args: &E2eArgs, host: &Host) -> PathBuf {
+    let folder = plan::report_folder(args, &host.repo);
+    let here = std::env::current_dir().unwrap_or_default();
+    folder.strip_prefix(here).map(PathBuf::from).unwrap_or(folder)
+}
+
+/// The command that runs cells of this run again, without the filter that says which.
+fn again(args: &E2eArgs) -> String {
+    let mut words = vec!["cargo xtask e2e".to_owned()];
+    words.extend(args.suites.iter().map(|suite| shell_word(suite)));
+    for loader in &args.loader {
+        let value = match loader {
+            LoaderArg::InTree => "in-tree".to_owned(),
+            LoaderArg::KexecTools(version) => format!("kexec-tools@{version}"),
+            LoaderArg::Path(path) => path.display().to_string(),
+        };
+        words.push(format!("--loader {}", shell_word(&value)));
+    }
+    for kernel in &args.kernel {
+        let side = match kernel.side {
+            KernelSide::First => "first",
+            KernelSide::Capture => "capture",
+        };
+        words.push(format!("--kernel {}", shell_word(&format!("{side}={}", kernel.path.display()))));
+    }
+    if let Some(qemu) = &args.qemu {
+        words.push(format!("--qemu {}", shell_word(&qemu.display().to_string())));
+    }
+    if let Some(report) = &args.report {
+        words.push(format!("--report {}", shell_word(&report.display().to_string())));
+    }
+    words.join(" ")
+}
+
+/// A word for a POSIX shell, quoted only where it must be.
+fn shell_word(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./@=+,:".contains(c);
+    if !word.is_empty() && word.chars().all(plain) { word.to_owned() } else { table::shell_quoted(word) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::{CommandLine, Verb};
+    use clap::Parser;
+
+    fn args(words: &str) -> E2eArgs {
+        let words = ["xtask", "e2e"].into_iter().chain(words.split_whitespace());
+        match CommandLine::try_parse_from(words).unwrap().verb {
+            Verb::E2e(args) => *args,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Catches a conclusion that ends with another's status.
+    #[test]
+    fn conclusions_have_their_statuses() {
+        let statuses =
+            [Conclusion::AsExpected, Conclusion::SomeFailed, Conclusion::RigFailed, Conclusion::Interrupted]
+                .map(|conclusion| exit_of(conclusion).status());
+        assert_eq!(statuses, [0, 1, 3, 130]);
+        assert_eq!(failure_of(RunError::Accel("x".into())).exit().status(), 2);
+        assert_eq!(failure_of(RunError::Host("x".into())).exit().status(), 3);
+    }
+
+    /// Catches a tool that is demanded although this run does not use it, which would keep people from running.
+    #[test]
+    fn only_tools_in_use_are_needed() {
+        let names =
+            |words: &str| needed_tools(&args(words)).iter().map(|tool| tool.program).collect::<Vec<_>>();
+        assert_eq!(names(""), ["qemu-system-x86_64", "cc", "gpgv"]);
+        assert_eq!(names("--qemu /opt/q --offline"), ["cc"]);
+        assert_eq!(names("--artifacts /debs"), ["qemu-system-x86_64", "cc"]);
+    }
+
+    /// Catches a command to repeat a cell that runs another loader or kernel than the one that failed.
+    #[test]
+    fn the_command_to_repeat_keeps_what_is_under_test() {
+        assert_eq!(again(&args("")), "cargo xtask e2e seed");
+        assert_eq!(
+            again(&args(
+                "smoke my.yaml --loader in-tree --loader ./a --kernel first=/b -E x=y --retries 3 -j 2"
+            )),
+            "cargo xtask e2e smoke my.yaml --loader in-tree --loader ./a --kernel first=/b"
+        );
+        assert_eq!(shell_word("a b"), "'a b'");
+        assert_eq!(shell_word(""), "''");
+    }
+}

@@ -1,0 +1,32 @@
+//! `--list`: the cells, for people or for scripts. The ids are those that a run prints.
+
+use super::plan::Plan;
+use crate::cli::ListFormat;
+use crate::output;
+use harness::cell::Cell;
+use harness::judge::describe_expectation;
+
+/// Prints the cells, one a line, in the order in which they would start; then, for people only, those that are skipped.
+pub(super) fn print(plan: &Plan, format: ListFormat) {
+    let all = plan.cells.iter().chain(plan.skipped.iter().map(|skipped| &skipped.cell));
+    let width = crate::table::id_width(all.map(|cell| cell.id.0.as_str()));
+    match format {
+        ListFormat::Json => plan.cells.iter().for_each(|cell| output::line(json(cell))),
+        ListFormat::Text => {
+            plan.cells.iter().for_each(|cell| output::line(text(cell, width)));
+            for skipped in &plan.skipped {
+                output::line(format_args!("{:<width$}  skipped: {}", skipped.cell.id, skipped.why));
+            }
+        }
+    }
+}
+
+fn text(cell: &Cell, width: usize) -> String {
+    format!("{:<width$}  {}", cell.id, describe_expectation(&cell.expected))
+}
+
+/// With the fields that `results.jsonl` has under the same names.
+fn json(cell: &Cell) -> String {
+    serde_json::json!({ "id": cell.id, "suite": cell.suite, "cell": cell, "expected": cell.expected })
+        .to_string()
+}

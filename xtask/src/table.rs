@@ -1,0 +1,119 @@
+//! The table of a run on the terminal: a consumer of the run's events, as `results.jsonl` is another.
+//!
+//! Lines go to standard output as cells end; bars, where there is a terminal for them, to standard error.
+
+mod live;
+mod paint;
+mod row;
+mod summary;
+
+use crate::output::{self, Style};
+use harness::report::CellResult;
+use harness::runner::RunEvent;
+use harness::scenario::SkippedCell;
+use live::Live;
+use paint::Paint;
+use std::path::PathBuf;
+use std::time::Instant;
+pub(crate) use summary::{count_line, shell_quoted};
+
+/// What the table knows beside the events.
+#[derive(Clone, Debug)]
+pub(crate) struct Context {
+    /// The beginning of the command that runs one cell again: everything but the filter.
+    pub(crate) again: String,
+    /// Width of the column of ids: the longest id of the run.
+    pub(crate) id_width: usize,
+}
+
+/// Consumes the events of one run.
+pub(crate) struct Table {
+    paint: Paint,
+    context: Context,
+    live: Live,
+    began: Instant,
+    report: PathBuf,
+    results: Vec<CellResult>,
+    skipped: usize,
+}
+
+impl Table {
+    pub(crate) fn new(style: Style, context: Context) -> Self {
+        Self {
+            paint: Paint::new(style.colour),
+            live: Live::new(style.progress),
+            context,
+            began: Instant::now(),
+            report: PathBuf::new(),
+            results: Vec::new(),
+            skipped: 0,
+        }
+    }
+
+    /// Shows one event.
+    pub(crate) fn show(&mut self, event: RunEvent) {
+        match event {
+            RunEvent::RunStarted { total, jobs, accel, qemu, report, notices } => {
+                let plural = if total == 1 { "cell" } else { "cells" };
+                let head = self.paint.head("Running");
+                let mut lines = vec![format!(
+                    "{head} {total} {plural}, {jobs} at a time, {accel}, {}; report in {}",
+                    row::one_line(&qemu),
+                    report.display()
+                )];
+                lines.extend(
+                    notices
+                        .iter()
+                        .map(|notice| format!("{} {}", self.paint.warning("Note"), row::one_line(notice))),
+                );
+                self.report = report;
+                self.live.begin(total);
+                self.print(&lines);
+            }
+            RunEvent::AttemptStarted { trial, attempt } => self.live.start(&trial, attempt),
+            RunEvent::PhaseEntered { trial, phase } => self.live.enter(&trial, phase),
+            // Told with the trial's end, where one can see whether another attempt followed.
+            RunEvent::AttemptEnded { .. } => {}
+            RunEvent::TrialEnded { result } => {
+                self.live.end(&result.trial());
+                self.print(&row::lines(&result, &self.report, self.context.id_width, self.paint));
+                self.results.push(*result);
+            }
+            RunEvent::RunEnded { summary } => {
+                self.live.finish();
+                let took = self.began.elapsed();
+                self.print(&summary::lines(
+                    &summary,
+                    &self.results,
+                    self.skipped,
+                    &self.report,
+                    took,
+                    &self.context,
+                    self.paint,
+                ));
+            }
+        }
+    }
+
+    /// Shows a cell that is not run at all.
+    pub(crate) fn show_skipped(&mut self, skipped: &SkippedCell) {
+        self.skipped += 1;
+        self.print(&[row::skipped_line(skipped, self.context.id_width, self.paint)]);
+    }
+
+    /// Takes the bars away, should the run have ended without saying so.
+    pub(crate) fn abandon(&mut self) {
+        self.live.finish();
+    }
+
+    fn print(&self, lines: &[String]) {
+        self.live.aside(|| lines.iter().for_each(output::line));
+    }
+}
+
+/// The width of the column for these ids.
+pub(crate) fn id_width<'a>(ids: impl Iterator<Item = &'a str>) -> usize {
+    // Wider ids push their words to the right instead of making every line too long.
+    const MOST: usize = 80;
+    ids.map(|id| id.chars().count()).max().unwrap_or(0).min(MOST)
+}

@@ -1,0 +1,239 @@
+//! What stands under the table: the counts, and once more every cell that was not as expected. Pure.
+
+use super::Context;
+use super::paint::Paint;
+use super::row;
+use harness::outcome::{OutcomeKind, Verdict};
+use harness::report::CellResult;
+use harness::runner::Summary;
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Duration;
+
+/// The last lines of a run.
+pub(super) fn lines(
+    summary: &Summary,
+    results: &[CellResult],
+    skipped: usize,
+    report: &Path,
+    took: Duration,
+    context: &Context,
+    paint: Paint,
+) -> Vec<String> {
+    let mut lines = vec!["------------".to_owned()];
+    let head =
+        if unexpected(results).next().is_none() { paint.head("Summary") } else { paint.warning("Summary") };
+    lines.push(format!(
+        "{head} [{:>8.1}s] {}: {}",
+        took.as_secs_f64(),
+        plural(results.len(), "cell"),
+        verdicts(summary, skipped)
+    ));
+    if !results.is_empty() {
+        lines.push(format!("{} {}", paint.head("Outcomes"), outcomes(results)));
+    }
+    if summary.not_run > 0 {
+        let why = if summary.interrupted { "the run was interrupted" } else { "the run stopped before them" };
+        lines.push(format!("{} {}: {why}", paint.warning("Not run"), plural(summary.not_run, "cell")));
+    }
+    for process in &summary.leaked {
+        lines.push(format!(
+            "{} a process outlived its guest: {}",
+            paint.as_verdict("Leak", Verdict::Error),
+            row::one_line(process)
+        ));
+    }
+    for result in unexpected(results) {
+        lines.push(row::main_line(result, context.id_width, paint));
+        lines.extend(row::details(result, report));
+        let filter = shell_quoted(&format!("id={}", filter_value(&result.id.0)));
+        lines.push(row::indented("again", &format!("{} -E {filter}", context.again)));
+    }
+    if unexpected(results).nth(1).is_some() {
+        lines.push(format!("{} {} --failed", paint.warning("All again"), context.again));
+    }
+    lines
+}
+
+/// The line that ends a run, alone on its line for CI to read, in libtest's manner: what was as expected, what was not, and only where there are some, the rest.
+///
+/// `skipped` are the cells that were not even given to the run.
+pub(crate) fn count_line(summary: &Summary, skipped: usize) -> String {
+    let passed = summary.count(Verdict::Pass) + summary.count(Verdict::Flaky);
+    let mut line = format!("{passed} passed, {} failed", summary.count(Verdict::Fail));
+    let skipped = skipped + summary.count(Verdict::Skipped) + summary.not_run;
+    if skipped > 0 {
+        line.push_str(&format!(", {skipped} skipped"));
+    }
+    match summary.count(Verdict::Error) {
+        0 => {}
+        1 => line.push_str(", 1 error"),
+        errors => line.push_str(&format!(", {errors} errors")),
+    }
+    line
+}
+
+fn unexpected(results: &[CellResult]) -> impl Iterator<Item = &CellResult> {
+    results.iter().filter(|result| match result.verdict {
+        Verdict::Fail | Verdict::Error => true,
+        Verdict::Pass | Verdict::Flaky | Verdict::Skipped => false,
+    })
+}
+
+fn verdicts(summary: &Summary, skipped: usize) -> String {
+    let words = [
+        (Verdict::Pass, "passed"),
+        (Verdict::Flaky, "flaky"),
+        (Verdict::Fail, "failed"),
+        (Verdict::Error, "in error"),
+        (Verdict::Skipped, "skipped"),
+    ];
+    let count = |verdict| summary.count(verdict) + if verdict == Verdict::Skipped { skipped } else { 0 };
+    let counts: Vec<_> = words
+        .into_iter()
+        .filter(|(verdict, _)| matches!(verdict, Verdict::Pass | Verdict::Fail) || count(*verdict) > 0)
+        .map(|(verdict, word)| format!("{} {word}", count(verdict)))
+        .collect();
+    counts.join(", ")
+}
+
+fn outcomes(results: &[CellResult]) -> String {
+    let mut counts: BTreeMap<OutcomeKind, usize> = BTreeMap::new();
+    for result in results {
+        *counts.entry(result.outcome.kind()).or_default() += 1;
+    }
+    let words: Vec<_> =
+        counts.into_iter().map(|(kind, count)| format!("{count} {}", kind_word(kind))).collect();
+    words.join(", ")
+}
+
+/// An outcome's name, as `results.jsonl` has it.
+const fn kind_word(kind: OutcomeKind) -> &'static str {
+    match kind {
+        OutcomeKind::Captured => "captured",
+        OutcomeKind::Refused => "refused",
+        OutcomeKind::LoadFailed => "load-failed",
+        OutcomeKind::Hung => "hung",
+        OutcomeKind::CapturePanicked => "capture-panicked",
+        OutcomeKind::StoppedByPurgatory => "stopped-by-purgatory",
+        OutcomeKind::Reset => "reset",
+        OutcomeKind::NotPanicked => "not-panicked",
+        OutcomeKind::Unreserved => "unreserved",
+        OutcomeKind::NoFirstKernel => "no-first-kernel",
+        OutcomeKind::RigError => "rig-error",
+    }
+}
+
+fn plural(count: usize, noun: &str) -> String {
+    if count == 1 { format!("1 {noun}") } else { format!("{count} {noun}s") }
+}
+
+/// An id as a value of a filter expression ([`harness::filter`]): in double quotes if it holds what has a meaning there.
+fn filter_value(id: &str) -> String {
+    if !id.is_empty() && !id.contains(|c: char| c.is_whitespace() || "&|!()=~\"\\".contains(c)) {
+        return id.to_owned();
+    }
+    format!("\"{}\"", id.replace('\\', "\\\\").replace('"', "\\\""))
+}
+
+/// A word for a POSIX shell, in quotes.
+pub(crate) fn shell_quoted(word: &str) -> String {
+    format!("'{}'", word.replace('\'', r"'\''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::row::tests::{captured, refused, result};
+    use super::*;
+    use harness::filter::Filter;
+
+    fn summary(verdicts: &[(Verdict, usize)]) -> Summary {
+        Summary { verdicts: verdicts.iter().copied().collect(), ..Summary::default() }
+    }
+
+    fn context() -> Context {
+        Context { again: "cargo xtask e2e seed".into(), id_width: 3 }
+    }
+
+    /// Catches a failed cell that scrolled away, and a command that does not run it again.
+    #[test]
+    fn failures_come_once_more_with_the_command_that_repeats_them() {
+        let results = [result("a/b", Verdict::Fail, &[refused()]), result("c", Verdict::Pass, &[captured()])];
+        let lines = lines(
+            &summary(&[(Verdict::Pass, 1), (Verdict::Fail, 1)]),
+            &results,
+            0,
+            Path::new("r"),
+            Duration::from_millis(61_500),
+            &context(),
+            Paint::new(false),
+        );
+        assert_eq!(
+            lines,
+            [
+                "------------",
+                "     Summary [    61.5s] 2 cells: 1 passed, 1 failed",
+                "    Outcomes 1 captured, 1 refused",
+                "        FAIL [     8.2s] a/b  refused by the loader: region too  [31mhigh",
+                "                         expected: captured, vmcore verified",
+                "                         evidence: r/a/b/try-1",
+                "                         again: cargo xtask e2e seed -E 'id=a/b'",
+            ]
+        );
+    }
+
+    /// Catches an interrupted run that looks complete, and a leaked process that nobody is told about.
+    #[test]
+    fn what_did_not_run_and_what_leaked_is_said() {
+        let interrupted = Summary {
+            not_run: 3,
+            interrupted: true,
+            leaked: vec!["process group 7".into()],
+            ..summary(&[(Verdict::Pass, 1)])
+        };
+        let results = [result("c", Verdict::Pass, &[captured()])];
+        let lines = lines(
+            &interrupted,
+            &results,
+            0,
+            Path::new("r"),
+            Duration::from_secs(9),
+            &context(),
+            Paint::new(false),
+        );
+        assert_eq!(lines[3], "     Not run 3 cells: the run was interrupted");
+        assert_eq!(lines[4], "        Leak a process outlived its guest: process group 7");
+    }
+
+    /// Catches an error that CI's reader of the last line takes for a success of the rig.
+    #[test]
+    fn the_count_line_hides_nothing() {
+        assert_eq!(count_line(&summary(&[(Verdict::Pass, 7)]), 0), "7 passed, 0 failed");
+        let all = [
+            (Verdict::Pass, 4),
+            (Verdict::Flaky, 1),
+            (Verdict::Fail, 2),
+            (Verdict::Skipped, 1),
+            (Verdict::Error, 2),
+        ];
+        let stopped = Summary { not_run: 3, ..summary(&all) };
+        assert_eq!(count_line(&stopped, 1), "5 passed, 2 failed, 5 skipped, 2 errors");
+    }
+
+    /// Catches a pasted command whose filter is an error, or selects another cell.
+    #[test]
+    fn ids_survive_the_filter() {
+        for id in ["a/b+c@1968M", "64->32 (x86)", r#"a"b\c"#, "a&b"] {
+            let filter: Filter = format!("id={}", filter_value(id)).parse().unwrap();
+            assert!(filter.matches(&result(id, Verdict::Pass, &[captured()]).cell), "{id}");
+        }
+        assert_eq!(filter_value("a/b+c@1968M"), "a/b+c@1968M");
+    }
+
+    /// Catches a pasted command that the shell takes apart.
+    #[test]
+    fn words_survive_the_shell() {
+        assert_eq!(shell_quoted("a b"), "'a b'");
+        assert_eq!(shell_quoted("it's"), r"'it'\''s'");
+    }
+}
