@@ -40,7 +40,9 @@ pub struct LoaderTree {
     pub program: String,
     /// Version for the record.
     pub version: String,
-    /// The files, by their absolute path in the guest.
+    /// Something that people must be told about it.
+    pub notice: Option<String>,
+    /// All that the program needs, itself included.
     pub files: Vec<TreeFile>,
 }
 
@@ -49,25 +51,10 @@ pub struct LoaderTree {
 pub struct TreeFile {
     /// Absolute path in the guest.
     pub path: String,
-    /// What is there.
-    pub content: TreeContent,
-}
-
-/// What is at a path of a [`LoaderTree`].
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum TreeContent {
-    /// A file.
-    File {
-        /// Permission bits.
-        mode: u32,
-        /// Its bytes.
-        bytes: Arc<[u8]>,
-    },
-    /// A symbolic link.
-    Symlink {
-        /// Its target.
-        target: String,
-    },
+    /// Permission bits.
+    pub mode: u32,
+    /// Its content.
+    pub bytes: Arc<[u8]>,
 }
 
 /// A static program for guests.
@@ -169,9 +156,14 @@ impl Artifacts {
         self.loaders.get(&(loader.clone(), arch))
     }
 
-    /// What people must be told about the kernels of this run.
+    /// What people must be told about the kernels and loaders of this run.
     pub fn notices(&self) -> Vec<String> {
-        self.kernels.values().filter_map(|kernel| kernel.file.notice.clone()).collect()
+        let kernels = self.kernels.values().map(|kernel| &kernel.file.notice);
+        let loaders = self.loaders.values().map(|loader| match loader {
+            LoaderFiles::Static(_) => &None,
+            LoaderFiles::Tree(tree) => &tree.notice,
+        });
+        kernels.chain(loaders).flatten().cloned().collect()
     }
 }
 

@@ -1,5 +1,259 @@
 //! Result files and evidence folders of a run.
+//!
+//! ```text
+//! DIR/run.json             what was run, and, when the run ended by itself, its counts
+//! DIR/results.jsonl        one object a trial, written as it ends
+//! DIR/initramfs/*.cpio     what the guests booted with, by digest; the scripts use them
+//! DIR/<cell>/              evidence of an attempt; further ones have .run-N and .attempt-N in their names
+//! ```
 
+mod evidence_folder;
+mod failed;
 mod record;
 
+pub use evidence_folder::{AttemptFolder, load_evidence};
+pub use failed::{FailedError, not_as_expected};
 pub use record::{AttemptRecord, CellResult, Versions};
+
+use crate::accel::Accel;
+use crate::runner::{Summary, TrialId};
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::fs::{File, TryLockError};
+use std::io::{self, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// Marks a folder as a report, and says what was run.
+const RUN_FILE: &str = "run.json";
+/// The results.
+pub(crate) const RESULTS_FILE: &str = "results.jsonl";
+/// Held locked by the run that writes the report.
+const LOCK_FILE: &str = ".lock";
+
+/// A report folder cannot be used or written.
+#[derive(Debug, thiserror::Error)]
+pub enum ReportError {
+    /// The folder exists and is no report.
+    #[error(
+        "{0} exists and is no earlier report (it has no run.json); name another folder with --report DIR, or remove it"
+    )]
+    Foreign(PathBuf),
+    /// Another run writes to it.
+    #[error("{0} is being written by another run; name another folder with --report DIR")]
+    Busy(PathBuf),
+    /// A system call failed.
+    #[error("cannot {what} {path}: {source}")]
+    Io {
+        /// What was tried.
+        what: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// What was found.
+        source: io::Error,
+    },
+}
+
+fn io_error(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> ReportError {
+    move |source| ReportError::Io { what, path: path.to_owned(), source }
+}
+
+/// What is known of a run when it starts.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct RunHeader {
+    /// Version of the rig.
+    pub rig: String,
+    /// Version of QEMU.
+    pub qemu: String,
+    /// The accelerator.
+    pub accel: Accel,
+    /// Guests at a time.
+    pub jobs: usize,
+    /// Number of trials.
+    pub total: usize,
+}
+
+/// `run.json`.
+#[derive(Serialize)]
+struct RunFile<'a> {
+    #[serde(flatten)]
+    header: &'a RunHeader,
+    /// Seconds since the epoch.
+    started: u64,
+    /// Seconds since the epoch. A report without it is of a run that was killed.
+    ended: Option<u64>,
+    verdicts: Option<BTreeMap<String, usize>>,
+    not_run: Option<usize>,
+    interrupted: Option<bool>,
+}
+
+/// The report that a run writes.
+#[derive(Debug)]
+pub struct Report {
+    folder: PathBuf,
+    header: RunHeader,
+    started: u64,
+    results: File,
+    _lock: File,
+}
+
+impl Report {
+    /// Begins a report in `folder`. An earlier one there is kept as `<folder>.old`, in place of the one before.
+    pub fn create(folder: &Path, header: RunHeader) -> Result<Self, ReportError> {
+        let folder = std::path::absolute(folder).map_err(io_error("find", folder))?;
+        rotate(&folder)?;
+        if let Some(parent) = folder.parent() {
+            std::fs::create_dir_all(parent).map_err(io_error("create", parent))?;
+        }
+        std::fs::create_dir(&folder).map_err(io_error("create", &folder))?;
+        let create = |name: &str| {
+            let path = folder.join(name);
+            File::create(&path).map_err(io_error("create", &path))
+        };
+        let lock = create(LOCK_FILE)?;
+        lock.try_lock().map_err(|_| ReportError::Busy(folder.clone()))?;
+        let results = create(RESULTS_FILE)?;
+        let report = Self { header, started: now(), results, _lock: lock, folder };
+        report.write_run_file(None)?;
+        Ok(report)
+    }
+
+    /// The folder, absolute.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Makes the folder for an attempt's evidence.
+    pub fn attempt_folder(&self, trial: &TrialId, attempt: u32) -> Result<AttemptFolder, ReportError> {
+        let name = PathBuf::from(folder_name(trial, attempt));
+        let path = self.folder.join(&name);
+        std::fs::create_dir(&path).map_err(io_error("create", &path))?;
+        Ok(AttemptFolder { path, name })
+    }
+
+    /// Path of the initramfs with this content, written unless it is there.
+    pub fn initramfs(&self, digest: &str, bytes: &[u8]) -> Result<PathBuf, ReportError> {
+        let folder = self.folder.join("initramfs");
+        std::fs::create_dir_all(&folder).map_err(io_error("create", &folder))?;
+        let path = folder.join(format!("{digest}.cpio"));
+        if !path.exists() {
+            // Two guests may want the same one at the same time: it appears whole or not at all.
+            let write = || {
+                let mut file = new_file(&folder)?;
+                file.write_all(bytes)?;
+                file.persist(&path).map_err(|error| error.error)
+            };
+            write().map_err(io_error("write", &path))?;
+        }
+        Ok(path)
+    }
+
+    /// Adds a result; on disk when this returns.
+    pub fn add(&mut self, result: &CellResult) -> Result<(), ReportError> {
+        let path = self.folder.join(RESULTS_FILE);
+        let mut line =
+            serde_json::to_vec(result).map_err(io::Error::from).map_err(io_error("write", &path))?;
+        line.push(b'\n');
+        // One write, so that a reader (or a killed run) never sees half of a line but at the very end.
+        self.results
+            .write_all(&line)
+            .and_then(|()| self.results.sync_data())
+            .map_err(io_error("write", &path))
+    }
+
+    /// Ends the report with the run's counts.
+    pub fn finish(&self, summary: &Summary) -> Result<(), ReportError> {
+        self.write_run_file(Some(summary))
+    }
+
+    fn write_run_file(&self, summary: Option<&Summary>) -> Result<(), ReportError> {
+        let verdict_name = |verdict| match serde_json::to_value(verdict) {
+            Ok(serde_json::Value::String(name)) => name,
+            _ => format!("{verdict:?}"),
+        };
+        let content = RunFile {
+            header: &self.header,
+            started: self.started,
+            ended: summary.map(|_| now()),
+            verdicts: summary.map(|summary| {
+                summary.verdicts.iter().map(|(verdict, count)| (verdict_name(*verdict), *count)).collect()
+            }),
+            not_run: summary.map(|summary| summary.not_run),
+            interrupted: summary.map(|summary| summary.interrupted),
+        };
+        let path = self.folder.join(RUN_FILE);
+        let write = || {
+            let mut file = new_file(&self.folder)?;
+            serde_json::to_writer_pretty(&mut file, &content)?;
+            file.write_all(b"\n")?;
+            file.as_file().sync_data()?;
+            file.persist(&path).map_err(|error| error.error)
+        };
+        write().map(drop).map_err(io_error("write", &path))
+    }
+}
+
+/// Moves an earlier report out of the way. Never touches a folder that is no report.
+fn rotate(folder: &Path) -> Result<(), ReportError> {
+    let is_report = |folder: &Path| folder.join(RUN_FILE).is_file();
+    let is_free = |folder: &Path| match std::fs::read_dir(folder) {
+        Ok(mut entries) => entries.next().is_none(),
+        Err(error) => error.kind() == io::ErrorKind::NotFound,
+    };
+    if is_free(folder) {
+        return match std::fs::remove_dir(folder) {
+            Err(source) if source.kind() != io::ErrorKind::NotFound => {
+                Err(io_error("replace", folder)(source))
+            }
+            _ => Ok(()),
+        };
+    }
+    if !is_report(folder) {
+        return Err(ReportError::Foreign(folder.to_owned()));
+    }
+    if let Ok(lock) = File::open(folder.join(LOCK_FILE))
+        && let Err(TryLockError::WouldBlock) = lock.try_lock()
+    {
+        return Err(ReportError::Busy(folder.to_owned()));
+    }
+    let mut old = folder.as_os_str().to_owned();
+    old.push(".old");
+    let old = PathBuf::from(old);
+    if is_report(&old) || is_free(&old) {
+        match std::fs::remove_dir_all(&old) {
+            Err(source) if source.kind() != io::ErrorKind::NotFound => {
+                return Err(io_error("remove", &old)(source));
+            }
+            _ => {}
+        }
+    } else {
+        return Err(ReportError::Foreign(old));
+    }
+    std::fs::rename(folder, &old).map_err(io_error("move", folder))
+}
+
+/// Name of an attempt's folder: the cell's id alone for the usual only one.
+fn folder_name(trial: &TrialId, attempt: u32) -> String {
+    let safe = |c: char| if c.is_ascii_alphanumeric() || "._@+,=-".contains(c) { c } else { '_' };
+    let mut name: String = trial.cell.0.chars().map(safe).collect();
+    if trial.repetition > 1 {
+        name.push_str(&format!(".run-{}", trial.repetition));
+    }
+    if attempt > 1 {
+        name.push_str(&format!(".attempt-{attempt}"));
+    }
+    name
+}
+
+/// A file that appears under its name when it is whole. Others may read it, as with every result file.
+fn new_file(folder: &Path) -> io::Result<tempfile::NamedTempFile> {
+    tempfile::Builder::new().permissions(PermissionsExt::from_mode(0o644)).tempfile_in(folder)
+}
+
+fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+#[cfg(test)]
+mod tests;

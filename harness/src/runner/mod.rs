@@ -1,35 +1,51 @@
 //! Runs many cells: several guests at a time, each trial judged and recorded as it ends.
 
+mod admission;
+mod attempt;
+mod choose_accel;
 mod event;
 mod options;
+mod trial;
 
 pub use event::{Conclusion, RunEvent, Summary, TrialId};
 pub use options::Options;
 
-use crate::artifacts::Artifacts;
+use crate::accel::{Accel, AccelChoice};
+use crate::artifacts::{Artifacts, digest};
 use crate::cell::Cell;
+use crate::outcome::Verdict;
+use crate::payload::payload;
+use crate::qemu::{QemuVersionError, qemu_version};
+use crate::report::{Report, ReportError, RunHeader};
+use crate::scratch::Scratch;
 use crate::stop::Stop;
-use std::sync::Arc;
+use attempt::Shared;
+use std::collections::{HashMap, VecDeque};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
 use tokio::sync::mpsc::UnboundedSender;
+use tokio::task::JoinSet;
 
-/// Why a run could not be done at all. What befalls a single guest is that cell's outcome, never this.
+/// Why a run could not be done at all, or not to its end. What befalls a single guest is that cell's outcome, never this.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
     /// QEMU cannot be used.
-    #[error("{0}")]
-    Qemu(String),
+    #[error(transparent)]
+    Qemu(#[from] QemuVersionError),
     /// The accelerator that was asked for does not work here.
     #[error("{0}")]
     Accel(String),
     /// The report folder cannot be used or written.
-    #[error("{0}")]
-    Report(String),
+    #[error(transparent)]
+    Report(#[from] ReportError),
     /// The host lacks something that every guest needs.
     #[error("{0}")]
     Host(String),
 }
 
 /// Runs all cells and returns the counts. Events come as things happen; a receiver that is gone stops nothing.
+///
+/// After `stop` was requested no guest is started, those that run are ended, and their evidence is kept.
 pub async fn run(
     cells: Vec<Cell>,
     artifacts: Arc<Artifacts>,
@@ -37,6 +53,173 @@ pub async fn run(
     events: UnboundedSender<RunEvent>,
     stop: Stop,
 ) -> Result<Summary, RunError> {
-    let _ = (cells, artifacts, options, events, stop);
-    Err(RunError::Host("running guests is not built yet".into()))
+    let qemu = on_path(&options.qemu);
+    let version = qemu_version(&qemu).await?;
+    let (scratch, mut notices) =
+        Scratch::new().map_err(|error| RunError::Host(format!("cannot make a temporary folder: {error}")))?;
+    notices.extend(artifacts.notices());
+    let cpus = std::thread::available_parallelism().map_or(1, usize::from);
+    let available =
+        std::fs::read_to_string("/proc/meminfo").ok().and_then(|text| admission::available_mib(&text));
+    let admission = admission::admit(&cells, options.jobs, cpus, available);
+    notices.extend(admission.notice);
+    let (accel, notice) = accelerator(&cells, &artifacts, &options, &qemu, &scratch, &stop).await?;
+    notices.extend(notice);
+
+    let trials = trials(cells, options.repeat.get());
+    let total = trials.len();
+    let header = RunHeader {
+        rig: env!("CARGO_PKG_VERSION").into(),
+        qemu: version.clone(),
+        accel,
+        jobs: admission.jobs,
+        total,
+    };
+    let report = Report::create(&options.report, header)?;
+    let _ = events.send(RunEvent::RunStarted {
+        total,
+        jobs: admission.jobs,
+        accel,
+        qemu: version.clone(),
+        report: report.folder().to_owned(),
+        notices,
+    });
+    let shared = Arc::new(Shared {
+        artifacts,
+        qemu,
+        accel,
+        deadlines: options.deadlines.clone(),
+        scratch,
+        report: Mutex::new(report),
+        events: events.clone(),
+        stop,
+    });
+    let run = Run { shared, version, options, jobs: admission.jobs };
+    let summary = run.all(trials).await?;
+    run.shared.with_report(|report| report.finish(&summary))?;
+    let _ = events.send(RunEvent::RunEnded { summary: summary.clone() });
+    Ok(summary)
+}
+
+/// One trial to do.
+type Todo = (TrialId, Arc<Cell>);
+
+/// All trials, in the cells' order; a further run of all cells follows when all have had one.
+fn trials(cells: Vec<Cell>, repeat: u32) -> VecDeque<Todo> {
+    let cells: Vec<Arc<Cell>> = cells.into_iter().map(Arc::new).collect();
+    let run = |repetition| {
+        cells.iter().map(move |cell| (TrialId { cell: cell.id.clone(), repetition }, cell.clone()))
+    };
+    (1..=repeat).flat_map(run).collect()
+}
+
+struct Run {
+    shared: Arc<Shared>,
+    version: String,
+    options: Options,
+    jobs: usize,
+}
+
+impl Run {
+    async fn all(&self, mut todo: VecDeque<Todo>) -> Result<Summary, RunError> {
+        let mut running = JoinSet::new();
+        let mut ids: HashMap<tokio::task::Id, Todo> = HashMap::new();
+        let mut summary = Summary::default();
+        loop {
+            while running.len() < self.jobs && !self.shared.stop.is_requested() {
+                let Some((id, cell)) = todo.pop_front() else { break };
+                let trial = trial::trial(
+                    self.shared.clone(),
+                    cell.clone(),
+                    id.clone(),
+                    self.options.retries,
+                    self.version.clone(),
+                );
+                let handle = running.spawn(trial);
+                ids.insert(handle.id(), (id, cell));
+            }
+            let Some(ended) = running.join_next_with_id().await else { break };
+            let (result, leaked) = match ended {
+                Ok((task, done)) => {
+                    ids.remove(&task);
+                    done?
+                }
+                // A panic in the rig's own code, caught here so that the other trials go on.
+                Err(error) => match ids.remove(&error.id()) {
+                    Some((id, cell)) => {
+                        let outcome = attempt::task_died(&error);
+                        (
+                            trial::result_without_attempts(&self.shared, &cell, &id, outcome, &self.version),
+                            None,
+                        )
+                    }
+                    None => return Err(RunError::Host(format!("a task of the run died: {error}"))),
+                },
+            };
+            summary.leaked.extend(leaked);
+            *summary.verdicts.entry(result.verdict).or_insert(0) += 1;
+            self.shared.with_report(|report| report.add(&result))?;
+            if self.options.fail_fast && matches!(result.verdict, Verdict::Fail | Verdict::Error) {
+                summary.not_run += todo.len();
+                todo.clear();
+            }
+            let _ = self.shared.events.send(RunEvent::TrialEnded { result: Box::new(result) });
+        }
+        summary.not_run += todo.len();
+        summary.interrupted = self.shared.stop.is_requested();
+        Ok(summary)
+    }
+}
+
+/// Decides the accelerator, by booting the first cell's kernel where there is something to decide.
+async fn accelerator(
+    cells: &[Cell],
+    artifacts: &Artifacts,
+    options: &Options,
+    qemu: &Path,
+    scratch: &Scratch,
+    stop: &Stop,
+) -> Result<(Accel, Option<String>), RunError> {
+    let Some(cell) = cells.first() else { return Ok((Accel::Tcg, None)) };
+    let Some(kernel) = artifacts.kernel(&cell.first) else { return Ok((Accel::Tcg, None)) };
+    if options.accel == AccelChoice::Tcg {
+        return Ok((Accel::Tcg, None));
+    }
+    let host =
+        |error: &dyn std::fmt::Display| RunError::Host(format!("cannot prepare the probe of KVM: {error}"));
+    let probe = scratch.guest().map_err(|error| host(&error))?;
+    let payload = payload(cell, artifacts).map_err(|error| host(&error))?;
+    let initramfs = probe.path(&format!("{}.cpio", &digest(&payload.initramfs)[..6]));
+    std::fs::write(&initramfs, &payload.initramfs).map_err(|error| host(&error))?;
+    choose_accel::choose(options.accel, cell, qemu, &kernel.file.bzimage, &initramfs, scratch, stop)
+        .await
+        .map_err(RunError::Accel)
+}
+
+/// A bare program name as the path that PATH leads to, so that the scripts run the same one.
+fn on_path(program: &Path) -> PathBuf {
+    if program.components().count() != 1 {
+        return std::path::absolute(program).unwrap_or_else(|_| program.to_owned());
+    }
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let found = std::env::split_paths(&path).map(|folder| folder.join(program)).find(|path| path.is_file());
+    found.unwrap_or_else(|| program.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing;
+
+    /// Bug: `--repeat` runs a cell many times before the others have had a turn, so that a stopped run says nothing of them.
+    #[test]
+    fn repetitions_go_round() {
+        let mut second = testing::cell();
+        second.id.0 = "b".into();
+        let order: Vec<_> = trials(vec![testing::cell(), second], 2)
+            .into_iter()
+            .map(|(id, _)| (id.cell.0.len() > 1, id.repetition))
+            .collect();
+        assert_eq!(order, [(true, 1), (false, 1), (true, 2), (false, 2)]);
+    }
 }

@@ -1,0 +1,113 @@
+//! The command lines of both kernels and the loader's arguments: pure functions of the cell.
+
+use crate::cell::{Cell, Loader, Reservation};
+use guest_protocol::{SIDE_PARAMETER, Side};
+
+/// The agent in both initramfs images.
+pub const AGENT_PATH: &str = "/init";
+/// A static loader in the first kernel's initramfs.
+pub const LOADER_PATH: &str = "/bin/kexec-load";
+/// The capture kernel's image in the first kernel's initramfs.
+pub const CAPTURE_KERNEL_PATH: &str = "/boot/capture.bzimage";
+/// The capture kernel's initramfs in the first kernel's initramfs.
+pub const CAPTURE_INITRD_PATH: &str = "/boot/capture.initrd";
+
+/// Words that both kernels need to speak on the first port, early as well, and to run the agent.
+///
+/// `earlyprintk` makes the decompressor speak too ("Destination address too large" is only seen there).
+const COMMON: &str = "console=ttyS0,115200 earlyprintk=ttyS0,115200";
+
+/// The first kernel's command line.
+pub fn first_cmdline(cell: &Cell) -> String {
+    let side = format!("{SIDE_PARAMETER}={}", Side::First.name());
+    let mut words: Vec<String> = vec![COMMON.into(), format!("rdinit={AGENT_PATH}"), side];
+    words.push(format!("crashkernel={}", cell.reservation));
+    // The trigger is an NMI that nobody claims: the kernel must panic on it, and the watchdog must not claim it.
+    words.extend(["unknown_nmi_panic=1".into(), "nmi_watchdog=0".into()]);
+    match cell.reservation {
+        // KASLR may put the first kernel into a fixed region, which then is not reserved, now and then.
+        Reservation::At { .. } => words.push("nokaslr".into()),
+        Reservation::Auto { .. } | Reservation::High { .. } => {}
+    }
+    words.extend(cell.first_cmdline.iter().cloned());
+    words.join(" ")
+}
+
+/// The capture kernel's command line, as the loader is given it (it appends its own words, such as `elfcorehdr=`).
+///
+/// `reset_devices nr_cpus=1` is what distributions pass. No `unknown_nmi_panic`: a second NMI must not kill this kernel.
+/// KASLR stays on, as users have it.
+pub fn capture_cmdline(cell: &Cell) -> String {
+    let side = format!("{SIDE_PARAMETER}={}", Side::Capture.name());
+    let mut words: Vec<String> = vec![COMMON.into(), format!("rdinit={AGENT_PATH}"), side];
+    words.extend(["reset_devices".into(), "nr_cpus=1".into()]);
+    words.extend(cell.capture_cmdline.iter().cloned());
+    words.join(" ")
+}
+
+/// The loader's argument vector, beginning with `program`, its path in the guest.
+pub fn loader_argv(cell: &Cell, program: &str) -> Vec<String> {
+    let mut argv = vec![program.to_owned(), "--load-panic".into()];
+    match cell.loader {
+        Loader::InTree => argv.push("--debug".into()),
+        // kexec-tools' --debug prints hundreds of lines, which would drown the refusal's message.
+        Loader::KexecTools(_) | Loader::Path(_) => {}
+    }
+    argv.push(format!("--initrd={CAPTURE_INITRD_PATH}"));
+    argv.push(format!("--command-line={}", capture_cmdline(cell)));
+    argv.extend(cell.loader_args.iter().cloned());
+    argv.push(CAPTURE_KERNEL_PATH.into());
+    argv
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing;
+
+    /// Bug: a forced offset without `nokaslr` is sporadically not reserved; `nokaslr` elsewhere tests what nobody runs.
+    #[test]
+    fn nokaslr_exactly_for_fixed_offsets() {
+        let fixed = testing::cell();
+        assert_eq!(
+            first_cmdline(&fixed),
+            "console=ttyS0,115200 earlyprintk=ttyS0,115200 rdinit=/init kdump_rig=first crashkernel=256M@1968M \
+             unknown_nmi_panic=1 nmi_watchdog=0 nokaslr"
+        );
+        for reservation in
+            [Reservation::Auto { size: testing::mib(256) }, Reservation::High { size: testing::mib(256) }]
+        {
+            let cell = Cell { reservation, ..testing::cell() };
+            assert!(!first_cmdline(&cell).contains("nokaslr"), "{reservation}");
+        }
+    }
+
+    /// Bug: the capture kernel panics at a stray NMI, boots as the first side, or loses the scenario's words.
+    #[test]
+    fn the_capture_kernels_words() {
+        let cell = Cell { capture_cmdline: vec!["nokaslr".into()], ..testing::cell() };
+        assert_eq!(
+            capture_cmdline(&cell),
+            "console=ttyS0,115200 earlyprintk=ttyS0,115200 rdinit=/init kdump_rig=capture reset_devices nr_cpus=1 nokaslr"
+        );
+    }
+
+    /// Bug: an option that kexec-tools does not know (or `--debug`'s flood) makes every reference cell fail.
+    #[test]
+    fn both_loaders_get_the_same_load() {
+        let ours = Cell { loader_args: vec!["--ignore-address-limits".into()], ..testing::cell() };
+        let command_line = format!("--command-line={}", capture_cmdline(&ours));
+        let expected = [
+            "/bin/kexec-load",
+            "--load-panic",
+            "--debug",
+            "--initrd=/boot/capture.initrd",
+            &command_line,
+            "--ignore-address-limits",
+            "/boot/capture.bzimage",
+        ];
+        assert_eq!(loader_argv(&ours, LOADER_PATH), expected);
+        let theirs = Cell { loader: Loader::KexecTools("2.0.25".into()), ..testing::cell() };
+        assert!(!loader_argv(&theirs, "/sbin/kexec").contains(&"--debug".to_owned()));
+    }
+}

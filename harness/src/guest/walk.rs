@@ -1,0 +1,157 @@
+//! The walk of a cell's guest through its phases: what the rig does next at what it sees. Pure, so that it is tested without
+//! a guest. What an outcome is decided by stands in [`crate::classify`], not here.
+
+use crate::phase::Phase;
+use guest_protocol::{Message, Planted, Report, Side};
+
+/// Something seen of a guest.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Sight<'a> {
+    /// The first kernel wrote to the console.
+    Console,
+    /// Since the trigger, a kernel began to speak on the console.
+    KernelAfterTrigger,
+    /// An agent said something.
+    Report(&'a Report),
+}
+
+/// Something to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Action {
+    /// A phase has begun: its deadline counts from now.
+    Enter(Phase),
+    /// Order the load from the first kernel's agent.
+    OrderLoad,
+    /// Make the first kernel panic.
+    Trigger,
+    /// Order the capture kernel's agent to read at these places.
+    OrderRead(Vec<Planted>),
+}
+
+/// Where the walk is.
+#[derive(Debug)]
+pub(super) struct Walk {
+    phase: Phase,
+    planted: Vec<Planted>,
+}
+
+impl Walk {
+    /// At the moment of `cont`.
+    pub(super) fn new() -> Self {
+        Self { phase: Phase::Firmware, planted: Vec::new() }
+    }
+
+    /// The present phase.
+    pub(super) fn phase(&self) -> Phase {
+        self.phase
+    }
+
+    /// What to do at this sight. Sights out of order change nothing: they are evidence, not steps.
+    pub(super) fn at(&mut self, sight: Sight<'_>) -> Vec<Action> {
+        match sight {
+            Sight::Console => match self.phase {
+                Phase::Firmware => vec![self.enter(Phase::FirstKernel)],
+                _ => Vec::new(),
+            },
+            Sight::KernelAfterTrigger => match self.phase {
+                Phase::Panicking => vec![self.enter(Phase::Capture)],
+                _ => Vec::new(),
+            },
+            Sight::Report(report) => self.at_report(report),
+        }
+    }
+
+    fn at_report(&mut self, report: &Report) -> Vec<Action> {
+        match (&report.message, report.kernel, self.phase) {
+            // A kernel without a console that early is silent up to here.
+            (Message::Ready(_), Side::First, Phase::Firmware | Phase::FirstKernel) => {
+                vec![self.enter(Phase::Loading), Action::OrderLoad]
+            }
+            (Message::Armed { planted }, Side::First, Phase::Loading) => {
+                self.planted.clone_from(planted);
+                vec![self.enter(Phase::Panicking), Action::Trigger]
+            }
+            (Message::Up(_), Side::Capture, Phase::Panicking | Phase::Capture) => {
+                let read = Action::OrderRead(self.planted.clone());
+                vec![self.enter(Phase::Reading), read]
+            }
+            (Message::Done, Side::Capture, Phase::Reading) => vec![self.enter(Phase::Done)],
+            (
+                Message::Ready(_)
+                | Message::Loaded(_)
+                | Message::Armed { .. }
+                | Message::Up(_)
+                | Message::Vmcore(_)
+                | Message::Done
+                | Message::Trouble { .. },
+                _,
+                _,
+            ) => Vec::new(),
+        }
+    }
+
+    fn enter(&mut self, phase: Phase) -> Action {
+        self.phase = phase;
+        Action::Enter(phase)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use guest_protocol::{Arch, KernelFacts};
+
+    fn facts() -> KernelFacts {
+        KernelFacts {
+            release: "5.10".into(),
+            version: "#1".into(),
+            machine: "x86_64".into(),
+            userspace: Arch::I386,
+            cmdline: String::new(),
+            cpus: 1,
+            crash_regions: Vec::new(),
+            system_ram: Vec::new(),
+            kernel_code: None,
+            crash_loaded: Some(false),
+        }
+    }
+
+    fn report(kernel: Side, message: Message) -> Report {
+        Report { seq: 0, kernel, message }
+    }
+
+    const PLANTED: Planted = Planted { id: 0, address: 0x1000 };
+
+    /// Bug: the panic is triggered before *armed*, or the addresses are not those that were read back last.
+    #[test]
+    fn a_whole_capture() {
+        let mut walk = Walk::new();
+        assert_eq!(walk.at(Sight::Console), [Action::Enter(Phase::FirstKernel)]);
+        let ready = report(Side::First, Message::Ready(facts()));
+        assert_eq!(walk.at(Sight::Report(&ready)), [Action::Enter(Phase::Loading), Action::OrderLoad]);
+        let armed = report(Side::First, Message::Armed { planted: vec![PLANTED] });
+        assert_eq!(walk.at(Sight::Report(&armed)), [Action::Enter(Phase::Panicking), Action::Trigger]);
+        assert_eq!(walk.at(Sight::KernelAfterTrigger), [Action::Enter(Phase::Capture)]);
+        let up = report(Side::Capture, Message::Up(facts()));
+        assert_eq!(
+            walk.at(Sight::Report(&up)),
+            [Action::Enter(Phase::Reading), Action::OrderRead(vec![PLANTED])]
+        );
+        let done = report(Side::Capture, Message::Done);
+        assert_eq!(walk.at(Sight::Report(&done)), [Action::Enter(Phase::Done)]);
+    }
+
+    /// Bug: a second *ready* (the first kernel rebooted) gets a second order, and its capture counts as this cell's.
+    #[test]
+    fn nothing_is_done_twice_or_out_of_order() {
+        let mut walk = Walk::new();
+        let ready = report(Side::First, Message::Ready(facts()));
+        walk.at(Sight::Report(&ready));
+        assert_eq!(walk.at(Sight::Report(&ready)), []);
+        let up = report(Side::Capture, Message::Up(facts()));
+        assert_eq!(walk.at(Sight::Report(&up)), [], "a capture kernel before any trigger");
+        let armed = report(Side::Capture, Message::Armed { planted: vec![PLANTED] });
+        assert_eq!(walk.at(Sight::Report(&armed)), [], "armed, said by the wrong side");
+        assert_eq!(walk.phase(), Phase::Loading);
+    }
+}

@@ -1,0 +1,9 @@
+//! QEMU as a program: its arguments as a pure function of a machine, and what it says of itself.
+
+mod args;
+mod script;
+mod version;
+
+pub use args::{MachineSpec, Wiring, qemu_args};
+pub use script::run_script;
+pub use version::{QemuVersionError, qemu_version};

@@ -1,0 +1,73 @@
+//! The script in a cell's evidence folder that starts the same guest by hand. Pure.
+
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+/// What the script says before the command.
+const HEADER: &str = "\
+#!/bin/sh
+# Starts the guest of this cell again, with its console on this terminal.
+# The order to load goes to the agent at once (orders.jsonl); what the agent says goes to agent-by-hand.jsonl.
+# When it has said \"armed\", panic the kernel: Ctrl-A c, then: nmi
+# Registers at any time: Ctrl-A c, then: info registers -a
+# End it: Ctrl-A x
+set -eu
+cd \"$(dirname \"$0\")\"
+";
+
+/// A script that runs `qemu` with `by_hand`, and names in a comment what the rig itself ran.
+pub fn run_script(qemu: &Path, by_hand: &[OsString], by_rig: &[OsString]) -> Vec<u8> {
+    let mut script = HEADER.as_bytes().to_vec();
+    script.extend_from_slice(b"\n# The rig's own command line, with its sockets:\n#   ");
+    push_command(&mut script, qemu, by_rig, b" ");
+    script.extend_from_slice(b"\nexec ");
+    push_command(&mut script, qemu, by_hand, b" \\\n    ");
+    script
+}
+
+fn push_command(script: &mut Vec<u8>, program: &Path, args: &[OsString], before_option: &[u8]) {
+    script.extend_from_slice(&quoted(program.as_os_str()));
+    for arg in args {
+        let is_option = arg.as_bytes().starts_with(b"-");
+        script.extend_from_slice(if is_option { before_option } else { b" " });
+        script.extend_from_slice(&quoted(arg));
+    }
+    script.push(b'\n');
+}
+
+/// A word as the shell needs it: in single quotes, unless it holds only characters that mean nothing to a shell.
+fn quoted(word: &OsStr) -> Vec<u8> {
+    let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_./=,:+@%".contains(byte);
+    let bytes = word.as_bytes();
+    if !bytes.is_empty() && bytes.iter().all(plain) {
+        return bytes.to_vec();
+    }
+    let mut out = vec![b'\''];
+    for byte in bytes {
+        match byte {
+            b'\'' => out.extend_from_slice(b"'\\''"),
+            // A comment ends at a newline; nothing of ours has one, but a path may.
+            byte => out.push(*byte),
+        }
+    }
+    out.push(b'\'');
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Bug: a command line with spaces falls apart into several arguments when the script runs.
+    #[test]
+    fn arguments_survive_the_shell() {
+        let args = ["-append", "a b='c' $HOME", "-m", "1M"].map(OsString::from);
+        let script = run_script(Path::new("/bin/echo"), &args, &[]);
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("run.sh");
+        std::fs::write(&path, script).unwrap();
+        let out = std::process::Command::new("sh").arg(&path).output().unwrap();
+        assert_eq!(String::from_utf8(out.stdout).unwrap(), "-append a b='c' $HOME -m 1M\n");
+    }
+}

@@ -1,0 +1,190 @@
+//! The folder of one attempt's evidence: all that was seen, in files that people read and that can be judged again.
+
+use super::{ReportError, io_error};
+use crate::evidence::{Evidence, Timed};
+use crate::guest::Reaped;
+use crate::qmp::Direction;
+use guest_protocol::{Order, Report as AgentReport};
+use serde::Serialize;
+use std::io::{self, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+/// The console, written by QEMU itself.
+const CONSOLE_FILE: &str = "console.log";
+/// [`Evidence`] without the console.
+const EVIDENCE_FILE: &str = "evidence.json";
+/// What `run.sh` feeds to the first kernel's agent.
+const ORDERS_FILE: &str = "orders.jsonl";
+/// Blank lines before the order in [`ORDERS_FILE`]: the kernel's 8250 driver empties the port's 16-byte FIFO when the agent
+/// opens it, and agents skip what is no order.
+const SACRIFICE: &[u8] = &[b'\n'; 64];
+
+/// The folder of one attempt.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AttemptFolder {
+    /// Its path.
+    pub path: PathBuf,
+    /// Its path in the report.
+    pub name: PathBuf,
+}
+
+/// A line of `agent.jsonl`.
+#[derive(Serialize)]
+#[serde(rename_all = "kebab-case")]
+enum ChannelLine<'a> {
+    Rig(&'a Order),
+    Agent(&'a AgentReport),
+    Foreign(&'a str),
+}
+
+/// A line of `qmp.jsonl`.
+#[derive(Serialize)]
+struct QmpLine<'a> {
+    ms: i64,
+    direction: &'static str,
+    message: QmpMessage<'a>,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum QmpMessage<'a> {
+    Json(serde_json::Value),
+    Text(&'a str),
+}
+
+impl AttemptFolder {
+    /// The file that QEMU writes the console to.
+    pub fn console_log(&self) -> PathBuf {
+        self.path.join(CONSOLE_FILE)
+    }
+
+    /// The file that `run.sh` feeds to the agent.
+    pub fn orders(&self) -> PathBuf {
+        self.path.join(ORDERS_FILE)
+    }
+
+    /// Writes all that is left of a guest, and the script that starts it again.
+    pub fn write(&self, reaped: &Reaped, script: &[u8]) -> Result<(), ReportError> {
+        // QEMU has written the same bytes; a guest that never ran has none.
+        if !self.console_log().exists() {
+            self.file(CONSOLE_FILE, &reaped.evidence.console)?;
+        }
+        self.file("agent.jsonl", &agent_log(reaped))?;
+        self.file("qmp.jsonl", &qmp_log(reaped))?;
+        self.file("registers.txt", &registers(reaped))?;
+        self.file(EVIDENCE_FILE, &pretty(&reaped.evidence))?;
+        if !reaped.stderr.is_empty() {
+            self.file("qemu.log", reaped.stderr.as_bytes())?;
+        }
+        self.file(ORDERS_FILE, &orders(reaped))?;
+        self.file("run.sh", script)?;
+        let script = self.path.join("run.sh");
+        std::fs::set_permissions(&script, PermissionsExt::from_mode(0o755))
+            .map_err(io_error("make executable", &script))
+    }
+
+    fn file(&self, name: &str, content: &[u8]) -> Result<(), ReportError> {
+        let path = self.path.join(name);
+        std::fs::write(&path, content).map_err(io_error("write", &path))
+    }
+}
+
+/// Reads saved evidence, console included, so that it can be judged again.
+pub fn load_evidence(folder: &Path) -> io::Result<Evidence> {
+    let mut evidence: Evidence = serde_json::from_slice(&std::fs::read(folder.join(EVIDENCE_FILE))?)?;
+    evidence.console = std::fs::read(folder.join(CONSOLE_FILE))?;
+    Ok(evidence)
+}
+
+/// JSON for people. Evidence always serialises; if it ever did not, the file would say so.
+fn pretty(value: &impl Serialize) -> Vec<u8> {
+    serde_json::to_vec_pretty(value).unwrap_or_else(|error| error.to_string().into_bytes())
+}
+
+fn push_line(lines: &mut Vec<u8>, value: &impl Serialize) {
+    lines.extend(serde_json::to_vec(value).unwrap_or_else(|error| error.to_string().into_bytes()));
+    lines.push(b'\n');
+}
+
+/// Both directions of the message channel, in the order of time.
+fn agent_log(reaped: &Reaped) -> Vec<u8> {
+    let evidence = &reaped.evidence;
+    let orders =
+        reaped.orders.iter().map(|order| Timed { ms: order.ms, what: ChannelLine::Rig(&order.what) });
+    let reports =
+        evidence.reports.iter().map(|report| Timed { ms: report.ms, what: ChannelLine::Agent(&report.what) });
+    let foreign = evidence
+        .foreign_lines
+        .iter()
+        .map(|line| Timed { ms: line.ms, what: ChannelLine::Foreign(&line.what) });
+    let mut all: Vec<_> = reports.chain(foreign).chain(orders).collect();
+    // Stable: an order follows the report that it answers, in the same millisecond as well.
+    all.sort_by_key(|line| line.ms);
+    let mut lines = Vec::new();
+    all.iter().for_each(|line| push_line(&mut lines, line));
+    lines
+}
+
+fn qmp_log(reaped: &Reaped) -> Vec<u8> {
+    let mut lines = Vec::new();
+    for (ms, direction, text) in &reaped.qmp_log {
+        let message = match serde_json::from_str(text) {
+            Ok(json) => QmpMessage::Json(json),
+            Err(_) => QmpMessage::Text(text),
+        };
+        let direction = match direction {
+            Direction::Sent => "sent",
+            Direction::Received => "received",
+        };
+        push_line(&mut lines, &QmpLine { ms: *ms, direction, message });
+    }
+    lines
+}
+
+fn registers(reaped: &Reaped) -> Vec<u8> {
+    let mut text = Vec::new();
+    for sample in &reaped.registers {
+        // Writing to memory cannot fail.
+        let _ = write!(text, "=== {} ms ===\n{}\n", sample.ms, sample.what.replace('\r', ""));
+    }
+    text
+}
+
+/// The order to load, for a guest that is started by hand.
+fn orders(reaped: &Reaped) -> Vec<u8> {
+    let mut lines = SACRIFICE.to_vec();
+    for order in &reaped.orders {
+        match &order.what {
+            Order::Load(_) => push_line(&mut lines, &order.what),
+            // For the capture kernel: the first one's agent would take it.
+            Order::Read { .. } | Order::PowerOff => {}
+        }
+    }
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::evidence::QmpEvent;
+
+    /// Bug: saved evidence lacks something that the outcome is derived from, so that it is judged differently later.
+    #[test]
+    fn evidence_comes_back_whole() {
+        let temp = tempfile::tempdir().unwrap();
+        let folder = AttemptFolder { path: temp.path().to_owned(), name: "x".into() };
+        let evidence = Evidence {
+            console: b"\xffLinux version\r\n\0".to_vec(),
+            console_at_trigger: Some(3),
+            events: vec![Timed {
+                ms: 7,
+                what: QmpEvent { name: "STOP".into(), data: serde_json::Value::Null },
+            }],
+            ..Evidence::default()
+        };
+        let reaped = Reaped { evidence: evidence.clone(), ..Reaped::default() };
+        folder.write(&reaped, b"#!/bin/sh\n").unwrap();
+        assert_eq!(load_evidence(temp.path()).unwrap(), evidence);
+    }
+}

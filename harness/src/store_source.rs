@@ -1,0 +1,50 @@
+//! Artifacts from the store of locked packages, and from programs that were built before.
+
+use crate::artifacts::{KernelFile, LoaderTree, Source, TreeFile, digest};
+use crate::cell::Kernel;
+use guest_protocol::Arch;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+/// The usual [`Source`].
+pub struct StoreSource<'a> {
+    /// Kernels and reference loaders.
+    pub store: &'a images::Store,
+    /// The guest agent by architecture.
+    pub agents: BTreeMap<Arch, PathBuf>,
+    /// This repository's loader by architecture.
+    pub in_tree_loaders: BTreeMap<Arch, PathBuf>,
+}
+
+impl Source for StoreSource<'_> {
+    fn agent(&self, arch: Arch) -> Result<PathBuf, String> {
+        self.agents.get(&arch).cloned().ok_or_else(|| "it was not built".into())
+    }
+
+    fn in_tree_loader(&self, arch: Arch) -> Result<PathBuf, String> {
+        self.in_tree_loaders.get(&arch).cloned().ok_or_else(|| "it was not built".into())
+    }
+
+    fn kernel(&self, kernel: &Kernel) -> Result<KernelFile, String> {
+        if let Some(bzimage) = &kernel.path {
+            let bytes = std::fs::read(bzimage)
+                .map_err(|error| format!("cannot read {}: {error}", bzimage.display()))?;
+            let version = format!("local image {}", digest(&bytes));
+            return Ok(KernelFile { bzimage: bzimage.clone(), version, notice: None });
+        }
+        let image = self.store.kernel(&kernel.name).map_err(|error| error.to_string())?;
+        let version = format!("{} {}", image.package, image.version);
+        Ok(KernelFile { bzimage: image.bzimage, version, notice: image.notice })
+    }
+
+    fn reference_loader(&self, version: &str, arch: Arch) -> Result<LoaderTree, String> {
+        let tree = self.store.reference_loader(version, arch).map_err(|error| error.to_string())?;
+        let mut files = Vec::with_capacity(tree.files.len());
+        for file in &tree.files {
+            let bytes = file.read().map_err(|error| error.to_string())?.into();
+            files.push(TreeFile { path: file.path.clone(), mode: file.mode, bytes });
+        }
+        let version = format!("kexec-tools {}", tree.package_version);
+        Ok(LoaderTree { program: tree.program, version, notice: tree.notice, files })
+    }
+}

@@ -1,0 +1,37 @@
+//! Values that several unit tests start from.
+
+use crate::cell::{Cell, CellId, Kernel, Loader, Mib, Platform, Reservation, Trigger};
+use crate::outcome::{Expectation, ExpectedVmcore};
+use guest_protocol::Arch;
+use std::num::NonZeroU32;
+
+/// A size.
+pub(crate) fn mib(size: u32) -> Mib {
+    Mib(NonZeroU32::new(size).unwrap())
+}
+
+/// The seed's own cell: x86_64 kernels, i386 userspace, a region above 896 MiB.
+pub(crate) fn cell() -> Cell {
+    let kernel = Kernel { name: "5.10-amd64".into(), arch: Arch::X86_64, pae: true, path: None };
+    Cell {
+        id: CellId("5.10-amd64.i386.in-tree.5.10-amd64.256M@1968M.pc-4g".into()),
+        suite: "test".into(),
+        first: kernel.clone(),
+        userspace: Arch::I386,
+        loader: Loader::InTree,
+        loader_args: Vec::new(),
+        capture: kernel,
+        reservation: Reservation::At { size: mib(256), offset_mib: 1968 },
+        platform: Platform {
+            name: "pc-4g".into(),
+            machine: "pc".into(),
+            memory: mib(4096),
+            cpu: "qemu64".into(),
+            cpus: NonZeroU32::MIN,
+        },
+        trigger: Trigger::Nmi,
+        first_cmdline: Vec::new(),
+        capture_cmdline: Vec::new(),
+        expected: Expectation::Captured { vmcore: ExpectedVmcore::Verified },
+    }
+}
