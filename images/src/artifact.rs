@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use guest_protocol::Arch;
 
+use crate::debversion;
 use crate::error::Error;
 use crate::lock::{ArtifactName, Lock};
 use crate::store::{Ready, Store};
@@ -171,7 +172,7 @@ impl Store {
         let library_path =
             ["usr/lib/x86_64-linux-gnu", "lib/x86_64-linux-gnu"].map(|folder| tree.folder.join(folder));
         Ok(RustTree {
-            version: self.lock.rust.version.clone(),
+            version: debversion::released(&first_deb(&tree)?.version).to_owned(),
             package_version: first_deb(&tree)?.version.clone(),
             rustc: file(&tree, "usr/bin/rustc")?.0,
             library_path: library_path.into_iter().filter(|folder| folder.exists()).collect(),

@@ -13,6 +13,12 @@ pub(crate) fn upstream(version: &str) -> &str {
     split(version).1
 }
 
+/// The upstream part as its authors write it: without Debian's mark of a repacked source, such as `+dfsg3`.
+pub(crate) fn released(version: &str) -> &str {
+    let upstream = upstream(version);
+    upstream.split_once(['+', '~']).map_or(upstream, |(released, _)| released)
+}
+
 /// Epoch, upstream version, revision. An absent epoch or revision counts as `0`.
 fn split(version: &str) -> (&str, &str, &str) {
     let (epoch, rest) = version.split_once(':').unwrap_or(("0", version));
@@ -98,5 +104,7 @@ mod tests {
     fn upstream_part() {
         assert_eq!(upstream("1:2.0.25-3+deb12u3"), "2.0.25");
         assert_eq!(upstream("1.85.0+dfsg3-1~deb12u3"), "1.85.0+dfsg3");
+        assert_eq!(released("1.85.0+dfsg3-1~deb12u3"), "1.85.0");
+        assert_eq!(released("1:2.0.25-3"), "2.0.25");
     }
 }

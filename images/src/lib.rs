@@ -7,6 +7,7 @@
 mod apt_sources;
 mod artifact;
 mod cache;
+mod current;
 mod deb;
 mod debversion;
 mod digest;

@@ -1,10 +1,11 @@
 //! Looking after the store: what is there, whether it is sound, and writing the archive's current versions into the lock file.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use crate::cache;
+use crate::debversion;
 use crate::digest::Sha256;
-use crate::error::{Error, Errors};
+use crate::error::Error;
 use crate::lock::{ArtifactName, Deb, Lock};
 use crate::store::{Store, remove_tree};
 use crate::tree::{Check, Tree};
@@ -108,34 +109,29 @@ impl Store {
     }
 
     /// Writes the archive's current versions into the lock file at `lock_file`, through the signed indexes: the newest of each
-    /// kernel's and loader's series, with the newest libraries. What fails keeps its old version; nothing is written then.
-    pub fn repin(&self, lock_file: &Path) -> Result<Vec<Change>, Errors> {
+    /// kernel's and loader's series, with the newest libraries. All or nothing: after an error the file is as it was.
+    pub fn repin(&self, lock_file: &Path) -> Result<Vec<Change>, Error> {
+        let names = self.lock.names();
+        let current = self.current(&names.iter().collect::<Vec<_>>())?;
         let mut lock = self.lock.clone();
         let mut changes = Vec::new();
-        let mut errors = Vec::new();
-        for name in self.lock.names() {
-            match self.current(&name).and_then(|current| replace(&mut lock, &name, current)) {
-                Ok(changed) => changes.extend(changed),
-                Err(error) => errors.push((name.to_string(), error)),
-            }
+        for (name, current) in names.into_iter().zip(current) {
+            changes.extend(replace(&mut lock, name, current));
         }
-        if errors.is_empty() {
-            // Read back as a run would: a lock that cannot be used must not be written.
-            let text = lock.to_text();
-            let written = Lock::parse(&text, "the new lock file")
-                .and_then(|_| cache::write_atomically(&PathBuf::from(lock_file), text.as_bytes()));
-            match written {
-                Ok(()) => return Ok(changes),
-                Err(error) => errors.push((lock_file.display().to_string(), error)),
-            }
-        }
-        Err(Errors(errors))
+        // Read back as a run would: a lock that cannot be used must not be written.
+        let text = lock.to_text();
+        Lock::parse(&text, "the new lock file")?;
+        cache::write_atomically(lock_file, text.as_bytes())?;
+        Ok(changes)
     }
 }
 
 /// Puts an artifact's packages into the lock, and says which ones are new.
-fn replace(lock: &mut Lock, name: &ArtifactName, current: Vec<Deb>) -> Result<Vec<Change>, Error> {
-    let places: Vec<&mut Deb> = match name {
+fn replace(lock: &mut Lock, name: ArtifactName, current: Vec<Deb>) -> Vec<Change> {
+    if let (ArtifactName::Rust, Some(compiler)) = (&name, current.first()) {
+        debversion::released(&compiler.version).clone_into(&mut lock.rust.version);
+    }
+    let places: Vec<&mut Deb> = match &name {
         ArtifactName::Kernel(kernel) => lock
             .kernels
             .iter_mut()
@@ -157,5 +153,5 @@ fn replace(lock: &mut Lock, name: &ArtifactName, current: Vec<Deb>) -> Result<Ve
             changes.push(Change { name: name.clone(), from, to });
         }
     }
-    Ok(changes)
+    changes
 }

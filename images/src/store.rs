@@ -11,7 +11,6 @@ use crate::cache::{self, Cache};
 use crate::digest::Sha256;
 use crate::download::{Downloader, Expect, PARTIAL_PREFIX, Patience};
 use crate::error::{Error, Errors};
-use crate::index::{SuiteIndex, Tools, Wanted};
 use crate::lock::{ArtifactName, Deb, Lock};
 use crate::mirror::{self, MirrorOption, Mirrors};
 use crate::progress::{Progress, ProgressMode};
@@ -54,11 +53,11 @@ pub struct StoreOptions {
 pub struct Store {
     pub(crate) lock: Lock,
     pub(crate) cache: Cache,
-    mirrors: Mirrors,
+    pub(crate) mirrors: Mirrors,
     artifacts_dir: Option<PathBuf>,
     offline: bool,
-    keyring: PathBuf,
-    downloader: Downloader,
+    pub(crate) keyring: PathBuf,
+    pub(crate) downloader: Downloader,
     pub(crate) progress: Progress,
 }
 
@@ -264,7 +263,7 @@ impl Store {
     }
 
     /// An error when the network must not be asked.
-    fn online(&self, what: &str) -> Result<(), Error> {
+    pub(crate) fn online(&self, what: &str) -> Result<(), Error> {
         if self.offline {
             return Err(Error::Offline { what: what.to_owned(), cache: self.cache.root().to_owned() });
         }
@@ -276,7 +275,7 @@ impl Store {
     fn substitute(&self, name: &ArtifactName, debs: &[Deb], dropped: Error) -> Result<Vec<Deb>, Error> {
         self.progress
             .say(&format!("{name}: {dropped}; asking the suite's signed index for the current version"));
-        let current = self.current(name)?;
+        let current = self.current(&[name])?.concat();
         if current == debs {
             return Err(dropped);
         }
@@ -287,50 +286,6 @@ impl Store {
             self.progress.say(&notice);
         }
         Ok(current)
-    }
-
-    /// The current packages of an artifact's series, by the signed indexes, in the order of [`Lock::debs`].
-    pub(crate) fn current(&self, name: &ArtifactName) -> Result<Vec<Deb>, Error> {
-        let locked = self.lock.debs(name)?;
-        let wanted = recipe::wanted(&self.lock, name)?;
-        let scratch = tempfile::Builder::new()
-            .prefix(PARTIAL_PREFIX)
-            .tempdir_in(self.cache.root())
-            .map_err(Error::io("create a temporary folder in", self.cache.root()))?;
-        let tools = Tools {
-            downloader: &self.downloader,
-            progress: &self.progress,
-            keyring: &self.keyring,
-            scratch: scratch.path(),
-        };
-        let mut found: Vec<Option<Deb>> = vec![None; locked.len()];
-        let mut groups: Vec<_> = locked.iter().map(|deb| (deb.suite.as_str(), deb.arch)).collect();
-        groups.sort();
-        groups.dedup();
-        let mut suite_index: Option<(&str, SuiteIndex)> = None;
-        for (suite, arch) in groups {
-            let index = match suite_index {
-                Some((of, index)) if of == suite => index,
-                _ => {
-                    self.online(&format!("the index of {suite}"))?;
-                    SuiteIndex::open(&tools, suite, &self.mirrors.of_suite(suite)?)?
-                }
-            };
-            let members: Vec<usize> = (0..locked.len())
-                .filter(|&at| (locked[at].suite.as_str(), locked[at].arch) == (suite, arch))
-                .collect();
-            let of_group: Vec<Wanted> = members.iter().map(|&at| wanted[at].clone()).collect();
-            for (at, deb) in members.into_iter().zip(index.current(&tools, arch, &of_group)?) {
-                found[at] = deb;
-            }
-            suite_index = Some((suite, index));
-        }
-        let gone = |at: usize| Error::SeriesGone {
-            locked: locked[at].to_string(),
-            wanted: wanted[at].to_string(),
-            suite: locked[at].suite.clone(),
-        };
-        found.into_iter().enumerate().map(|(at, deb)| deb.ok_or_else(|| gone(at))).collect()
     }
 
     /// What to tell about packages that are not the locked ones.

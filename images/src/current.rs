@@ -1,0 +1,84 @@
+//! What the archive has today for locked packages: one reading of each signed index, however many packages are asked for.
+
+use std::collections::BTreeMap;
+
+use crate::download::PARTIAL_PREFIX;
+use crate::error::Error;
+use crate::index::{SuiteIndex, Tools, Wanted};
+use crate::lock::{ArtifactName, Deb, DebArch};
+use crate::recipe;
+use crate::store::Store;
+
+impl Store {
+    /// The current packages of the series of each artifact, by the signed indexes, in the order of [`crate::Lock::debs`].
+    pub(crate) fn current(&self, names: &[&ArtifactName]) -> Result<Vec<Vec<Deb>>, Error> {
+        let mut locked = Vec::new();
+        let mut wanted = Vec::new();
+        for name in names {
+            locked.push(self.lock.debs(name)?);
+            wanted.extend(recipe::wanted(&self.lock, name)?);
+        }
+        let flat: Vec<&Deb> = locked.iter().flatten().copied().collect();
+        let mut found = self.look_up(&flat, &wanted)?.into_iter().zip(&flat).zip(&wanted).map(
+            |((deb, locked), wanted)| {
+                deb.ok_or_else(|| Error::SeriesGone {
+                    locked: locked.to_string(),
+                    wanted: wanted.to_string(),
+                    suite: locked.suite.clone(),
+                })
+            },
+        );
+        let found: Vec<Vec<Deb>> =
+            locked.iter().map(|debs| found.by_ref().take(debs.len()).collect()).collect::<Result<_, _>>()?;
+        for (name, debs) in names.iter().zip(&found) {
+            self.fit_together(name, debs)?;
+        }
+        Ok(found)
+    }
+
+    /// An error for compiler packages of several versions, as an archive has them in the middle of an update.
+    fn fit_together(&self, name: &ArtifactName, debs: &[Deb]) -> Result<(), Error> {
+        let compiler = match name {
+            ArtifactName::Kernel(_) | ArtifactName::Loader { .. } => return Ok(()),
+            ArtifactName::Rust => debs.get(..self.lock.rust.compiler.len()).unwrap_or(debs),
+        };
+        match compiler.iter().find(|deb| deb.version != compiler[0].version) {
+            None => Ok(()),
+            Some(other) => Err(Error::Index {
+                what: format!("{name} from the indexes of {}", other.suite),
+                reason: format!("{} and {other} do not fit together; try again later", compiler[0]),
+            }),
+        }
+    }
+
+    /// What the indexes have for each of `wanted`, in the suite and for the architecture of the package beside it.
+    fn look_up(&self, locked: &[&Deb], wanted: &[Wanted]) -> Result<Vec<Option<Deb>>, Error> {
+        let scratch = tempfile::Builder::new()
+            .prefix(PARTIAL_PREFIX)
+            .tempdir_in(self.cache.root())
+            .map_err(Error::io("create a temporary folder in", self.cache.root()))?;
+        let tools = Tools {
+            downloader: &self.downloader,
+            progress: &self.progress,
+            keyring: &self.keyring,
+            scratch: scratch.path(),
+        };
+        let mut groups: BTreeMap<&str, BTreeMap<DebArch, Vec<usize>>> = BTreeMap::new();
+        for (position, deb) in locked.iter().enumerate() {
+            groups.entry(&deb.suite).or_default().entry(deb.arch).or_default().push(position);
+        }
+        let mut found = vec![None; locked.len()];
+        for (suite, by_arch) in groups {
+            self.online(&format!("the index of {suite}"))?;
+            let index = SuiteIndex::open(&tools, suite, &self.mirrors.of_suite(suite)?)?;
+            for (arch, positions) in by_arch {
+                let of_group: Vec<Wanted> =
+                    positions.iter().map(|&position| wanted[position].clone()).collect();
+                for (position, deb) in positions.into_iter().zip(index.current(&tools, arch, &of_group)?) {
+                    found[position] = deb;
+                }
+            }
+        }
+        Ok(found)
+    }
+}
