@@ -4,7 +4,7 @@
 //! ```text
 //! or    = and { "|" and }          "&" binds tighter than "|", "!" tightest
 //! and   = not { "&" not }
-//! not   = "!" not | "(" or ")" | AXIS ("=" | "!=" | "~") VALUE
+//! not   = "!" not | "(" or ")" | "all" | AXIS ("=" | "!=" | "~") VALUE
 //! VALUE = a word without blanks and without any of & | ! ( ) = ~ " — or a text in double quotes, with \" and \\ inside
 //! ```
 //!
@@ -50,6 +50,7 @@ impl fmt::Display for Filter {
 /// A node of the expression. `All` and `Any` have two parts or more.
 #[derive(Clone, Debug, PartialEq)]
 enum Expr {
+    Everything,
     All(Vec<Expr>),
     Any(Vec<Expr>),
     Not(Box<Expr>),
@@ -77,6 +78,7 @@ impl PartialEq for Test {
 impl Expr {
     fn matches(&self, cell: &Cell) -> bool {
         match self {
+            Self::Everything => true,
             Self::All(parts) => parts.iter().all(|part| part.matches(cell)),
             Self::Any(parts) => parts.iter().any(|part| part.matches(cell)),
             Self::Not(part) => !part.matches(cell),
@@ -101,17 +103,18 @@ impl fmt::Display for Expr {
                 }
                 match part {
                     Self::All(_) | Self::Any(_) => write!(f, "({part})")?,
-                    Self::Not(_) | Self::Test { .. } => write!(f, "{part}")?,
+                    Self::Everything | Self::Not(_) | Self::Test { .. } => write!(f, "{part}")?,
                 }
             }
             Ok(())
         };
         match self {
+            Self::Everything => f.write_str(parse::EVERYTHING),
             Self::All(parts) => join(f, parts, "&"),
             Self::Any(parts) => join(f, parts, "|"),
             Self::Not(part) => match part.as_ref() {
                 Self::All(_) | Self::Any(_) => write!(f, "!({part})"),
-                Self::Not(_) | Self::Test { .. } => write!(f, "!{part}"),
+                Self::Everything | Self::Not(_) | Self::Test { .. } => write!(f, "!{part}"),
             },
             Self::Test { axis, test } => {
                 let (operator, value) = match test {

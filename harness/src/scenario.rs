@@ -31,6 +31,28 @@ pub struct Catalog {
     pub loaders: Vec<ReferenceLoader>,
 }
 
+impl Catalog {
+    /// What the built-in lock file has. Nothing is fetched, and no file is read.
+    ///
+    /// # Errors
+    /// The lock file that was compiled in is damaged.
+    pub fn locked() -> Result<Self, images::Error> {
+        let kernels = images::known_kernels()?.into_iter();
+        let loaders = images::known_loaders()?.into_iter();
+        Ok(Self {
+            kernels: kernels
+                .map(|known| Kernel {
+                    pae: known.pae || known.arch == Arch::X86_64,
+                    name: known.name,
+                    arch: known.arch,
+                    path: None,
+                })
+                .collect(),
+            loaders: loaders.map(|(version, arch)| ReferenceLoader { version, arch }).collect(),
+        })
+    }
+}
+
 /// A reference loader of the lock file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReferenceLoader {

@@ -7,6 +7,9 @@ use std::fmt;
 /// Deepest nesting of parentheses and negations. No rule needs more, and the descent must not exhaust the stack.
 const MAX_DEPTH: usize = 64;
 
+/// The word that selects every cell.
+pub(super) const EVERYTHING: &str = "all";
+
 /// Characters that end a word.
 const OPERATORS: &str = "&|!()=~\"";
 
@@ -124,6 +127,9 @@ impl Parser<'_> {
             return Err(self.error_here(format!("expected an axis; known: {}", axes())));
         };
         let named = &self.text[name.clone()];
+        if named == EVERYTHING {
+            return Ok(Expr::Everything);
+        }
         let Some(axis) = Axis::by_name(named) else {
             return Err(self.error(name.clone(), format!("unknown axis `{named}`; known: {}", axes())));
         };
