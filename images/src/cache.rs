@@ -11,6 +11,7 @@
 use std::fs::{self, File, TryLockError};
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use crate::digest::Sha256;
 use crate::download::PARTIAL_PREFIX;
@@ -20,6 +21,9 @@ use crate::progress::Progress;
 
 /// Changes when the meaning of what lies in the cache does.
 const LAYOUT: &str = "v1";
+
+/// Half-done files that nobody has touched for so long are nobody's: a transfer that lives writes more often than this.
+const LITTER_AGE: Duration = Duration::from_secs(24 * 60 * 60);
 
 #[derive(Clone, Debug)]
 pub(crate) struct Cache {
@@ -38,7 +42,9 @@ impl Cache {
         for part in ["debs", "trees", "substitutes", "locks"] {
             let part = root.join(part);
             fs::create_dir_all(&part).map_err(Error::io("create the cache folder", &part))?;
+            sweep(&part);
         }
+        sweep(&root);
         Ok(Self { root })
     }
 
@@ -105,6 +111,18 @@ impl Cache {
     }
 }
 
+/// Removes what killed runs left half done. What cannot be looked at or removed does no harm but for its bytes.
+fn sweep(folder: &Path) {
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let litter = entry.file_name().as_encoded_bytes().starts_with(PARTIAL_PREFIX.as_bytes());
+        let changed = entry.metadata().and_then(|metadata| metadata.modified()).ok();
+        if litter && changed.and_then(|changed| changed.elapsed().ok()).is_some_and(|age| age > LITTER_AGE) {
+            let path = entry.path();
+            let _ = fs::remove_dir_all(&path).or_else(|_| fs::remove_file(&path));
+        }
+    }
+}
+
 fn default_folder(variable: impl Fn(&str) -> Option<PathBuf>) -> Option<PathBuf> {
     // The specification: a relative path in these variables is to be ignored.
     let absolute = |path: PathBuf| path.is_absolute().then_some(path);
@@ -138,6 +156,23 @@ pub(crate) fn put(file: tempfile::NamedTempFile, path: &Path) -> Result<(), Erro
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Catches litter that stays forever, and another run's transfer being swept away.
+    #[test]
+    fn only_old_litter_is_swept() {
+        let dir = tempfile::tempdir().unwrap();
+        let debs = Cache::open(Some(dir.path())).unwrap().debs();
+        let old = std::time::SystemTime::now() - 2 * LITTER_AGE;
+        for (name, aged) in [(".partial-old", true), (".partial-new", false), ("kept.deb", true)] {
+            let file = File::create(debs.join(name)).unwrap();
+            if aged {
+                file.set_modified(old).unwrap();
+            }
+        }
+        Cache::open(Some(dir.path())).unwrap();
+        let left = [".partial-old", ".partial-new", "kept.deb"].map(|name| debs.join(name).exists());
+        assert_eq!(left, [false, true, true]);
+    }
 
     /// Catches a cache in the working directory, and one that ignores the user's choice.
     #[test]

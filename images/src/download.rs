@@ -50,7 +50,10 @@ pub(crate) const PARTIAL_PREFIX: &str = ".partial-";
 const WRONG_BYTES: &str = "the mirror serves something else; try another one with --mirror";
 
 pub(crate) struct Downloader {
+    /// By the proxies of the environment (`http_proxy` and the like).
     agent: ureq::Agent,
+    /// For mirrors on this host, which a proxy elsewhere cannot reach.
+    direct: ureq::Agent,
     patience: Patience,
 }
 
@@ -62,14 +65,17 @@ enum Failure {
 
 impl Downloader {
     pub(crate) fn new(patience: Patience) -> Self {
-        // Proxies are those of the environment (http_proxy and the like), which is ureq's default.
-        let config = ureq::Agent::config_builder()
-            .timeout_connect(Some(patience.connect))
-            .timeout_recv_response(Some(patience.stall))
-            .timeout_per_read(Some(patience.stall))
-            .user_agent(concat!("kdump-rig/", env!("CARGO_PKG_VERSION")))
-            .build();
-        Self { agent: ureq::Agent::new_with_config(config), patience }
+        let config = || {
+            ureq::Agent::config_builder()
+                .timeout_connect(Some(patience.connect))
+                .timeout_recv_response(Some(patience.stall))
+                .timeout_per_read(Some(patience.stall))
+                .user_agent(concat!("kdump-rig/", env!("CARGO_PKG_VERSION")))
+        };
+        // ureq's default is to take proxies from the environment.
+        let agent = ureq::Agent::new_with_config(config().build());
+        let direct = ureq::Agent::new_with_config(config().proxy(None).build());
+        Self { agent, direct, patience }
     }
 
     /// Fetches `url` into a temporary file in `folder`. The file is synced to disk, and the caller gives it its name.
@@ -135,7 +141,8 @@ impl Downloader {
                 Err(error) => Err(Failure::Final(Error::io("open", Path::new(path))(error))),
             };
         }
-        match self.agent.get(url).call() {
+        let agent = if is_loopback(url) { &self.direct } else { &self.agent };
+        match agent.get(url).call() {
             Ok(response) => Ok(Box::new(response.into_body().into_reader())),
             // Gone for good, as opposed to forbidden, which some proxies say for what they cannot reach.
             Err(ureq::Error::StatusCode(status @ (404 | 410))) => {
@@ -153,6 +160,13 @@ impl Downloader {
             Err(error) => Err(Failure::Passing(error.to_string())),
         }
     }
+}
+
+/// Whether the URL's host is this one.
+fn is_loopback(url: &str) -> bool {
+    let Ok(uri) = url.parse::<ureq::http::Uri>() else { return false };
+    let host = uri.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
+    host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 fn not_there(url: &str, status: &str) -> Error {
@@ -206,4 +220,20 @@ fn receive(
     }
     file.as_file().sync_all().map_err(Error::io("sync", file.path())).map_err(Failure::Final)?;
     Ok(file)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Catches a mirror on this host being asked through a proxy, and other hosts being asked around one.
+    #[test]
+    fn loopback_is_recognized() {
+        for url in ["http://127.0.0.1:80/x", "http://localhost/", "http://[::1]:8080/d", "http://127.9.9.9"] {
+            assert!(is_loopback(url), "{url}");
+        }
+        for url in ["http://127.0.0.1.test/x", "http://m.test/localhost", "http://10.0.0.1/", "no url"] {
+            assert!(!is_loopback(url), "{url}");
+        }
+    }
 }

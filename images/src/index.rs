@@ -200,10 +200,10 @@ fn parse_release(text: &str) -> Release {
     for line in text.lines() {
         if let Some(entry) = line.strip_prefix(' ') {
             let words: Vec<&str> = entry.split_whitespace().collect();
-            if let ([hash, size, name], true) = (words.as_slice(), in_hashes) {
-                if let (Ok(hash), Ok(size)) = (hash.parse(), size.parse()) {
-                    release.files.insert((*name).to_owned(), (size, hash));
-                }
+            if let ([hash, size, name], true) = (words.as_slice(), in_hashes)
+                && let (Ok(hash), Ok(size)) = (hash.parse(), size.parse())
+            {
+                release.files.insert((*name).to_owned(), (size, hash));
             }
         } else if let Some((field, value)) = line.split_once(':') {
             in_hashes = field == "SHA256";

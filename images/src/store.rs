@@ -3,8 +3,8 @@
 //! What is cached is never asked of the network. What the archive dropped is replaced by the suite's current version of the
 //! same series, once; the cache remembers it, and everything made of it carries a notice.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::cache::{self, Cache};
@@ -104,36 +104,45 @@ impl Store {
     /// Makes the named artifacts ready: fetches what is missing, several packages at a time, then unpacks. Everything is tried;
     /// the errors of all are collected.
     pub fn prefetch(&self, names: &[ArtifactName]) -> Result<(), Errors> {
-        let mut missing: Vec<Deb> = Vec::new();
+        let mut wanted = Vec::new();
         let mut errors = Vec::new();
-        let mut known = Vec::new();
         for name in names {
             match self.used(name) {
-                Ok(debs) => {
-                    known.push(name);
-                    let ready = matches!(Tree::open(&self.cache.tree(&debs), Check::Sizes), Ok(Some(_)));
-                    missing.extend(debs.into_iter().filter(|deb| !ready && !self.cache.has(deb)));
-                }
+                Ok(debs) => wanted.push((name, debs)),
                 Err(error) => errors.push((name.to_string(), error)),
             }
         }
-        missing.sort_by(|left, right| left.sha256.cmp(&right.sha256));
+        let mut failed = self.fetch_missing(&wanted);
+        // A dropped version has ways out, which `ready` tries. Any other failure is final: it was tried often enough.
+        let mut left = Vec::new();
+        for (name, debs) in wanted {
+            match debs.iter().find_map(|deb| failed.remove(&deb.sha256)) {
+                None | Some(Error::NotOnMirror { .. }) => left.push(name),
+                Some(error) => errors.push((name.to_string(), error)),
+            }
+        }
+        let unpackers = std::thread::available_parallelism().map_or(1, usize::from);
+        let results = in_parallel(&left, unpackers, |name| self.ready(name).err());
+        errors.extend(left.iter().zip(results).filter_map(|(name, error)| Some((name.to_string(), error?))));
+        errors.sort_by_key(|(failed, _)| names.iter().position(|name| name.to_string() == *failed));
+        if errors.is_empty() { Ok(()) } else { Err(Errors(errors)) }
+    }
+
+    /// Fetches the packages of artifacts that are not unpacked yet, and gives the failures by the package's hash.
+    fn fetch_missing(&self, wanted: &[(&ArtifactName, Vec<Deb>)]) -> HashMap<Sha256, Error> {
+        let ready = |debs: &[Deb]| matches!(Tree::open(&self.cache.tree(debs), Check::Sizes), Ok(Some(_)));
+        let mut missing: Vec<&Deb> = wanted
+            .iter()
+            .filter(|(_, debs)| !ready(debs))
+            .flat_map(|(_, debs)| debs)
+            .filter(|deb| !self.cache.has(deb))
+            .collect();
+        missing.sort_by_key(|deb| deb.sha256);
         missing.dedup_by_key(|deb| deb.sha256);
         // The biggest first, so that it is not what everybody waits for at the end.
         missing.sort_by_key(|deb| std::cmp::Reverse(deb.size));
-        // What fails here is tried again below, with a place to report it and the ways out of a dropped version.
-        in_parallel(&missing, PARALLEL_TRANSFERS, |deb| drop(self.fetch(deb)));
-        let unpackers = std::thread::available_parallelism().map_or(1, usize::from);
-        let failed = Mutex::new(Vec::new());
-        in_parallel(&known, unpackers, |name| {
-            if let Err(error) = self.ready(name) {
-                let mut failed = failed.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-                failed.push((name.to_string(), error));
-            }
-        });
-        errors.extend(failed.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner));
-        errors.sort_by_key(|(failed, _)| names.iter().position(|name| name.to_string() == *failed));
-        if errors.is_empty() { Ok(()) } else { Err(Errors(errors)) }
+        let results = in_parallel(&missing, PARALLEL_TRANSFERS, |deb| self.fetch(deb).err());
+        missing.iter().zip(results).filter_map(|(deb, error)| Some((deb.sha256, error?))).collect()
     }
 
     /// The artifact's packages as they are used: the locked ones, or what stood in for them before.
@@ -210,14 +219,14 @@ impl Store {
             return Ok(path);
         }
         let file = match &self.artifacts_dir {
-            Some(folder) => self.from_folder(deb, folder)?,
-            None => self.from_mirrors(deb)?,
+            Some(folder) => self.take_from_folder(deb, folder)?,
+            None => self.take_from_mirrors(deb)?,
         };
         cache::put(file, &path)?;
         Ok(path)
     }
 
-    fn from_folder(&self, deb: &Deb, folder: &Path) -> Result<tempfile::NamedTempFile, Error> {
+    fn take_from_folder(&self, deb: &Deb, folder: &Path) -> Result<tempfile::NamedTempFile, Error> {
         let not_there = || Error::NotInFolder {
             folder: folder.to_owned(),
             file_name: deb.file_name().to_owned(),
@@ -232,7 +241,7 @@ impl Store {
         })
     }
 
-    fn from_mirrors(&self, deb: &Deb) -> Result<tempfile::NamedTempFile, Error> {
+    fn take_from_mirrors(&self, deb: &Deb) -> Result<tempfile::NamedTempFile, Error> {
         self.online(&deb.to_string())?;
         let mut dropped = None;
         let mut failed = None;
@@ -326,16 +335,27 @@ pub(crate) fn remove_tree(folder: &Path) -> Result<(), Error> {
     grave.close().map_err(Error::io("remove", folder))
 }
 
-/// Runs `work` on every item, on up to `threads` threads, in the items' order as far as possible.
-fn in_parallel<T: Sync>(items: &[T], threads: usize, work: impl Fn(&T) + Sync) {
+/// Runs `work` on every item, on up to `threads` threads, beginning in the items' order; the results are in it too.
+fn in_parallel<T: Sync, R: Send>(items: &[T], threads: usize, work: impl Fn(&T) -> R + Sync) -> Vec<R> {
     let next = AtomicUsize::new(0);
-    std::thread::scope(|scope| {
-        for _ in 0..threads.min(items.len()) {
-            scope.spawn(|| {
-                while let Some(item) = items.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    work(item);
-                }
-            });
+    let run = || {
+        let mut done = Vec::new();
+        loop {
+            let position = next.fetch_add(1, Ordering::Relaxed);
+            match items.get(position) {
+                Some(item) => done.push((position, work(item))),
+                None => return done,
+            }
         }
+    };
+    let mut results: Vec<(usize, R)> = std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..threads.min(items.len())).map(|_| scope.spawn(run)).collect();
+        // A worker that panicked takes the whole run with it, as it would have without threads.
+        let join = |worker: std::thread::ScopedJoinHandle<'_, _>| {
+            worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        };
+        workers.into_iter().flat_map(join).collect()
     });
+    results.sort_by_key(|(position, _)| *position);
+    results.into_iter().map(|(_, result)| result).collect()
 }
