@@ -88,7 +88,7 @@ async fn repin(store: Shared, host: &Host) -> Result<Exit, Failure> {
     let lock_file = host.repo.root().join(LOCK_FILE);
     let changes =
         store::unless_interrupted(&host.interrupts, move || store.inner().repin(&lock_file)).await?;
-    let changes = changes.map_err(store::all_failures)?;
+    let changes = changes.map_err(store::failure_of)?;
     for change in &changes {
         output::line(format_args!("{}: {} -> {}", change.name, change.from, change.to));
     }

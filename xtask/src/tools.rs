@@ -56,7 +56,7 @@ pub(crate) enum Installer {
 }
 
 /// The tools of `needed` that `is_there` does not know, in their order.
-pub(crate) fn missing<'a>(needed: &'a [Tool], is_there: impl Fn(&str) -> bool) -> Vec<&'a Tool> {
+pub(crate) fn missing(needed: &[Tool], is_there: impl Fn(&str) -> bool) -> Vec<&Tool> {
     needed.iter().filter(|tool| !is_there(tool.program)).collect()
 }
 
