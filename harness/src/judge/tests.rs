@@ -1,1 +1,147 @@
+//! Every outcome beside every expectation.
 
+use super::*;
+use crate::outcome::LoadFailure;
+use crate::phase::Phase;
+
+fn outcomes() -> Vec<Outcome> {
+    let text = || "text".to_owned();
+    let hung = |proof, cause| Outcome::Hung { at: Phase::Panicking, proof, cause };
+    let vmcores =
+        [VmcoreState::Verified, VmcoreState::Wrong { why: text() }, VmcoreState::Absent { why: None }];
+    let mut all: Vec<Outcome> = vmcores.into_iter().map(|vmcore| Outcome::Captured { vmcore }).collect();
+    for cause in [
+        HangCause::DestinationTooLarge,
+        HangCause::FaultInPanicPath,
+        HangCause::NothingTookOver,
+        HangCause::Unknown,
+    ] {
+        all.push(hung(HangProof::AllHaltedIrqsOff { ip: 1 }, cause));
+        all.push(hung(HangProof::EndOfPanic { line: text() }, cause));
+        all.push(hung(HangProof::Silence { seconds: 45 }, cause));
+    }
+    all.extend([
+        Outcome::Refused {
+            by: Refuser::Loader,
+            message: "region 0x7b000000-0x8affffff, limit 0x37ffffff".to_owned(),
+        },
+        Outcome::Refused { by: Refuser::Kernel { errno: 12 }, message: "kexec_load: ENOMEM (x)".to_owned() },
+        Outcome::LoadFailed { how: LoadFailure::NothingLoaded, stderr: text() },
+        Outcome::CapturePanicked { line: text() },
+        Outcome::StoppedByPurgatory { line: text() },
+        Outcome::Reset { at: Phase::Capture, reason: text() },
+        Outcome::NotPanicked { seen: text() },
+        Outcome::Unreserved { why: text() },
+        Outcome::NoFirstKernel { at: Phase::Firmware, why: text() },
+        Outcome::RigError { what: text() },
+    ]);
+    all
+}
+
+fn refused(by: ExpectedRefuser, texts: &[&str]) -> Expectation {
+    Expectation::Refused { by, message: texts.iter().map(|text| (*text).to_owned()).collect() }
+}
+
+/// The outcomes that meet an expectation.
+fn met_by(expected: &Expectation) -> Vec<Outcome> {
+    outcomes().into_iter().filter(|outcome| judge(outcome, expected) == Verdict::Pass).collect()
+}
+
+#[test]
+fn an_expectation_is_met_by_its_own_outcome_only() {
+    // One row too many here is a cell that passes for the wrong reason.
+    let captured = |vmcore| Expectation::Captured { vmcore };
+    assert_eq!(
+        met_by(&captured(ExpectedVmcore::Verified)),
+        [Outcome::Captured { vmcore: VmcoreState::Verified }]
+    );
+    assert_eq!(
+        met_by(&captured(ExpectedVmcore::Absent)),
+        [Outcome::Captured { vmcore: VmcoreState::Absent { why: None } }]
+    );
+    let by_loader = met_by(&refused(ExpectedRefuser::Loader, &["0x37ffffff", "0x7b000000"]));
+    assert!(matches!(by_loader.as_slice(), [Outcome::Refused { by: Refuser::Loader, .. }]));
+    let by_kernel = met_by(&refused(ExpectedRefuser::Kernel, &[]));
+    assert!(matches!(by_kernel.as_slice(), [Outcome::Refused { by: Refuser::Kernel { errno: 12 }, .. }]));
+    assert!(met_by(&refused(ExpectedRefuser::Loader, &["0x37ffffff", "0xffffffff"])).is_empty());
+    assert!(matches!(met_by(&Expectation::Unreserved).as_slice(), [Outcome::Unreserved { .. }]));
+}
+
+#[test]
+fn an_expected_hang_needs_its_cause_and_a_proof() {
+    for cause in [HangCause::DestinationTooLarge, HangCause::FaultInPanicPath, HangCause::NothingTookOver] {
+        let met = met_by(&Expectation::Hung { cause });
+        assert_eq!(met.len(), 2, "{met:?}");
+        for outcome in met {
+            assert!(
+                matches!(outcome, Outcome::Hung { proof, cause: found, .. } if found == cause && proves(&proof))
+            );
+        }
+    }
+    assert!(met_by(&Expectation::Hung { cause: HangCause::Unknown }).is_empty());
+}
+
+#[test]
+fn what_is_no_loaders_fault_is_an_error_and_never_a_failure() {
+    let expected = Expectation::Captured { vmcore: ExpectedVmcore::Verified };
+    for outcome in outcomes() {
+        let no_fault = matches!(
+            outcome,
+            Outcome::Unreserved { .. } | Outcome::NoFirstKernel { .. } | Outcome::RigError { .. }
+        );
+        let verdict = judge(&outcome, &expected);
+        assert_eq!(verdict == Verdict::Error, no_fault, "{outcome:?}: {verdict:?}");
+        assert_eq!(explain(&outcome, &expected).is_none(), verdict == Verdict::Pass, "{outcome:?}");
+        assert!(!describe(&outcome).is_empty() && !describe(&outcome).contains('\n'), "{outcome:?}");
+    }
+}
+
+#[test]
+fn a_near_miss_is_told_by_its_detail() {
+    let outcome = Outcome::Refused { by: Refuser::Loader, message: "no memory at 0x37ffffff".to_owned() };
+    let told = explain(&outcome, &refused(ExpectedRefuser::Loader, &["0x37ffffff", "i386"]));
+    assert_eq!(told.as_deref(), Some("the refusal does not name \"i386\""));
+    let other = explain(&outcome, &refused(ExpectedRefuser::Kernel, &["0x37ffffff"])).unwrap();
+    assert!(other.contains("by the kernel") && other.contains("by the loader"), "{other}");
+    let silent = Outcome::Hung {
+        at: Phase::Capture,
+        proof: HangProof::Silence { seconds: 45 },
+        cause: HangCause::DestinationTooLarge,
+    };
+    let told = explain(&silent, &Expectation::Hung { cause: HangCause::DestinationTooLarge }).unwrap();
+    assert!(told.contains("nothing proves it"), "{told}");
+}
+
+#[test]
+fn the_line_that_says_why_is_the_one_that_is_shown() {
+    // The last line of kexec-tools' output says where in its code it stopped, not why.
+    let stderr = "Could not find a free area of memory of 0x8000 bytes...\nlocate_hole failed\n";
+    let refused = Outcome::Refused { by: Refuser::Loader, message: stderr.to_owned() };
+    assert!(describe(&refused).ends_with("of 0x8000 bytes..."), "{}", describe(&refused));
+    let debug = "debug: region\nkexec-load: crash region lies above 0x37ffffff\n";
+    let failed = Outcome::LoadFailed { how: LoadFailure::Killed { signal: 11 }, stderr: debug.to_owned() };
+    assert_eq!(
+        describe(&failed),
+        "the loader was killed by SIGSEGV (signal 11): kexec-load: crash region lies above 0x37ffffff"
+    );
+}
+
+#[test]
+fn attempts_make_one_verdict() {
+    use Verdict::{Error, Fail, Flaky, Pass, Skipped};
+    // A retry that turned a failure into a plain pass would hide it.
+    let cases: [(&[Verdict], Option<Verdict>); 9] = [
+        (&[], None),
+        (&[Pass], Some(Pass)),
+        (&[Pass, Pass], Some(Pass)),
+        (&[Fail, Pass], Some(Flaky)),
+        (&[Pass, Fail], Some(Flaky)),
+        (&[Error, Pass], Some(Flaky)),
+        (&[Fail, Error], Some(Fail)),
+        (&[Error, Error], Some(Error)),
+        (&[Skipped], Some(Skipped)),
+    ];
+    for (attempts, verdict) in cases {
+        assert_eq!(overall(attempts), verdict, "{attempts:?}");
+    }
+}

@@ -213,7 +213,7 @@ deep: {one: {two: [~, true]}}
             (list.item(1), (6, 5)),
             (list.item(1).key_itself("z"), (6, 14)),
             (list.item(1).key("z"), (6, 17)),
-            (root.key("deep").key("one").key("two").item(1), (7, 24)),
+            (root.key("deep").key("one").key("two").item(1), (7, 23)),
         ];
         for (path, (line, column)) in cases {
             assert_eq!(locate(text, &path), Some(Place { line, column }), "{path:?}");

@@ -7,7 +7,7 @@ use crate::cell::{Loader, Mib, Reservation, Trigger};
 use crate::filter::Filter;
 use crate::outcome::HangCause;
 use guest_protocol::Arch;
-use serde::de::{Deserialize, Deserializer, Error, Visitor};
+use serde::de::{Deserialize, Deserializer, Error, SeqAccess, Visitor};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::marker::PhantomData;
@@ -159,16 +159,21 @@ impl<'de> Deserialize<'de> for Text {
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Name(pub(super) String);
 
+impl FromStr for Name {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let is_fit = !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || "-_".contains(c));
+        let name = || Self(text.to_owned());
+        is_fit.then(name).ok_or_else(|| {
+            format!("{text:?} is no name: letters, digits, - and _ only, since it names folders")
+        })
+    }
+}
+
 impl<'de> Deserialize<'de> for Name {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let Text(name) = Text::deserialize(deserializer)?;
-        let is_fit = name.chars().all(|c| c.is_ascii_alphanumeric() || "-_".contains(c));
-        if is_fit {
-            return Ok(Self(name));
-        }
-        Err(D::Error::custom(format_args!(
-            "{name:?} is no name: letters, digits, - and _ only, since it names folders"
-        )))
+        Literal::deserialize(deserializer).map(|Literal(name)| name)
     }
 }
 
@@ -198,8 +203,22 @@ pub(super) struct Filled<T>(pub(super) Vec<T>);
 
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for Filled<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let items = Vec::deserialize(deserializer)?;
-        if items.is_empty() { Err(D::Error::custom("this list is empty")) } else { Ok(Self(items)) }
+        // A visitor of its own, so that the error is raised inside the list and told with the list's place.
+        struct ListVisitor<T>(PhantomData<T>);
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for ListVisitor<T> {
+            type Value = Filled<T>;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a list")
+            }
+            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Filled<T>, A::Error> {
+                let mut items = Vec::new();
+                while let Some(item) = seq.next_element()? {
+                    items.push(item);
+                }
+                if items.is_empty() { Err(A::Error::custom("this list is empty")) } else { Ok(Filled(items)) }
+            }
+        }
+        deserializer.deserialize_seq(ListVisitor(PhantomData))
     }
 }
 

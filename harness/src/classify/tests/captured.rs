@@ -1,0 +1,142 @@
+//! The capture kernel's agent is up: what its vmcore is worth.
+
+use super::*;
+use crate::outcome::VmcoreState;
+
+fn captured(cell: Cell, change: impl FnOnce(&mut Vmcore)) -> Outcome {
+    let mut vmcore = vmcore(&cell);
+    change(&mut vmcore);
+    up(cell).reads(VmcoreReport::Present(vmcore)).done().outcome()
+}
+
+fn up(cell: Cell) -> Life {
+    Life::of(cell).triggered().console(9100, NMI_PANIC).console(9900, CAPTURE_BOOTS).up()
+}
+
+#[test]
+fn a_right_vmcore_is_verified_for_every_pair_that_can_read_it() {
+    for (first, capture) in
+        [(Arch::X86_64, Arch::X86_64), (Arch::X86_64, Arch::I386), (Arch::I386, Arch::I386)]
+    {
+        let outcome = captured(cell(first, capture), |_| {});
+        assert_eq!(outcome, Outcome::Captured { vmcore: VmcoreState::Verified }, "{first} -> {capture}");
+    }
+    // An i386 kernel with RAM above 4 GiB has a 64-bit core.
+    let outcome = captured(cell(Arch::I386, Arch::I386), |vmcore| vmcore.class_bits = 64);
+    assert_eq!(outcome, Outcome::Captured { vmcore: VmcoreState::Verified });
+}
+
+#[test]
+fn everything_wrong_with_a_vmcore_is_told() {
+    // Each of these is a vmcore that a check of the file's presence alone would pass.
+    let changes: [(&str, fn(&mut Vmcore)); 9] = [
+        ("nonce 1 at 0x123456000 is 0000000000000000…, planted was a1a1a1a1a1a1a1a1…", |vmcore| {
+            vmcore.reads[1].found = Found::Bytes(HexBytes(vec![0; 64]));
+        }),
+        ("nonce 0 at 0x12345000 is a0a0, planted", |vmcore| {
+            vmcore.reads[0].found = Found::Bytes(HexBytes(vec![0xa0; 2]))
+        }),
+        ("no PT_LOAD covers nonce 1", |vmcore| vmcore.reads[1].found = Found::NotCovered),
+        ("reading nonce 0 at 0x12345000 failed: EFAULT", |vmcore| vmcore.reads[0].found = Found::Failed(14)),
+        ("0 NT_PRSTATUS notes", |vmcore| vmcore.prstatus = 0),
+        ("VMCOREINFO is of kernel 6.1.0-50", |vmcore| vmcore.osrelease = Some("6.1.0-50".to_owned())),
+        ("no OSRELEASE", |vmcore| vmcore.osrelease = None),
+        ("ELF machine is 3", |vmcore| vmcore.machine = 3),
+        ("32-bit ELF", |vmcore| vmcore.class_bits = 32),
+    ];
+    for (words, change) in changes {
+        match captured(amd64(), change) {
+            Outcome::Captured { vmcore: VmcoreState::Wrong { why } } => assert!(why.contains(words), "{why}"),
+            other => panic!("{words}: {other:?}"),
+        }
+    }
+}
+
+#[test]
+fn a_kernel_outside_of_the_crash_region_is_no_capture_kernel() {
+    let elsewhere = Some(PhysRange { start: 0x100_0000, end: 0x1e0_2000 });
+    for kernel_code in [elsewhere, None] {
+        let facts = KernelFacts { kernel_code, ..capture_facts(&amd64()) };
+        let life = Life::of(amd64()).triggered().up_with(facts);
+        // Without a vmcore nothing speaks for it: a reboot would look the same.
+        let rebooted = life.clone().reads(VmcoreReport::Absent).done().outcome();
+        assert!(matches!(rebooted, Outcome::Reset { at: Phase::Capture, .. }), "{rebooted:?}");
+        let odd = life.reads(VmcoreReport::Present(vmcore(&amd64()))).done().outcome();
+        assert!(matches!(odd, Outcome::Captured { vmcore: VmcoreState::Wrong { .. } }), "{odd:?}");
+    }
+}
+
+#[test]
+fn the_low_companion_is_a_crash_region_too() {
+    let mut cell = amd64();
+    cell.reservation = Reservation::High { size: Mib(NonZeroU32::new(256).unwrap()) };
+    let high = PhysRange { start: 0x1_3000_0000, end: 0x1_3fff_ffff };
+    let ready = KernelFacts { crash_regions: vec![REGION, high], ..first_facts(&cell) };
+    let core = vmcore(&cell);
+    let mut life = Life::of(cell.clone()).ready_with(ready).loads(loaded());
+    life = life.says(8600, Side::First, Message::Armed { planted: planted() });
+    life.evidence.triggered_ms = Some(TRIGGERED_MS);
+    let outcome = life.up().reads(VmcoreReport::Present(core)).done().outcome();
+    assert_eq!(outcome, Outcome::Captured { vmcore: VmcoreState::Verified });
+}
+
+#[test]
+fn an_absent_vmcore_is_told_with_the_kernels_own_reason() {
+    let life = up(cell(Arch::I386, Arch::X86_64))
+        .console(15_100, "[    1.0] Warning: Core image elf header is not sane\r\n");
+    match life.reads(VmcoreReport::Absent).done().outcome() {
+        Outcome::Captured { vmcore: VmcoreState::Absent { why: Some(why) } } => {
+            assert!(why.contains("not sane"), "{why}")
+        }
+        other => panic!("{other:?}"),
+    }
+    // A loader that forgot elfcorehdr= must not pass for a pair that cannot have a vmcore.
+    let facts = KernelFacts { cmdline: "kdump_rig=capture".to_owned(), ..capture_facts(&amd64()) };
+    let forgotten = Life::of(amd64()).triggered().up_with(facts).reads(VmcoreReport::Absent).done().outcome();
+    assert!(
+        matches!(forgotten, Outcome::Captured { vmcore: VmcoreState::Wrong { why } } if why.contains("elfcorehdr="))
+    );
+}
+
+#[test]
+fn what_the_rig_did_not_plant_or_read_is_its_own_error() {
+    let mut nothing = up(amd64());
+    nothing.evidence.plants.clear();
+    rig_error(&nothing.reads(VmcoreReport::Present(vmcore(&amd64()))).done().outcome());
+    rig_error(&captured(amd64(), |vmcore| vmcore.reads.truncate(1)));
+    let mut unplanted = up(amd64());
+    unplanted.evidence.plants.push(Plant { id: 7, bytes: HexBytes(vec![1]), place: Place::Anywhere });
+    rig_error(&unplanted.reads(VmcoreReport::Present(vmcore(&amd64()))).done().outcome());
+    let facts = KernelFacts { machine: "i686".to_owned(), ..capture_facts(&amd64()) };
+    rig_error(&Life::of(amd64()).triggered().up_with(facts).outcome());
+}
+
+#[test]
+fn a_capture_is_concluded_by_done_and_stands_without_it() {
+    let report = || VmcoreReport::Present(vmcore(&amd64()));
+    let life = up(amd64());
+    assert!(!life.is_concluded());
+    let life = life.reads(report());
+    assert!(!life.is_concluded(), "`done` follows at once");
+    let verified = Outcome::Captured { vmcore: VmcoreState::Verified };
+    assert_eq!(life.clone().ends(GuestEnd::Trouble { what: "qmp lost".to_owned() }).outcome(), verified);
+    assert!(life.done().is_concluded());
+}
+
+#[test]
+fn what_happens_while_the_vmcore_is_read_is_told_as_such() {
+    let life = up(amd64());
+    assert!(matches!(
+        life.clone().deadline(Phase::Reading).outcome(),
+        Outcome::Hung { at: Phase::Reading, .. }
+    ));
+    let reset = life.clone().event(15_200, "SHUTDOWN", "guest-reset");
+    assert!(matches!(reset.outcome(), Outcome::Reset { at: Phase::Reading, .. }));
+    let panicked = life.clone().console(15_200, "[    2.1] Kernel panic - not syncing: Fatal exception\r\n");
+    assert!(matches!(panicked.outcome(), Outcome::CapturePanicked { .. }));
+    let dead = life.sample(16_000, &[dead(7)]).sample(16_500, &[dead(7)]);
+    assert!(matches!(
+        dead.outcome(),
+        Outcome::Hung { at: Phase::Reading, proof: HangProof::AllHaltedIrqsOff { ip: 7 }, .. }
+    ));
+}

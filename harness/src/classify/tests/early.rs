@@ -1,0 +1,200 @@
+//! From power-on to the report of the load.
+
+use super::*;
+use crate::outcome::{LoadFailure, Refuser};
+
+#[test]
+fn a_first_kernel_that_never_gets_ready_is_no_failure_of_the_loader() {
+    let silent = Life::of(amd64()).deadline(Phase::FirstKernel);
+    let Outcome::NoFirstKernel { why, .. } = silent.outcome() else { panic!("{:?}", silent.outcome()) };
+    assert!(why.contains("45 s") && why.contains("Linux version 5.10.0-32"), "{why}");
+
+    let panicked = Life::of(amd64()).console(900, NMI_PANIC);
+    assert!(
+        matches!(panicked.outcome(), Outcome::NoFirstKernel { why, .. } if why.contains("NMI: Not continuing"))
+    );
+    assert!(!panicked.is_concluded(), "the rest of the trace is worth waiting for");
+    assert!(panicked.console(990, END_OF_PANIC).is_concluded());
+
+    let reset = Life::of(amd64()).event(500, "SHUTDOWN", "guest-reset").ends(GuestEnd::ByItself);
+    assert!(matches!(reset.outcome(), Outcome::NoFirstKernel { why, .. } if why.contains("guest-reset")));
+}
+
+#[test]
+fn firmware_resets_do_not_count_as_resets_of_the_kernel() {
+    // SeaBIOS and QEMU's own start both raise RESET.
+    let life = Life::of(amd64()).event(5, "RESET", "guest-reset").triggered();
+    assert!(!life.is_concluded());
+    assert!(matches!(life.deadline(Phase::Panicking).outcome(), Outcome::Hung { .. }));
+}
+
+#[test]
+fn trouble_of_rig_host_or_qemu_is_a_rig_error_at_every_step() {
+    // A killed QEMU must not be counted against the loader.
+    let trouble = || GuestEnd::Trouble { what: "qemu was killed by SIGKILL".to_owned() };
+    let steps: [Life; 6] = [
+        Life::of(amd64()),
+        Life::of(amd64()).ready(),
+        Life::of(amd64()).armed(),
+        Life::of(amd64()).triggered(),
+        Life::of(amd64()).triggered().console(9100, NMI_PANIC).console(9900, CAPTURE_BOOTS),
+        Life::of(amd64()).triggered().up(),
+    ];
+    for (number, step) in steps.into_iter().enumerate() {
+        assert_eq!(
+            rig_error(&step.clone().ends(trouble()).outcome()),
+            "qemu was killed by SIGKILL",
+            "step {number}"
+        );
+        assert!(rig_error(&step.clone().ends(GuestEnd::Interrupted).outcome()).contains("interrupted"));
+        assert!(!step.is_concluded(), "step {number}");
+        rig_error(&step.outcome());
+    }
+}
+
+#[test]
+fn a_region_other_than_the_one_asked_for_is_unreserved() {
+    // A cell judged on another region than its own would prove nothing about its own.
+    let region = |start: u64, mib: u64| PhysRange { start, end: start + (mib << 20) - 1 };
+    let cases: [(&str, Arch, Vec<PhysRange>, bool); 10] = [
+        ("256M@1968M", Arch::X86_64, vec![REGION], true),
+        ("256M@1968M", Arch::X86_64, vec![], false),
+        ("256M@1968M", Arch::X86_64, vec![region(0x7c00_0000, 256)], false),
+        ("256M@1968M", Arch::X86_64, vec![region(0x7b00_0000, 255)], false),
+        ("256M", Arch::X86_64, vec![region(0xaf00_0000, 256)], true),
+        ("256M", Arch::X86_64, vec![region(0xaf00_0000, 128)], false),
+        ("256M,high", Arch::X86_64, vec![region(0xaf00_0000, 256), region(0x1_3000_0000, 256)], true),
+        ("256M,high", Arch::X86_64, vec![region(0xaf00_0000, 256)], false),
+        ("256M,high", Arch::I386, vec![region(0x1000_0000, 256)], true),
+        ("256M,high", Arch::I386, vec![], false),
+    ];
+    for (reservation, first, crash_regions, fits) in cases {
+        let mut cell = cell(first, Arch::I386);
+        cell.reservation = reservation.parse().unwrap();
+        let facts = KernelFacts { crash_regions: crash_regions.clone(), ..first_facts(&cell) };
+        let life = Life::of(cell).ready_with(facts);
+        let unreserved = matches!(life.outcome(), Outcome::Unreserved { .. });
+        assert_eq!(unreserved, !fits, "{reservation} on {first}: {crash_regions:?}");
+        assert_eq!(life.is_concluded(), !fits, "{reservation} on {first}: {crash_regions:?}");
+    }
+}
+
+#[test]
+fn another_guest_than_the_cells_is_a_rig_error() {
+    let wrong: [(&str, fn(&mut KernelFacts)); 4] = [
+        ("machine", |facts| facts.machine = "i686".to_owned()),
+        ("userspace", |facts| facts.userspace = Arch::X86_64),
+        ("CPUs", |facts| facts.cpus = 2),
+        ("was loaded before", |facts| facts.crash_loaded = Some(true)),
+    ];
+    for (word, change) in wrong {
+        let mut facts = first_facts(&amd64());
+        change(&mut facts);
+        let outcome = Life::of(amd64()).ready_with(facts).outcome();
+        assert!(rig_error(&outcome).contains(word), "{outcome:?}");
+    }
+}
+
+#[test]
+fn every_end_of_a_loader_has_its_name() {
+    const REFUSAL: &str = "crash region 0x7b000000-0x8affffff lies above 0x37ffffff, the highest address an i386 capture kernel can run at";
+    let status = |status| ExitKind::Exited { status };
+    let failed = |how| Outcome::LoadFailed { how, stderr: String::new() };
+    let refused = |by, message: &str| Outcome::Refused { by, message: message.to_owned() };
+    let enomem = "kexec_load failed: Cannot allocate memory\n";
+    let cases = [
+        (status(1), false, REFUSAL, refused(Refuser::Loader, REFUSAL)),
+        (status(1), false, enomem, refused(Refuser::Kernel { errno: 12 }, enomem)),
+        (status(255), false, enomem, refused(Refuser::Kernel { errno: 12 }, enomem)),
+        // Without a word it is no refusal: nobody could tell why.
+        (status(1), false, "", failed(LoadFailure::Status { status: 1 })),
+        (status(2), false, "", failed(LoadFailure::Status { status: 2 })),
+        (status(0), false, "", failed(LoadFailure::NothingLoaded)),
+        (status(1), true, "", failed(LoadFailure::LoadedAnyway { status: 1 })),
+        (ExitKind::Signaled { signal: 11 }, false, "", failed(LoadFailure::Killed { signal: 11 })),
+        (ExitKind::Signaled { signal: 11 }, true, "", failed(LoadFailure::Killed { signal: 11 })),
+        (ExitKind::NotStarted { errno: 2 }, false, "", failed(LoadFailure::NotStarted { errno: 2 })),
+        (ExitKind::TimedOut, false, "", failed(LoadFailure::TimedOut)),
+    ];
+    for (exit, crash_loaded, stderr, expected) in cases {
+        let report = LoadReport { exit, crash_loaded, stderr: stderr.to_owned(), ..loaded() };
+        let life = Life::of(amd64()).ready().loads(report);
+        assert_eq!(life.outcome(), expected, "{exit:?}");
+        assert!(life.is_concluded(), "{exit:?}: a guest whose load failed has nothing more to show");
+        // It stands whatever ends the guest then.
+        assert_eq!(life.ends(GuestEnd::Interrupted).outcome(), expected);
+    }
+    assert!(!Life::of(amd64()).ready().loads(loaded()).is_concluded());
+}
+
+#[test]
+fn a_load_that_takes_the_kernel_down_is_named() {
+    let reset = Life::of(amd64()).ready().event(8300, "SHUTDOWN", "guest-reset");
+    assert!(matches!(reset.outcome(), Outcome::Reset { at: Phase::Loading, .. }));
+    let silent = Life::of(amd64()).ready().deadline(Phase::Loading);
+    assert!(matches!(
+        silent.outcome(),
+        Outcome::Hung { at: Phase::Loading, proof: HangProof::Silence { .. }, .. }
+    ));
+    let unarmed = Life::of(amd64()).ready().loads(loaded()).deadline(Phase::Loading);
+    rig_error(&unarmed.outcome());
+}
+
+#[test]
+fn a_channel_that_lost_or_mixed_messages_carries_no_verdict() {
+    let facts = || first_facts(&amd64());
+    let cases = [
+        (Life::of(amd64()).ready().ready(), "twice"),
+        (Life::of(amd64()).ready().loads(loaded()).loads(loaded()), "twice"),
+        (Life::of(amd64()).loads(loaded()), "before `ready`"),
+        (
+            Life::of(amd64()).ready().says(8600, Side::First, Message::Armed { planted: planted() }),
+            "before `loaded`",
+        ),
+        (Life::of(amd64()).ready().up(), "before `armed`"),
+        (Life::of(amd64()).armed().up(), "had not been triggered"),
+        (Life::of(amd64()).triggered().reads(VmcoreReport::Absent), "before `up`"),
+        (Life::of(amd64()).triggered().up().done(), "before `vmcore`"),
+        (Life::of(amd64()).triggered().up().reads(VmcoreReport::Absent).reads(VmcoreReport::Absent), "twice"),
+        (Life::of(amd64()).says(10, Side::Capture, Message::Ready(facts())), "not its message"),
+        (Life::of(amd64()).triggered().says(9500, Side::First, Message::Up(facts())), "not its message"),
+    ];
+    for (life, words) in cases {
+        let what = rig_error(&life.outcome()).to_owned();
+        assert!(what.contains(words), "{what}");
+        assert!(life.is_concluded(), "{what}");
+    }
+    let mut lost = Life::of(amd64()).ready();
+    lost.evidence
+        .foreign_lines
+        .push(Timed { ms: 8400, what: "{\"seq\":1,\"ker[    8.1] random: crng".to_owned() });
+    lost.evidence.reports.push(Timed {
+        ms: 8600,
+        what: Report { seq: 2, kernel: Side::First, message: Message::Armed { planted: planted() } },
+    });
+    let what = rig_error(&lost.outcome()).to_owned();
+    assert!(what.contains("message 1 is missing") && what.contains("crng"), "{what}");
+}
+
+#[test]
+fn a_trigger_at_the_wrong_time_is_a_rig_error() {
+    let mut early = Life::of(amd64()).armed();
+    early.evidence.triggered_ms = Some(8550);
+    assert!(rig_error(&early.outcome()).contains("before `armed`"));
+    let mut unarmed = Life::of(amd64()).ready();
+    unarmed.evidence.triggered_ms = Some(9000);
+    assert!(rig_error(&unarmed.outcome()).contains("not armed"));
+}
+
+#[test]
+fn the_agents_trouble_is_the_rigs() {
+    let trouble = || Message::Trouble { what: "mlock: ENOMEM".to_owned() };
+    for life in [
+        Life::of(amd64()).says(10, Side::First, trouble()),
+        Life::of(amd64()).ready().says(8100, Side::First, trouble()),
+        Life::of(amd64()).ready().loads(loaded()).says(8600, Side::First, trouble()),
+        Life::of(amd64()).triggered().up().says(15_100, Side::Capture, trouble()),
+    ] {
+        assert!(rig_error(&life.outcome()).contains("mlock: ENOMEM"));
+    }
+}
