@@ -29,7 +29,8 @@ fn a_right_vmcore_is_verified_for_every_pair_that_can_read_it() {
 #[test]
 fn everything_wrong_with_a_vmcore_is_told() {
     // Each of these is a vmcore that a check of the file's presence alone would pass.
-    let changes: [(&str, fn(&mut Vmcore)); 9] = [
+    type Change = fn(&mut Vmcore);
+    let changes: [(&str, Change); 9] = [
         ("nonce 1 at 0x123456000 is 0000000000000000…, planted was a1a1a1a1a1a1a1a1…", |vmcore| {
             vmcore.reads[1].found = Found::Bytes(HexBytes(vec![0; 64]));
         }),

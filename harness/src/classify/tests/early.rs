@@ -81,7 +81,8 @@ fn a_region_other_than_the_one_asked_for_is_unreserved() {
 
 #[test]
 fn another_guest_than_the_cells_is_a_rig_error() {
-    let wrong: [(&str, fn(&mut KernelFacts)); 4] = [
+    type Change = fn(&mut KernelFacts);
+    let wrong: [(&str, Change); 4] = [
         ("machine", |facts| facts.machine = "i686".to_owned()),
         ("userspace", |facts| facts.userspace = Arch::X86_64),
         ("CPUs", |facts| facts.cpus = 2),
