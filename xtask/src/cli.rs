@@ -122,7 +122,7 @@ pub(crate) enum ImagesAction {
     List,
     /// Fetch what is not in the cache yet.
     Fetch {
-        /// Artifacts by the names that `list` shows. Default: all kernels and reference loaders.
+        /// Artifacts by the names that `list` shows. Default: all that this host can need.
         #[arg(value_name = "NAME")]
         names: Vec<String>,
     },

@@ -10,9 +10,10 @@ mod ready;
 
 use crate::cli::{AccelArg, E2eArgs, KernelSide, LoaderArg};
 use crate::exit::{Exit, Failure};
+use crate::setup::{self, Needs};
 use crate::table::{self, Context, Table};
 use crate::tools::{self, CC, GPGV, QEMU, Tool};
-use crate::{Host, output};
+use crate::{Host, output, store};
 use harness::accel::AccelChoice;
 use harness::artifacts::Artifacts;
 use harness::guest::Deadlines;
@@ -29,35 +30,31 @@ pub(crate) async fn run(args: &E2eArgs, host: &Host) -> Result<Exit, Failure> {
         list::print(&plan, args.format);
         return Ok(Exit::AsExpected);
     }
-    provide_tools(args, host).await?;
-    let artifacts = ready::artifacts(&plan.cells, args, host).await?;
+    let needs = Needs { tools: needed_tools(args)?, components: &[] };
+    let store = store::open(&args.store)?;
+    let i686 = setup::provide(&needs, args.host, &store, &host.interrupts).await?;
+    let artifacts = ready::artifacts(&plan.cells, store, &i686, host).await?;
     run_cells(plan, artifacts, args, host).await
 }
 
-/// Makes sure that the host has what an end-to-end run with these arguments needs.
+/// The host tools that an end-to-end run with these arguments needs.
 ///
 /// # Errors
-/// [`Failure::Input`], which names what is missing and how to install it.
-pub(crate) async fn provide_tools(args: &E2eArgs, host: &Host) -> Result<(), Failure> {
-    if let Some(qemu) = &args.qemu
-        && !tools::is_program(qemu)
-        && qemu.to_str().and_then(tools::find).is_none()
-    {
-        return Err(Failure::Input(anyhow::anyhow!("--qemu {}: no such program", qemu.display())));
-    }
-    tools::provide(&needed_tools(args), args.host.install, &host.interrupts).await
-}
-
-fn needed_tools(args: &E2eArgs) -> Vec<Tool> {
+/// [`Failure::Input`]: the user names a QEMU that is not there.
+pub(crate) fn needed_tools(args: &E2eArgs) -> Result<Vec<Tool>, Failure> {
     let mut needed = vec![CC];
-    if args.qemu.is_none() {
-        needed.insert(0, QEMU);
+    match &args.qemu {
+        None => needed.insert(0, QEMU),
+        Some(qemu) if tools::is_program(qemu) || qemu.to_str().and_then(tools::find).is_some() => {}
+        Some(qemu) => {
+            return Err(Failure::Input(anyhow::anyhow!("--qemu {}: no such program", qemu.display())));
+        }
     }
     // Only an archive that has moved on asks for it, but then in the middle of a fetch.
     if !args.store.offline && args.store.artifacts.is_none() {
         needed.push(GPGV);
     }
-    needed
+    Ok(needed)
 }
 
 /// Runs the cells under the table, and turns what they came to into an exit status.
@@ -199,10 +196,11 @@ mod tests {
     /// Catches a tool that is demanded although this run does not use it, which would keep people from running.
     #[test]
     fn only_tools_in_use_are_needed() {
-        let names =
-            |words: &str| needed_tools(&args(words)).iter().map(|tool| tool.program).collect::<Vec<_>>();
+        let names = |words: &str| {
+            needed_tools(&args(words)).unwrap().iter().map(|tool| tool.program).collect::<Vec<_>>()
+        };
         assert_eq!(names(""), ["qemu-system-x86_64", "cc", "gpgv"]);
-        assert_eq!(names("--qemu /opt/q --offline"), ["cc"]);
+        assert_eq!(names("--qemu /bin/sh --offline"), ["cc"]);
         assert_eq!(names("--artifacts /debs"), ["qemu-system-x86_64", "cc"]);
     }
 

@@ -3,7 +3,7 @@
 use crate::cli::{ImagesAction, ImagesArgs};
 use crate::exit::{Exit, Failure, OrFail};
 use crate::store::{self, Shared};
-use crate::{Host, output};
+use crate::{Host, build, output};
 use images::{ArtifactName, Listed, State};
 
 /// The lock file, from the repository's root.
@@ -14,9 +14,11 @@ pub(crate) async fn run(args: &ImagesArgs, host: &Host) -> Result<Exit, Failure>
     match &args.action {
         ImagesAction::List => list(&store),
         ImagesAction::Fetch { names } => {
+            // The compiler is big, and of no use where the toolchain has what it is for.
+            let compiler = !build::in_use_has_i686().await;
             let names = names_or(names, || {
                 let all = store.inner().lock_file().names();
-                all.into_iter().filter(|name| *name != ArtifactName::Rust).collect()
+                all.into_iter().filter(|name| compiler || *name != ArtifactName::Rust).collect()
             })?;
             store.prefetch(names, &host.interrupts).await?;
             Ok(Exit::AsExpected)

@@ -3,15 +3,17 @@
 use crate::build::{self, Program};
 use crate::cli::BuildLoaderArgs;
 use crate::exit::{Exit, Failure, OrFail};
-use crate::tools::{self, CC};
+use crate::setup::{self, Needs};
+use crate::tools::CC;
 use crate::{Host, output, store};
 use anyhow::Context;
 use guest_protocol::Arch;
 
 pub(crate) async fn run(args: &BuildLoaderArgs, host: &Host) -> Result<Exit, Failure> {
-    tools::provide(&[CC], args.host.install, &host.interrupts).await?;
+    let needs = Needs { tools: vec![CC], components: &[] };
     let store = store::open(&args.store)?;
-    let built = build::build(&host.repo, &[Program::Loader], args.host, &store, &host.interrupts).await?;
+    let i686 = setup::provide(&needs, args.host, &store, &host.interrupts).await?;
+    let built = build::build(&host.repo, &[Program::Loader], &i686, &host.interrupts).await?;
     let folder = args.out.clone().unwrap_or_else(|| host.repo.target().join("loader"));
     std::fs::create_dir_all(&folder)
         .with_context(|| format!("cannot make the folder {}", folder.display()))

@@ -11,6 +11,7 @@ mod loader_verb;
 mod output;
 mod process;
 mod repo;
+mod setup;
 mod store;
 mod table;
 mod test_verb;

@@ -1,5 +1,6 @@
 //! Runs one child process to its end: in a process group of its own, with an optional deadline, ended on interruption.
 
+use crate::exit::Failure;
 use crate::interrupt::Interrupts;
 use rustix::process::{Pid, Signal, kill_process_group};
 use std::process::{ExitStatus, Stdio};
@@ -36,6 +37,18 @@ impl std::fmt::Display for RunError {
 }
 
 impl std::error::Error for RunError {}
+
+impl RunError {
+    /// What it means where the child judges the code, as a compiler or a test does.
+    pub(crate) fn into_check(self) -> Failure {
+        match self {
+            Self::Failed { .. } => Failure::Check(self.into()),
+            Self::NotStarted { .. } => Failure::Input(self.into()),
+            Self::TimedOut { .. } => Failure::Rig(self.into()),
+            Self::Interrupted => Failure::Interrupted,
+        }
+    }
+}
 
 /// Runs `command` with no standard input until it has ended, or `limit` has passed, or the user interrupts.
 ///
@@ -123,6 +136,19 @@ mod tests {
         assert_eq!(error.to_string(), "`sh -c exit 3` failed: exit status: 3");
         let error = run(&mut Command::new("/nonexistent/tool"), None, &interrupts).await.unwrap_err();
         assert!(error.to_string().starts_with("cannot start `/nonexistent/tool`: "), "{error}");
+    }
+
+    /// Catches a compiler that is not there being taken for code that does not compile.
+    #[test]
+    fn only_a_failed_child_is_the_codes_fault() {
+        use std::os::unix::process::ExitStatusExt;
+        let status = |error: RunError| error.into_check().exit().status();
+        let command = || "cargo".to_owned();
+        assert_eq!(status(RunError::Failed { command: command(), status: ExitStatus::from_raw(256) }), 1);
+        let source = std::io::ErrorKind::NotFound.into();
+        assert_eq!(status(RunError::NotStarted { command: command(), source }), 2);
+        assert_eq!(status(RunError::TimedOut { command: command(), limit: GRACE }), 3);
+        assert_eq!(status(RunError::Interrupted), 130);
     }
 
     /// Catches a deadline that ends the child but leaves its own children running (an installer that hangs).

@@ -6,8 +6,9 @@ use crate::build;
 use crate::cli::{AccelArg, E2eArgs, ListFormat, TestArgs};
 use crate::exit::{Exit, Failure};
 use crate::process::{self, RunError};
+use crate::setup::{self, Needs};
 use crate::tools::{self, Component};
-use crate::{Host, e2e, output};
+use crate::{Host, e2e, output, store};
 use std::num::NonZeroU32;
 use std::time::{Duration, Instant};
 use tokio::process::Command;
@@ -29,8 +30,8 @@ struct Done {
 pub(crate) async fn run(args: &TestArgs, host: &Host) -> Result<Exit, Failure> {
     let e2e_args = smoke(args);
     // First of all: on a host that lacks something, nothing is run.
-    e2e::provide_tools(&e2e_args, host).await?;
-    tools::provide_components(&COMPONENTS, args.host.install, &host.interrupts).await?;
+    let needs = Needs { tools: e2e::needed_tools(&e2e_args)?, components: &COMPONENTS };
+    setup::provide(&needs, args.host, &store::open(&args.store)?, &host.interrupts).await?;
 
     let mut done = Vec::new();
     let steps: [(&'static str, &[&str]); 3] = [
@@ -69,11 +70,8 @@ async fn cargo(arguments: &[&str], host: &Host) -> Result<Exit, Failure> {
     let mut command = Command::new(tools::cargo());
     command.args(arguments).current_dir(host.repo.root());
     build::forget_this_package(&mut command);
-    match process::run(&mut command, None, &host.interrupts).await {
-        Ok(()) => Ok(Exit::AsExpected),
-        Err(RunError::Interrupted) => Err(Failure::Interrupted),
-        Err(error) => Err(Failure::Check(error.into())),
-    }
+    let ended = process::run(&mut command, None, &host.interrupts).await;
+    ended.map(|()| Exit::AsExpected).map_err(RunError::into_check)
 }
 
 fn report(done: &[Done]) {

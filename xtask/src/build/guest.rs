@@ -1,8 +1,7 @@
 //! Builds the guest agent and the loader, for both architectures, with cargo.
 
 use super::environment::isolate;
-use super::i686::{self, DebianRust, Toolchain};
-use crate::cli::HostArgs;
+use super::i686::{self, Toolchain};
 use crate::exit::{Exit, Failure};
 use crate::interrupt::Interrupts;
 use crate::process::{self, RunError};
@@ -63,26 +62,25 @@ impl GuestPrograms {
     }
 }
 
-/// Builds these programs for both architectures.
+/// Builds these programs for both architectures, the i386 ones with `i686`.
 ///
 /// # Errors
-/// [`Failure::Input`] where no toolchain can build for i686, [`Failure::Check`] where cargo fails: the code is at fault.
+/// [`Failure::Check`] where cargo fails: the code is at fault.
 pub(crate) async fn build(
     repo: &Repo,
     programs: &[Program],
-    host: HostArgs,
-    debian: &impl DebianRust,
+    i686: &Toolchain,
     interrupts: &Interrupts,
 ) -> Result<GuestPrograms, Failure> {
     let mut built = GuestPrograms::default();
     for arch in [Arch::X86_64, Arch::I386] {
         let toolchain = match arch {
-            Arch::X86_64 => Toolchain::InUse,
-            Arch::I386 => i686::provide(host, debian, interrupts).await?,
+            Arch::X86_64 => &Toolchain::InUse,
+            Arch::I386 => i686,
         };
-        let folder = build_folder(&repo.target(), &toolchain);
+        let folder = build_folder(&repo.target(), toolchain);
         for &program in programs {
-            cargo(repo, &arguments("build", program, arch, &folder), &toolchain, interrupts).await?;
+            cargo(repo, &arguments("build", program, arch, &folder), toolchain, interrupts).await?;
             let path = folder.join(target(arch)).join(PROFILE).join(program.name());
             if !tools::is_program(&path) {
                 return Err(Failure::Rig(anyhow::anyhow!(
@@ -139,11 +137,7 @@ async fn cargo(
     let inherited: Vec<_> = std::env::vars_os().map(|(name, _)| name).collect();
     isolate(&mut command, inherited.iter().map(OsString::as_os_str));
     select(&mut command, toolchain, std::env::var_os("LD_LIBRARY_PATH").as_deref());
-    match process::run(&mut command, None, interrupts).await {
-        Ok(()) => Ok(()),
-        Err(RunError::Interrupted) => Err(Failure::Interrupted),
-        Err(error) => Err(Failure::Check(error.into())),
-    }
+    process::run(&mut command, None, interrupts).await.map_err(RunError::into_check)
 }
 
 /// Makes cargo use this toolchain's compiler.

@@ -75,6 +75,22 @@ pub(crate) trait DebianRust {
     fn get(&self, interrupts: &Interrupts) -> impl Future<Output = Result<Toolchain, Failure>>;
 }
 
+async fn facts(debian: &impl DebianRust) -> Facts {
+    Facts {
+        in_use_has_it: in_use_has_target().await,
+        rustup: tools::find("rustup").is_some(),
+        debian_cached: debian.is_cached(),
+    }
+}
+
+/// What to tell the user where there is no toolchain and none may be provided.
+pub(crate) async fn complaint(host: HostArgs, debian: &impl DebianRust) -> Option<String> {
+    match choose(host.i686, host.install, facts(debian).await) {
+        Choice::Missing => Some(missing(host)),
+        Choice::InUse | Choice::Add { .. } | Choice::Debian => None,
+    }
+}
+
 /// Finds, or with `--install` provides, a toolchain that can build for i686.
 ///
 /// # Errors
@@ -84,12 +100,7 @@ pub(crate) async fn provide(
     debian: &impl DebianRust,
     interrupts: &Interrupts,
 ) -> Result<Toolchain, Failure> {
-    let facts = Facts {
-        in_use_has_it: in_use_has_target().await,
-        rustup: tools::find("rustup").is_some(),
-        debian_cached: debian.is_cached(),
-    };
-    match choose(host.i686, host.install, facts) {
+    match choose(host.i686, host.install, facts(debian).await) {
         Choice::InUse => Ok(Toolchain::InUse),
         Choice::Debian => debian.get(interrupts).await,
         Choice::Missing => Err(Failure::Input(anyhow::anyhow!(missing(host)))),

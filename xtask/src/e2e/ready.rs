@@ -1,10 +1,9 @@
 //! The third layer of `e2e`: everything that the selected cells need, fetched, built and read. After this only guests can fail.
 
 use crate::Host;
-use crate::build::{self, Program};
-use crate::cli::E2eArgs;
+use crate::build::{self, Program, Toolchain};
 use crate::exit::Failure;
-use crate::store;
+use crate::store::{self, Shared};
 use harness::artifacts::Artifacts;
 use harness::cell::{Cell, Loader};
 use harness::store_source::StoreSource;
@@ -19,16 +18,16 @@ use std::sync::Arc;
 /// [`Failure::Input`] where what the user named is not usable.
 pub(super) async fn artifacts(
     cells: &[Cell],
-    args: &E2eArgs,
+    store: Shared,
+    i686: &Toolchain,
     host: &Host,
 ) -> Result<Arc<Artifacts>, Failure> {
-    let store = store::open(&args.store)?;
     // First: it needs the network, and with two cores it would only compete with the compiler.
     let names: Vec<_> = artifact_names(cells).into_iter().collect();
     store.prefetch(names, &host.interrupts).await?;
     // The agent and the loader even where only a reference loader is run: they are small, and the cache is warm next time.
     let programs = [Program::Agent, Program::Loader];
-    let programs = build::build(&host.repo, &programs, args.host, &store, &host.interrupts).await?;
+    let programs = build::build(&host.repo, &programs, i686, &host.interrupts).await?;
     let needed = cells.to_vec();
     let resolved = store::unless_interrupted(&host.interrupts, move || {
         let source = StoreSource {
