@@ -145,7 +145,9 @@ impl Running {
                 ended = self.process.wait() => {
                     return ended.map(Ending::Exited).map_err(|error| error.to_string());
                 }
-                _ = sampler.tick(), if self.is_worth_a_sample() => self.sample().await?,
+                // Whether a sample is worth it is asked at the tick, not here: a silent guest makes nothing else happen that
+                // would let this be asked again.
+                _ = sampler.tick() => self.is_worth_a_sample() && self.sample().await?,
             };
             // After *done* only the power-off is awaited; before, whatever proves the outcome ends the guest.
             if news && self.walk.phase() < Phase::Done && self.is_concluded(plan) {
