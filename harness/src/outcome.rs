@@ -184,7 +184,8 @@ pub enum HangProof {
         /// Instruction pointer of the CPU that ran last (CPU 0 where several are alike).
         ip: u64,
     },
-    /// The first kernel printed its "end Kernel panic" line, and nothing after it.
+    /// The first kernel printed its "end Kernel panic" line, or panicked a second time inside of its panic path, and printed
+    /// nothing after it.
     EndOfPanic {
         /// The line.
         line: String,

@@ -1,6 +1,7 @@
 //! What kernels say on the console, as far as an outcome rests on it: the markers, with the sources of their words.
-
-use std::borrow::Cow;
+//!
+//! Markers are looked for with repeated characters taken as one, in marker and console alike: a kernel that writes to a 16550
+//! out of an NMI sends every few hundredth character twice ("Kerrnel panic"), and an outcome must not hang on which one.
 
 /// Starts the line with which a kernel says that it panics (kernel/panic.c).
 const PANIC: &str = "Kernel panic - not syncing";
@@ -14,6 +15,13 @@ const KERNEL_STARTS: [&str; 3] = ["early console in ", "Decompressing Linux", "L
 
 /// With these words an i386 kernel's decompressor refuses its place (arch/x86/boot/compressed/misc.c).
 const DESTINATION_TOO_LARGE: &str = "Destination address too large";
+
+/// Printed by a panic notifier (arch/x86/kernel/setup.c, `dump_kernel_offset`), which runs where the jump to a crash image has
+/// already failed. Often the last words out of an NMI, since the end marker then stays in a buffer that nobody empties.
+const NOTIFIER: &str = "Kernel Offset: ";
+
+/// With this word on its command line a kernel runs the panic notifiers before it jumps (kernel/panic.c).
+pub(super) const NOTIFIERS_FIRST: &str = "crash_kexec_post_notifiers";
 
 /// The NMI was taken for a hiccup (arch/x86/kernel/nmi.c): `unknown_nmi_panic` was not in force.
 const DAZED: &str = "Dazed and confused";
@@ -39,75 +47,191 @@ pub fn kernel_started(console: &[u8]) -> bool {
 }
 
 /// Console bytes as text. Bytes that are no UTF-8, and NULs, are what a serial line looks like when a kernel dies.
-pub(super) struct Text<'a>(Cow<'a, str>);
+pub(super) struct Text {
+    text: String,
+    searched: Collapsed,
+}
 
-impl<'a> Text<'a> {
-    pub(super) fn new(bytes: &'a [u8]) -> Self {
-        Self(String::from_utf8_lossy(bytes))
+impl Text {
+    pub(super) fn new(bytes: &[u8]) -> Self {
+        Self::of(&String::from_utf8_lossy(bytes))
+    }
+
+    fn of(text: &str) -> Self {
+        Self { text: text.to_owned(), searched: Collapsed::new(text) }
     }
 
     /// Splits at the first words of a kernel: the text before them, and from them on.
-    pub(super) fn split_at_kernel_start(&self) -> (Text<'_>, Option<Text<'_>>) {
+    pub(super) fn split_at_kernel_start(&self) -> (Self, Option<Self>) {
         match self.kernel_start() {
-            None => (Text(Cow::Borrowed(&self.0)), None),
+            None => (Self::of(&self.text), None),
             Some(at) => {
-                let (before, from) = self.0.split_at(at);
-                (Text(Cow::Borrowed(before)), Some(Text(Cow::Borrowed(from))))
+                let (before, from) = self.text.split_at(at);
+                (Self::of(before), Some(Self::of(from)))
             }
         }
     }
 
     fn kernel_start(&self) -> Option<usize> {
-        KERNEL_STARTS.iter().filter_map(|words| self.0.find(words)).min()
+        KERNEL_STARTS.iter().filter_map(|words| self.searched.find(words)).min()
     }
 
     /// The first panic line.
     pub(super) fn panic_line(&self) -> Option<&str> {
-        // The end marker quotes the panic's reason, so it holds the same words.
-        self.lines().find(|line| line.contains(PANIC) && !line.contains(END_OF_PANIC))
+        self.panic_lines().next()
+    }
+
+    /// The line after which a panic has nothing more to do, so that nothing will take over any more: the end marker; a second
+    /// panic, from inside the first one's path, which does not try to jump again (kernel/panic.c: only the CPU's first panic
+    /// owns the crash image); or what notifiers print, unless they run before the jump.
+    pub(super) fn last_of_panic(&self, notifiers_first: bool) -> Option<&str> {
+        let notifier = || {
+            let mut after = self.lines().skip_while(|line| !has(line, PANIC));
+            if notifiers_first { None } else { after.find(|line| has(line, NOTIFIER)) }
+        };
+        self.end_of_panic().or_else(|| self.panic_lines().nth(1)).or_else(notifier)
     }
 
     /// The last "end Kernel panic" line.
     pub(super) fn end_of_panic(&self) -> Option<&str> {
-        self.lines().rfind(|line| line.contains(END_OF_PANIC))
+        self.lines().rfind(|line| has(line, END_OF_PANIC))
     }
 
     /// Whether a fault was reported after the first panic line: the panic path itself faulted.
     ///
     /// Both its name and its error code are asked for: a warning in the panic path is not yet this fault.
     pub(super) fn faulted_after_panic(&self) -> bool {
-        let Some(panic) = self.0.find(PANIC) else {
-            return false;
-        };
-        let after = &self.0[panic..];
-        after.contains(FAULT_CODE) && FAULTS.iter().any(|words| after.contains(words))
+        self.after_panic().is_some_and(|after| {
+            after.contains(FAULT_CODE) && FAULTS.iter().any(|words| after.contains(words))
+        })
     }
 
     pub(super) fn destination_too_large(&self) -> bool {
-        self.0.contains(DESTINATION_TOO_LARGE)
+        self.contains(DESTINATION_TOO_LARGE)
     }
 
     pub(super) fn dazed(&self) -> Option<&str> {
-        self.lines().find(|line| line.contains(DAZED))
+        self.line_with(DAZED)
     }
 
     pub(super) fn purgatory_stop(&self) -> Option<&str> {
-        self.lines().find(|line| PURGATORY_STOPS.iter().any(|words| line.contains(words)))
+        PURGATORY_STOPS.iter().find_map(|words| self.line_with(words))
     }
 
     pub(super) fn no_vmcore(&self) -> Option<&str> {
-        NO_VMCORE.iter().find_map(|words| self.lines().find(|line| line.contains(words)))
+        NO_VMCORE.iter().find_map(|words| self.line_with(words))
     }
 
     pub(super) fn last_line(&self) -> Option<&str> {
         self.lines().next_back()
     }
 
+    /// The text from the first panic line on.
+    fn after_panic(&self) -> Option<Self> {
+        self.searched.find(PANIC).map(|at| Self::of(&self.text[at..]))
+    }
+
+    fn contains(&self, words: &str) -> bool {
+        self.searched.find(words).is_some()
+    }
+
+    fn line_with(&self, words: &str) -> Option<&str> {
+        // Most texts do not have the words at all, and that is found faster than line by line.
+        self.searched.find(words)?;
+        self.lines().find(|line| has(line, words))
+    }
+
+    fn panic_lines(&self) -> impl Iterator<Item = &str> {
+        // The end marker quotes the panic's reason, so it holds the same words.
+        self.lines().filter(|line| has(line, PANIC) && !has(line, END_OF_PANIC))
+    }
+
     /// Lines that say something, trimmed of line ends, NULs and blanks.
     fn lines(&self) -> impl DoubleEndedIterator<Item = &str> {
-        self.0
+        self.text
             .split('\n')
             .map(|line| line.trim_matches(|c: char| c.is_whitespace() || c == '\0'))
             .filter(|line| !line.is_empty())
+    }
+}
+
+fn has(line: &str, words: &str) -> bool {
+    Collapsed::new(line).find(words).is_some()
+}
+
+/// A text in which every run of a character is one character, with the way back.
+struct Collapsed {
+    text: String,
+    /// For each byte of `text`, where its character begins in the original.
+    origins: Vec<usize>,
+}
+
+impl Collapsed {
+    fn new(original: &str) -> Self {
+        let mut text = String::with_capacity(original.len());
+        let mut origins = Vec::with_capacity(original.len());
+        for (at, c) in original.char_indices() {
+            if !text.ends_with(c) {
+                text.push(c);
+                origins.resize(text.len(), at);
+            }
+        }
+        Self { text, origins }
+    }
+
+    /// Where the words begin in the original text.
+    fn find(&self, words: &str) -> Option<usize> {
+        let at = self.text.find(&Self::new(words).text)?;
+        self.origins.get(at).copied()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn characters_that_come_twice_hide_no_marker() {
+        // As recorded: whichever character was doubled decided the outcome of the cell.
+        let text = Text::new(
+            b"[   12.3] Kerrnel panic - nnot syncing: NMI: Not continuing\r\n[ 12.4] #PF: supervisoor write access in kernel mode\r\n\
+              [   12.5] #PF: error_code(0x00002) - not-present page\r\n[  12.6] ---[ eend Kernel panic - not syncing\r\n",
+        );
+        assert!(text.panic_line().is_some_and(|line| line.ends_with("Not continuing")));
+        assert!(text.faulted_after_panic());
+        assert!(text.end_of_panic().is_some());
+        assert!(kernel_started(b"x[    0.000000] Liinux version 6.1"));
+        assert!(Text::new(b"Destination  address to large\r\n -- System halted").destination_too_large());
+    }
+
+    #[test]
+    fn the_split_keeps_every_byte_on_its_side() {
+        // A panic line that is cut by the capture kernel's first words stays the first kernel's.
+        let text = Text::new(
+            "é\0\0Kernel panic - not syncing: NMI[    0.000000] Linuux version 6.1\r\nmore".as_bytes(),
+        );
+        let (before, from) = text.split_at_kernel_start();
+        assert_eq!(before.text, "é\0\0Kernel panic - not syncing: NMI[    0.000000] ");
+        assert!(
+            from.is_some_and(|from| from.text == "Linuux version 6.1\r\nmore" && from.panic_line().is_none())
+        );
+    }
+
+    #[test]
+    fn the_last_words_of_a_panic_are_known_without_the_end_marker() {
+        let panic = "Kernel panic - not syncing: NMI: Not continuing\r\n";
+        let last = |text: String, notifiers_first| {
+            Text::new(text.as_bytes()).last_of_panic(notifiers_first).map(str::to_owned)
+        };
+        assert_eq!(last(panic.to_owned(), false), None);
+        let second = "Kernel panic - not syncing: Fatal exception in interrupt";
+        assert_eq!(
+            last(format!("{panic}{second}\r\nKernel Offset: disabled\r\n"), true).as_deref(),
+            Some(second)
+        );
+        let notified = format!("Kernel Offset: early\r\n{panic}Kernel Offset: disabled\r\n");
+        assert_eq!(last(notified.clone(), false).as_deref(), Some("Kernel Offset: disabled"));
+        // Where notifiers run first, the jump may still follow.
+        assert_eq!(last(notified, true), None);
     }
 }

@@ -1,6 +1,6 @@
 //! What followed the trigger: the capture kernel, a hang with its proof and cause, a reset, or no panic at all.
 
-use super::console::Text;
+use super::console::{NOTIFIERS_FIRST, Text};
 use super::story::{Story, side_words};
 use super::{Finding, first, vmcore, with_foreign_lines};
 use crate::cell::Cell;
@@ -85,7 +85,7 @@ fn after_up(
 }
 
 /// The capture kernel's agent is up, and its report on /proc/vmcore is awaited.
-fn before_vmcore(cell: &Cell, text: &Text<'_>, evidence: &Evidence) -> Finding {
+fn before_vmcore(cell: &Cell, text: &Text, evidence: &Evidence) -> Finding {
     let at = Phase::Reading;
     if let Some(finding) = capture_panic(text, evidence) {
         return finding;
@@ -117,18 +117,18 @@ fn before_up(cell: &Cell, story: &Story<'_>, evidence: &Evidence) -> Finding {
     if let Some(reason) = reset_reason(evidence) {
         return Finding::Final(Outcome::Reset { at, reason });
     }
-    let cause = cause(&text, &before, capture.is_some());
+    let notifiers_first = cell.first_cmdline.iter().any(|word| word.starts_with(NOTIFIERS_FIRST));
+    let last = if capture.is_none() { before.last_of_panic(notifiers_first) } else { None };
+    let cause = cause(&text, &before, capture.is_some(), last.is_some());
     if let Some(proof) = all_dead(cell, evidence) {
         return Finding::Final(Outcome::Hung { at, proof, cause });
     }
-    if capture.is_none() {
-        if let Some(line) = before.end_of_panic() {
-            let proof = HangProof::EndOfPanic { line: line.to_owned() };
-            return when_quiet(Outcome::Hung { at, proof, cause }, evidence);
-        }
-        if let (Some(line), None) = (before.dazed(), before.panic_line()) {
-            return when_quiet(Outcome::NotPanicked { seen: line.to_owned() }, evidence);
-        }
+    if let Some(line) = last {
+        let proof = HangProof::EndOfPanic { line: line.to_owned() };
+        return when_quiet(Outcome::Hung { at, proof, cause }, evidence);
+    }
+    if let (Some(line), None, None) = (before.dazed(), before.panic_line(), &capture) {
+        return when_quiet(Outcome::NotPanicked { seen: line.to_owned() }, evidence);
     }
     match &evidence.end {
         Some(GuestEnd::Deadline { phase, .. })
@@ -148,7 +148,7 @@ fn before_up(cell: &Cell, story: &Story<'_>, evidence: &Evidence) -> Finding {
 
 /// The panic of the kernel that spoke after the trigger; the first kernel's own panic stands before that one's first words.
 /// Its panic line is enough to know; the rest of its trace is worth waiting for.
-fn capture_panic(text: &Text<'_>, evidence: &Evidence) -> Option<Finding> {
+fn capture_panic(text: &Text, evidence: &Evidence) -> Option<Finding> {
     let (_, capture) = text.split_at_kernel_start();
     let capture = capture?;
     let outcome = Outcome::CapturePanicked { line: capture.panic_line()?.to_owned() };
@@ -156,14 +156,14 @@ fn capture_panic(text: &Text<'_>, evidence: &Evidence) -> Option<Finding> {
     Some(if over { Finding::Final(outcome) } else { Finding::Likely(outcome) })
 }
 
-fn cause(text: &Text<'_>, before: &Text<'_>, capture_started: bool) -> HangCause {
+fn cause(text: &Text, before: &Text, capture_started: bool, panic_is_over: bool) -> HangCause {
     if text.destination_too_large() {
         HangCause::DestinationTooLarge
     } else if capture_started {
         HangCause::Unknown
     } else if before.faulted_after_panic() {
         HangCause::FaultInPanicPath
-    } else if before.end_of_panic().is_some() {
+    } else if panic_is_over {
         HangCause::NothingTookOver
     } else {
         HangCause::Unknown
@@ -171,7 +171,7 @@ fn cause(text: &Text<'_>, before: &Text<'_>, capture_started: bool) -> HangCause
 }
 
 /// The console since the trigger.
-fn since_trigger(evidence: &Evidence) -> Text<'_> {
+fn since_trigger(evidence: &Evidence) -> Text {
     let from = evidence.console_at_trigger.unwrap_or(0);
     Text::new(evidence.console.get(from..).unwrap_or(&[]))
 }

@@ -81,6 +81,19 @@ fn a_fault_in_the_panic_path_is_told_from_a_plain_end_of_panic() {
     assert!(plain.is_concluded());
     assert_eq!(hung(&plain).2, HangCause::NothingTookOver);
 
+    // Linux 5.10's end marker is lost where the second panic comes out of an NMI: its panic line must do.
+    let unmarked = FAULT.split("[    9.044103]").next().unwrap();
+    let unmarked = Life::of(i386())
+        .triggered()
+        .console(9100, NMI_PANIC)
+        .console(9200, unmarked)
+        .sample(11_200, &[running(6)]);
+    assert!(unmarked.is_concluded());
+    assert_eq!(hung(&unmarked).2, HangCause::FaultInPanicPath);
+    // One panic line alone proves nothing: the jump to the capture kernel comes after it.
+    let jumping = Life::of(i386()).triggered().console(9100, NMI_PANIC).sample(11_200, &[running(6)]);
+    assert!(!jumping.is_concluded());
+
     // A fault without the panic's end is a hang that nothing explains yet: it may still go on.
     let cut = FAULT.split("[    9.043015]").next().unwrap();
     let open = Life::of(i386())

@@ -1,0 +1,91 @@
+//! Evidence of real cells, judged again: what hand-made evidence cannot have is the ways in which real machines differ from it.
+
+use guest_protocol::Arch;
+use harness::cell::{Cell, CellId, Kernel, Loader, Platform, Trigger};
+use harness::classify::{classify, conclude};
+use harness::evidence::{Evidence, GuestEnd};
+use harness::outcome::{Expectation, ExpectedVmcore, HangCause, HangProof, Outcome, Refuser, VmcoreState};
+use harness::phase::Phase;
+use std::num::NonZeroU32;
+use std::path::Path;
+
+fn cell(first: Arch, capture: Arch) -> Cell {
+    let kernel = |arch| Kernel { name: "5.10".to_owned(), arch, pae: true, path: None };
+    Cell {
+        id: CellId("recorded".to_owned()),
+        suite: "recorded".to_owned(),
+        first: kernel(first),
+        userspace: Arch::I386,
+        loader: Loader::InTree,
+        loader_args: Vec::new(),
+        capture: kernel(capture),
+        reservation: "256M@1968M".parse().expect("a reservation"),
+        platform: Platform {
+            name: "pc-4g".to_owned(),
+            machine: "pc".to_owned(),
+            memory: "4G".parse().expect("a size"),
+            cpu: "qemu64".to_owned(),
+            cpus: NonZeroU32::MIN,
+        },
+        trigger: Trigger::Nmi,
+        first_cmdline: Vec::new(),
+        capture_cmdline: Vec::new(),
+        expected: Expectation::Captured { vmcore: ExpectedVmcore::Verified },
+    }
+}
+
+fn evidence(name: &str) -> Evidence {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/evidence").join(name);
+    let text = std::fs::read(folder.join("evidence.json")).expect("evidence.json");
+    let mut evidence: Evidence = serde_json::from_slice(&text).expect("evidence as the types have it");
+    evidence.console = std::fs::read(folder.join("console.log")).expect("console.log");
+    evidence
+}
+
+#[test]
+fn a_capture_is_verified() {
+    let outcome = classify(&cell(Arch::X86_64, Arch::X86_64), &evidence("captured"));
+    assert_eq!(outcome, Outcome::Captured { vmcore: VmcoreState::Verified });
+}
+
+#[test]
+fn a_refusal_is_the_loaders() {
+    let outcome = classify(&cell(Arch::X86_64, Arch::I386), &evidence("refused"));
+    let Outcome::Refused { by: Refuser::Loader, message } = outcome else { panic!("{outcome:?}") };
+    assert!(message.contains("0x7b000000-0x8affffff") && message.contains("0x37ffffff"), "{message}");
+}
+
+#[test]
+fn a_decompressor_that_refuses_its_place_is_proven_by_the_halted_cpu() {
+    let evidence = evidence("destination-too-large");
+    let outcome = classify(&cell(Arch::X86_64, Arch::I386), &evidence);
+    let Outcome::Hung { at: Phase::Capture, proof: HangProof::AllHaltedIrqsOff { ip }, cause } = outcome
+    else {
+        panic!("{outcome:?}")
+    };
+    assert_eq!(cause, HangCause::DestinationTooLarge);
+    assert!((0x7b00_0000..0x8b00_0000).contains(&ip), "it halts inside of the crash region: {ip:#x}");
+}
+
+#[test]
+fn a_fault_in_the_panic_path_is_proven_within_seconds_though_the_end_marker_never_comes() {
+    let cell = cell(Arch::I386, Arch::I386);
+    let whole = evidence("fault-in-panic-path");
+    // The rig that recorded this waited for its deadline; told as it came, it is proven two seconds after the last word.
+    assert!(matches!(whole.end, Some(GuestEnd::Deadline { .. })));
+    let mut told = Evidence { samples: Vec::new(), end: None, ..whole.clone() };
+    let last_word = whole.last_console_ms.expect("a console that spoke");
+    let proven = whole.samples.iter().find_map(|sample| {
+        told.samples.push(sample.clone());
+        conclude(&cell, &told).map(|conclusion| (sample.ms - last_word, conclusion.outcome))
+    });
+    let (after_ms, outcome) = proven.expect("a conclusion before the deadline");
+    assert!((2000..3000).contains(&after_ms), "{after_ms} ms");
+    let Outcome::Hung { at: Phase::Panicking, proof: HangProof::EndOfPanic { line }, cause } = &outcome
+    else {
+        panic!("{outcome:?}")
+    };
+    assert_eq!(*cause, HangCause::FaultInPanicPath);
+    assert!(line.contains("Fatal exception in interrupt"), "{line}");
+    assert_eq!(classify(&cell, &whole), outcome);
+}
