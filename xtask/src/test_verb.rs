@@ -37,7 +37,7 @@ pub(crate) async fn run(args: &TestArgs, host: &Host) -> Result<Exit, Failure> {
     let steps: [(&'static str, &[&str]); 3] = [
         ("formatting", &["fmt", "--all", "--check"]),
         ("lints", &["clippy", "--quiet", "--workspace", "--all-targets", "--", "-D", "warnings"]),
-        ("unit, property and doc tests", &["test", "--quiet", "--workspace"]),
+        ("unit, property and doc tests", &["test", "--workspace"]),
     ];
     for (name, arguments) in steps {
         done.push(step(name, cargo(arguments, host)).await?);
