@@ -16,6 +16,7 @@ mod surprises;
 mod written;
 
 use crate::cell::{Cell, Kernel};
+pub(crate) use fit::low_memory_end;
 use guest_protocol::Arch;
 pub use overrides::{Overrides, combine};
 pub use problem::{Problem, Problems};

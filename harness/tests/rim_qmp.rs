@@ -1,5 +1,7 @@
 //! The QMP client against a scripted server: every way in which a connection was seen to go wrong.
 
+#![expect(clippy::unwrap_used, clippy::panic, reason = "the scripted server's own helpers are tests as well")]
+
 use harness::qmp::{Qmp, QmpError, Unasked};
 use qapi::qmp;
 use std::time::Duration;

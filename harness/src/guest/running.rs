@@ -214,7 +214,7 @@ impl Running {
         if room < chunk.bytes.len() && room > 0 {
             self.record
                 .notes
-                .push(format!("console cut after {} MiB; console.log has all", MAX_CONSOLE >> 20));
+                .push(format!("only the first {} MiB of the console are kept", MAX_CONSOLE >> 20));
         }
         evidence.console.extend_from_slice(&chunk.bytes[..chunk.bytes.len().min(room)]);
         evidence.last_console_ms = Some(ms);

@@ -10,6 +10,7 @@ use crate::outcome::Outcome;
 use crate::payload::{initrd_in_the_way, initrd_place, payload};
 use crate::qemu::{Wiring, run_script};
 use crate::report::{AttemptFolder, AttemptRecord, Report, ReportError};
+use crate::scenario::low_memory_end;
 use crate::scratch::Scratch;
 use crate::stop::Stop;
 use crate::{classify, judge};
@@ -116,7 +117,7 @@ fn check_place(cell: &Cell, kernel: &[u8], size: usize) -> Result<(), String> {
     let Some(initrd_addr_max) = field.map(u32::from_le_bytes) else {
         return Err(format!("kernel {} is too short for a bzImage", cell.first.name));
     };
-    let Some(low_end) = low_memory_end(cell) else {
+    let Some(low_end) = low_memory_end(&cell.platform) else {
         return Ok(());
     };
     match initrd_place(size as u64, low_end, u64::from(initrd_addr_max)) {
@@ -128,12 +129,6 @@ fn check_place(cell: &Cell, kernel: &[u8], size: usize) -> Result<(), String> {
         )),
         Some(_) => Ok(()),
     }
-}
-
-/// Where low memory ends; none where it is not known for this machine.
-fn low_memory_end(cell: &Cell) -> Option<u64> {
-    let _ = cell;
-    None
 }
 
 async fn run(

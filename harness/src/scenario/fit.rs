@@ -56,6 +56,11 @@ struct Ram {
     high_end: u64,
 }
 
+/// Where low RAM of this platform ends; none where that is not known of its machine.
+pub(crate) fn low_memory_end(platform: &Platform) -> Option<u64> {
+    ram(&platform.machine, platform.memory).ok().map(|ram| ram.low_end)
+}
+
 /// Why the first kernel cannot have this reservation on this platform; none where it can.
 pub(super) fn why_not(first: &Kernel, reservation: Reservation, platform: &Platform) -> Option<String> {
     let ram = match ram(&platform.machine, platform.memory) {
