@@ -5,6 +5,7 @@ use crate::cli::{E2eArgs, KernelArg, KernelSide, LoaderArg};
 use crate::exit::{Failure, OrFail};
 use crate::repo::Repo;
 use anyhow::{Context, anyhow, bail};
+use guest_protocol::Arch;
 use harness::cell::{Cell, CellId, Kernel, Loader};
 use harness::filter::Filter;
 use harness::report;
@@ -84,9 +85,10 @@ fn select(
 /// What scenarios can name, out of the lock file that this program was built with.
 fn catalog() -> anyhow::Result<Catalog> {
     let kernels = images::known_kernels()?.into_iter().map(|kernel| Kernel {
+        // The store says it of i386 kernels only; a cell's kernel says it of every one that pages as PAE does.
+        pae: kernel.pae || kernel.arch == Arch::X86_64,
         name: kernel.name,
         arch: kernel.arch,
-        pae: kernel.pae,
         path: None,
     });
     let loaders =
