@@ -72,21 +72,51 @@ fn with_agent(arch: Arch, artifacts: &Artifacts) -> Result<Initramfs, PayloadErr
 /// tables (hw/i386/x86.c `x86_load_linux`: `acpi_data_size`, 0x20000 + 0x8000 for pc).
 const ABOVE_INITRD: u64 = 0x28000;
 
-/// Where QEMU puts an initramfs of `size` bytes when low memory ends at `low_end` and the kernel takes one up to
-/// `initrd_addr_max`: as high as both allow.
-pub fn initrd_place(size: u64, low_end: u64, initrd_addr_max: u64) -> Option<PhysRange> {
-    let limit = low_end.checked_sub(ABOVE_INITRD)?.min(initrd_addr_max.checked_add(1)?);
+/// Fields of a bzImage's setup header (Linux Documentation/arch/x86/boot.rst, "Details of Header Fields").
+mod header {
+    /// `version`: the boot protocol's, u16.
+    pub(super) const VERSION: usize = 0x206;
+    /// `initrd_addr_max`, u32, since protocol 2.03.
+    pub(super) const INITRD_ADDR_MAX: usize = 0x22c;
+    /// `xloadflags`, u16, since protocol 2.12.
+    pub(super) const XLOADFLAGS: usize = 0x236;
+    /// In `xloadflags`: XLF_CAN_BE_LOADED_ABOVE_4G.
+    pub(super) const ABOVE_4G: u16 = 1 << 1;
+}
+
+/// The highest address that QEMU gives an initramfs of this kernel (hw/i386/x86.c, `x86_load_linux`); none when the file
+/// is too short for a bzImage.
+pub fn highest_initrd_address(bzimage: &[u8]) -> Option<u64> {
+    let u16_at = |at| Some(u16::from_le_bytes(bzimage.get(at..at + 2)?.try_into().ok()?));
+    let u32_at = |at| Some(u32::from_le_bytes(bzimage.get(at..at + 4)?.try_into().ok()?));
+    let above_4g = u16_at(header::VERSION)? >= 0x20c && u16_at(header::XLOADFLAGS)? & header::ABOVE_4G != 0;
+    let field = u32_at(header::INITRD_ADDR_MAX)?;
+    Some(u64::from(if above_4g { u32::MAX } else { field }))
+}
+
+/// Where QEMU puts an initramfs of `size` bytes when low memory ends at `low_end` and it may lie up to `highest`: as high as
+/// both allow.
+pub fn initrd_place(size: u64, low_end: u64, highest: u64) -> Option<PhysRange> {
+    let limit = low_end.checked_sub(ABOVE_INITRD)?.min(highest.checked_add(1)?);
     let start = limit.checked_sub(size)? & !0xfff;
     Some(PhysRange { start, end: start + size.checked_sub(1)? })
 }
 
+/// An i386 kernel moves an initramfs that lies beyond its direct map (at most 896 MiB) into it, and that before it reserves
+/// its crash region (arch/x86/kernel/setup.c, `relocate_initrd`).
+const I386_DIRECT_MAP_END: u64 = 896 << 20;
+
 /// Whether the initramfs lies in the region that the cell forces: the first kernel would then refuse to reserve it
 /// ("memory is in use"), which looks like a fault of the kernel.
-pub fn initrd_in_the_way(reservation: &Reservation, initrd: PhysRange) -> bool {
+pub fn initrd_in_the_way(first: Arch, reservation: &Reservation, initrd: PhysRange) -> bool {
+    let moves_away = match first {
+        Arch::I386 => initrd.end >= I386_DIRECT_MAP_END,
+        Arch::X86_64 => false,
+    };
     match reservation {
         Reservation::At { size, offset_mib } => {
             let start = u64::from(*offset_mib) << 20;
-            start <= initrd.end && initrd.start < start + size.bytes()
+            !moves_away && start <= initrd.end && initrd.start < start + size.bytes()
         }
         Reservation::Auto { .. } | Reservation::High { .. } => false,
     }
@@ -107,8 +137,8 @@ mod tests {
         let low_end = 3520 * MIB;
         let fits = initrd_place(60 * MIB, low_end, u64::from(u32::MAX)).unwrap();
         let overlaps = initrd_place(65 * MIB, low_end, u64::from(u32::MAX)).unwrap();
-        assert!(!initrd_in_the_way(&reservation, fits), "{fits}");
-        assert!(initrd_in_the_way(&reservation, overlaps), "{overlaps}");
+        assert!(!initrd_in_the_way(Arch::X86_64, &reservation, fits), "{fits}");
+        assert!(initrd_in_the_way(Arch::X86_64, &reservation, overlaps), "{overlaps}");
     }
 
     /// Bug: the kernel's own bound (0x37ffffff on i386) is forgotten, and the wrong place is checked.
@@ -117,5 +147,26 @@ mod tests {
         let place = initrd_place(8 * MIB, 3 * GIB, 0x37ff_ffff).unwrap();
         assert!(place.end <= 0x37ff_ffff && place.start >= 0x3700_0000, "{place}");
         assert_eq!(initrd_place(8 * MIB, 4 * MIB, u64::from(u32::MAX)), None);
+    }
+
+    /// Bug: the real 5.10 cells at 1968M are refused, because the header's field (0x7fffffff in all of them) is taken where
+    /// QEMU does not look at it, or where the kernel moves the initramfs away.
+    #[test]
+    fn real_kernels_at_1968m() {
+        let reservation = Reservation::At { size: testing::mib(256), offset_mib: 1968 };
+        let image = |xloadflags: u8| {
+            let mut bytes = vec![0; 0x400];
+            bytes[header::VERSION..][..2].copy_from_slice(&0x20fu16.to_le_bytes());
+            bytes[header::INITRD_ADDR_MAX..][..4].copy_from_slice(&0x7fff_ffffu32.to_le_bytes());
+            bytes[header::XLOADFLAGS] = xloadflags;
+            bytes
+        };
+        let place =
+            |image: &[u8]| initrd_place(5 * MIB, 3 * GIB, highest_initrd_address(image).unwrap()).unwrap();
+        assert!(!initrd_in_the_way(Arch::X86_64, &reservation, place(&image(0x7f))));
+        let i386 = place(&image(0));
+        assert!(i386.end < 0x8000_0000, "{i386}");
+        assert!(!initrd_in_the_way(Arch::I386, &reservation, i386));
+        assert_eq!(highest_initrd_address(&[0; 0x100]), None);
     }
 }

@@ -7,7 +7,7 @@ use crate::cell::Cell;
 use crate::cmdline::{first_cmdline, loader_argv};
 use crate::guest::{Deadlines, GuestPlan, Reaped, run_guest};
 use crate::outcome::Outcome;
-use crate::payload::{initrd_in_the_way, initrd_place, payload};
+use crate::payload::{highest_initrd_address, initrd_in_the_way, initrd_place, payload};
 use crate::qemu::{Wiring, run_script};
 use crate::report::{AttemptFolder, AttemptRecord, Report, ReportError};
 use crate::scenario::low_memory_end;
@@ -108,21 +108,17 @@ pub(super) async fn prepare(shared: &Arc<Shared>, cell: &Cell) -> Result<Boot, S
     prepared.await.unwrap_or_else(|error| Err(format!("making up the initramfs failed: {error}")))
 }
 
-/// `initrd_addr_max` in a bzImage (Linux Documentation/arch/x86/boot.rst, "Details of Header Fields").
-const INITRD_ADDR_MAX: usize = 0x22c;
-
 /// Refuses an initramfs that QEMU would put into the region that the cell forces.
 fn check_place(cell: &Cell, kernel: &[u8], size: usize) -> Result<(), String> {
-    let field = kernel.get(INITRD_ADDR_MAX..INITRD_ADDR_MAX + 4).and_then(|bytes| bytes.try_into().ok());
-    let Some(initrd_addr_max) = field.map(u32::from_le_bytes) else {
+    let Some(highest) = highest_initrd_address(kernel) else {
         return Err(format!("kernel {} is too short for a bzImage", cell.first.name));
     };
     let Some(low_end) = low_memory_end(&cell.platform) else {
         return Ok(());
     };
-    match initrd_place(size as u64, low_end, u64::from(initrd_addr_max)) {
+    match initrd_place(size as u64, low_end, highest) {
         None => Err(format!("an initramfs of {} MiB does not fit below {low_end:#x}", size >> 20)),
-        Some(place) if initrd_in_the_way(&cell.reservation, place) => Err(format!(
+        Some(place) if initrd_in_the_way(cell.first.arch, &cell.reservation, place) => Err(format!(
             "the initramfs ({} MiB) would lie at {place}, in the region {} that the cell forces; make loader or capture kernel smaller",
             size >> 20,
             cell.reservation
