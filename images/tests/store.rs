@@ -212,16 +212,13 @@ fn litter_of_a_killed_run_does_no_harm() {
 const CHILD_CACHE: &str = "KDUMP_RIG_TEST_CACHE";
 const CHILD_MIRROR: &str = "KDUMP_RIG_TEST_MIRROR";
 
-/// The other process of [`a_killed_process_leaves_no_lock_and_no_damage`]: fetches from a mirror that stalls.
-#[test]
-#[ignore = "run by the test that kills it"]
-fn child_process() {
-    let cache = std::env::var_os(CHILD_CACHE).expect("run by another test only");
+/// The other process of [`a_killed_process_leaves_no_lock_and_no_damage`]: fetches from a mirror that stalls, until it is killed.
+fn fetch_and_stall(cache: std::path::PathBuf) -> ! {
     let mirrors = vec![std::env::var(CHILD_MIRROR).unwrap().parse().unwrap()];
-    let lock_file = std::path::PathBuf::from(&cache).with_file_name("lock.json");
+    let lock_file = cache.with_file_name("lock.json");
     // Default patience: it would wait for half a minute.
     let options = StoreOptions {
-        cache: Some(cache.into()),
+        cache: Some(cache),
         lock_file: Some(lock_file),
         mirrors,
         ..StoreOptions::default()
@@ -233,6 +230,10 @@ fn child_process() {
 /// Catches locks that outlive their holder, and a process killed in mid-transfer leaving something that is taken for a package.
 #[test]
 fn a_killed_process_leaves_no_lock_and_no_damage() {
+    // The process to be killed is this very test, started a second time.
+    if let Some(cache) = std::env::var_os(CHILD_CACHE) {
+        fetch_and_stall(cache.into());
+    }
     let (asked, was_asked) = std::sync::mpsc::channel();
     let stalling = Mirror::new(move |_, _| {
         asked.send(()).unwrap();
@@ -240,7 +241,7 @@ fn a_killed_process_leaves_no_lock_and_no_damage() {
     });
     let bench = Bench::with_current();
     let mut child = std::process::Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "child_process", "--ignored"])
+        .args(["--exact", "a_killed_process_leaves_no_lock_and_no_damage"])
         .env(CHILD_CACHE, bench.dir.path().join("cache"))
         .env(CHILD_MIRROR, &stalling.url)
         .stdout(std::process::Stdio::null())
