@@ -1,5 +1,6 @@
 //! The store against a mirror on loopback: what it does when transfers, caches and archives are not as they should be.
 //! Nothing here talks to any other host.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "the helpers are tests as well")]
 
 mod support;
 
@@ -217,12 +218,8 @@ fn fetch_and_stall(cache: std::path::PathBuf) -> ! {
     let mirrors = vec![std::env::var(CHILD_MIRROR).unwrap().parse().unwrap()];
     let lock_file = cache.with_file_name("lock.json");
     // Default patience: it would wait for half a minute.
-    let options = StoreOptions {
-        cache: Some(cache),
-        lock_file: Some(lock_file),
-        mirrors,
-        ..StoreOptions::default()
-    };
+    let options =
+        StoreOptions { cache: Some(cache), lock_file: Some(lock_file), mirrors, ..StoreOptions::default() };
     let result = Store::open(options).unwrap().kernel(KERNEL);
     panic!("was not killed: {result:?}");
 }
