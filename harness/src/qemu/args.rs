@@ -40,10 +40,8 @@ pub enum Wiring<'a> {
     },
     /// To a person at a terminal, as [`run_script`](super::run_script) has it. The machine runs at once.
     ByHand {
-        /// File that the second port reads, the order to the first kernel's agent.
-        orders: &'a Path,
-        /// File that the second port writes.
-        replies: &'a Path,
+        /// The second port: the named pipes with this path and `.in` or `.out` after it.
+        channel: &'a Path,
     },
 }
 
@@ -86,10 +84,9 @@ fn wire(args: &mut Vec<OsString>, wiring: Wiring<'_>) {
             let port = joined("socket,id=qmp,path=", qmp);
             args.extend(["-chardev".into(), port, "-mon".into(), "chardev=qmp,mode=control".into()]);
         }
-        Wiring::ByHand { orders, replies } => {
+        Wiring::ByHand { channel } => {
             args.extend(["-serial".into(), "mon:stdio".into()]);
-            let mut port = joined("file,id=channel,path=", replies);
-            port.push(joined(",input-path=", orders));
+            let port = joined("pipe,id=channel,path=", channel);
             args.extend(["-chardev".into(), port, "-serial".into(), "chardev:channel".into()]);
         }
     }
@@ -203,10 +200,11 @@ chardev=qmp,mode=control";
             kernel: Path::new("k"),
             initrd: None,
             cmdline: "",
-            wiring: Wiring::ByHand { orders: Path::new("orders"), replies: Path::new("replies") },
+            wiring: Wiring::ByHand { channel: Path::new("channel") },
         };
         let args = text(qemu_args(&spec));
-        assert!(args.ends_with("-serial\nmon:stdio\n-chardev\nfile,id=channel,path=replies,input-path=orders\n-serial\nchardev:channel"), "{args}");
+        let ports = "-serial\nmon:stdio\n-chardev\npipe,id=channel,path=channel\n-serial\nchardev:channel";
+        assert!(args.ends_with(ports), "{args}");
         assert!(!args.contains("-S\n") && !args.contains("-initrd"), "{args}");
     }
 }

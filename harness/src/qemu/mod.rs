@@ -5,5 +5,5 @@ mod script;
 mod version;
 
 pub use args::{MachineSpec, Wiring, qemu_args};
-pub use script::run_script;
+pub use script::{SCRIPT_CHANNEL, run_script};
 pub use version::{QemuVersionError, qemu_version};

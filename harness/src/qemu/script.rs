@@ -4,7 +4,11 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-/// What the script says before the command.
+/// Path of the message channel's pipes in the script, without `.in` and `.out`.
+pub const SCRIPT_CHANNEL: &str = "channel";
+
+/// What the script says and does before the command. QEMU opens both pipes for reading and writing, so that neither end of
+/// file ends the port.
 const HEADER: &str = "\
 #!/bin/sh
 # Starts the guest of this cell again, with its console on this terminal.
@@ -14,6 +18,13 @@ const HEADER: &str = "\
 # End it: Ctrl-A x
 set -eu
 cd \"$(dirname \"$0\")\"
+rm -f channel.in channel.out
+mkfifo channel.in channel.out
+# While descriptor 3 holds the pipe, the reader's opening never waits; the reader ends when QEMU and descriptor 3 are gone.
+exec 3<> channel.out
+cat < channel.out 3>&- > agent-by-hand.jsonl &
+cat orders.jsonl 3>&- > channel.in & feeder=$!
+trap 'exec 3>&-; kill $feeder 2> /dev/null || true; wait; rm -f channel.in channel.out' EXIT
 ";
 
 /// A script that runs `qemu` with `by_hand`, and names in a comment what the rig itself ran.
@@ -21,7 +32,7 @@ pub fn run_script(qemu: &Path, by_hand: &[OsString], by_rig: &[OsString]) -> Vec
     let mut script = HEADER.as_bytes().to_vec();
     script.extend_from_slice(b"\n# The rig's own command line, with its sockets:\n#   ");
     push_command(&mut script, qemu, by_rig, b" ");
-    script.extend_from_slice(b"\nexec ");
+    script.push(b'\n');
     push_command(&mut script, qemu, by_hand, b" \\\n    ");
     script
 }
@@ -67,6 +78,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("run.sh");
         std::fs::write(&path, script).unwrap();
+        std::fs::write(folder.path().join("orders.jsonl"), "").unwrap();
         let out = std::process::Command::new("sh").arg(&path).output().unwrap();
         assert_eq!(String::from_utf8(out.stdout).unwrap(), "-append a b='c' $HOME -m 1M\n");
     }

@@ -62,11 +62,6 @@ impl AttemptFolder {
         self.path.join(QEMU_CONSOLE_FILE)
     }
 
-    /// The file that `run.sh` feeds to the agent.
-    pub fn orders(&self) -> PathBuf {
-        self.path.join(ORDERS_FILE)
-    }
-
     /// Writes all that is left of a guest, and the script that starts it again.
     pub fn write(&self, reaped: &Reaped, script: &[u8]) -> Result<(), ReportError> {
         self.file(CONSOLE_FILE, &reaped.evidence.console)?;

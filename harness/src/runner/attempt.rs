@@ -8,7 +8,7 @@ use crate::cmdline::{first_cmdline, loader_argv};
 use crate::guest::{Deadlines, GuestPlan, Reaped, run_guest};
 use crate::outcome::Outcome;
 use crate::payload::{highest_initrd_address, initrd_in_the_way, initrd_place, payload};
-use crate::qemu::{Wiring, run_script};
+use crate::qemu::{SCRIPT_CHANNEL, Wiring, run_script};
 use crate::report::{AttemptFolder, AttemptRecord, Report, ReportError};
 use crate::scenario::low_memory_end;
 use crate::scratch::Scratch;
@@ -155,9 +155,7 @@ async fn run(
     };
     // The script runs in its own folder and reaches the initramfs from there, also when the report was moved.
     let beside = Path::new("../initramfs").join(boot.initramfs.file_name().unwrap_or_default());
-    let orders = folder.orders();
-    let orders = Path::new(orders.file_name().unwrap_or_default());
-    let wiring = Wiring::ByHand { orders, replies: Path::new("agent-by-hand.jsonl") };
+    let wiring = Wiring::ByHand { channel: Path::new(SCRIPT_CHANNEL) };
     let by_hand = GuestPlan { initramfs: &beside, ..plan }.args_wired(wiring);
     let script = run_script(&shared.qemu, &by_hand, &plan.args(&scratch));
     let mut on_phase = |phase| {
