@@ -1,7 +1,4 @@
 //! What kernels say on the console, as far as an outcome rests on it: the markers, with the sources of their words.
-//!
-//! Markers are looked for with repeated characters taken as one, in marker and console alike: a kernel that writes to a 16550
-//! out of an NMI sends every few hundredth character twice ("Kerrnel panic"), and an outcome must not hang on which one.
 
 /// Starts the line with which a kernel says that it panics (kernel/panic.c).
 const PANIC: &str = "Kernel panic - not syncing";
@@ -47,33 +44,26 @@ pub fn kernel_started(console: &[u8]) -> bool {
 }
 
 /// Console bytes as text. Bytes that are no UTF-8, and NULs, are what a serial line looks like when a kernel dies.
-pub(super) struct Text {
-    text: String,
-    searched: Collapsed,
-}
+pub(super) struct Text(String);
 
 impl Text {
     pub(super) fn new(bytes: &[u8]) -> Self {
-        Self::of(&String::from_utf8_lossy(bytes))
-    }
-
-    fn of(text: &str) -> Self {
-        Self { text: text.to_owned(), searched: Collapsed::new(text) }
+        Self(String::from_utf8_lossy(bytes).into_owned())
     }
 
     /// Splits at the first words of a kernel: the text before them, and from them on.
     pub(super) fn split_at_kernel_start(&self) -> (Self, Option<Self>) {
         match self.kernel_start() {
-            None => (Self::of(&self.text), None),
+            None => (Self(self.0.clone()), None),
             Some(at) => {
-                let (before, from) = self.text.split_at(at);
-                (Self::of(before), Some(Self::of(from)))
+                let (before, from) = self.0.split_at(at);
+                (Self(before.to_owned()), Some(Self(from.to_owned())))
             }
         }
     }
 
     fn kernel_start(&self) -> Option<usize> {
-        KERNEL_STARTS.iter().filter_map(|words| self.searched.find(words)).min()
+        KERNEL_STARTS.iter().filter_map(|words| self.0.find(words)).min()
     }
 
     /// The first panic line.
@@ -86,15 +76,15 @@ impl Text {
     /// owns the crash image); or what notifiers print, unless they run before the jump.
     pub(super) fn last_of_panic(&self, notifiers_first: bool) -> Option<&str> {
         let notifier = || {
-            let mut after = self.lines().skip_while(|line| !has(line, PANIC));
-            if notifiers_first { None } else { after.find(|line| has(line, NOTIFIER)) }
+            let mut after = self.lines().skip_while(|line| !line.contains(PANIC));
+            if notifiers_first { None } else { after.find(|line| line.contains(NOTIFIER)) }
         };
         self.end_of_panic().or_else(|| self.panic_lines().nth(1)).or_else(notifier)
     }
 
     /// The last "end Kernel panic" line.
     pub(super) fn end_of_panic(&self) -> Option<&str> {
-        self.lines().rfind(|line| has(line, END_OF_PANIC))
+        self.lines().rfind(|line| line.contains(END_OF_PANIC))
     }
 
     /// Whether a fault was reported after the first panic line: the panic path itself faulted.
@@ -128,61 +118,28 @@ impl Text {
 
     /// The text from the first panic line on.
     fn after_panic(&self) -> Option<Self> {
-        self.searched.find(PANIC).map(|at| Self::of(&self.text[at..]))
+        self.0.find(PANIC).map(|at| Self(self.0[at..].to_owned()))
     }
 
     fn contains(&self, words: &str) -> bool {
-        self.searched.find(words).is_some()
+        self.0.contains(words)
     }
 
     fn line_with(&self, words: &str) -> Option<&str> {
-        // Most texts do not have the words at all, and that is found faster than line by line.
-        self.searched.find(words)?;
-        self.lines().find(|line| has(line, words))
+        self.lines().find(|line| line.contains(words))
     }
 
     fn panic_lines(&self) -> impl Iterator<Item = &str> {
         // The end marker quotes the panic's reason, so it holds the same words.
-        self.lines().filter(|line| has(line, PANIC) && !has(line, END_OF_PANIC))
+        self.lines().filter(|line| line.contains(PANIC) && !line.contains(END_OF_PANIC))
     }
 
     /// Lines that say something, trimmed of line ends, NULs and blanks.
     fn lines(&self) -> impl DoubleEndedIterator<Item = &str> {
-        self.text
+        self.0
             .split('\n')
             .map(|line| line.trim_matches(|c: char| c.is_whitespace() || c == '\0'))
             .filter(|line| !line.is_empty())
-    }
-}
-
-fn has(line: &str, words: &str) -> bool {
-    Collapsed::new(line).find(words).is_some()
-}
-
-/// A text in which every run of a character is one character, with the way back.
-struct Collapsed {
-    text: String,
-    /// For each byte of `text`, where its character begins in the original.
-    origins: Vec<usize>,
-}
-
-impl Collapsed {
-    fn new(original: &str) -> Self {
-        let mut text = String::with_capacity(original.len());
-        let mut origins = Vec::with_capacity(original.len());
-        for (at, c) in original.char_indices() {
-            if !text.ends_with(c) {
-                text.push(c);
-                origins.resize(text.len(), at);
-            }
-        }
-        Self { text, origins }
-    }
-
-    /// Where the words begin in the original text.
-    fn find(&self, words: &str) -> Option<usize> {
-        let at = self.text.find(&Self::new(words).text)?;
-        self.origins.get(at).copied()
     }
 }
 
@@ -191,29 +148,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn characters_that_come_twice_hide_no_marker() {
-        // As recorded: whichever character was doubled decided the outcome of the cell.
-        let text = Text::new(
-            b"[   12.3] Kerrnel panic - nnot syncing: NMI: Not continuing\r\n[ 12.4] #PF: supervisoor write access in kernel mode\r\n\
-              [   12.5] #PF: error_code(0x00002) - not-present page\r\n[  12.6] ---[ eend Kernel panic - not syncing\r\n",
-        );
-        assert!(text.panic_line().is_some_and(|line| line.ends_with("Not continuing")));
-        assert!(text.faulted_after_panic());
-        assert!(text.end_of_panic().is_some());
-        assert!(kernel_started(b"x[    0.000000] Liinux version 6.1"));
-        assert!(Text::new(b"Destination  address to large\r\n -- System halted").destination_too_large());
-    }
-
-    #[test]
     fn the_split_keeps_every_byte_on_its_side() {
         // A panic line that is cut by the capture kernel's first words stays the first kernel's.
         let text = Text::new(
-            "é\0\0Kernel panic - not syncing: NMI[    0.000000] Linuux version 6.1\r\nmore".as_bytes(),
+            "é\0\0Kernel panic - not syncing: NMI[    0.000000] Linux version 6.1\r\nmore".as_bytes(),
         );
         let (before, from) = text.split_at_kernel_start();
-        assert_eq!(before.text, "é\0\0Kernel panic - not syncing: NMI[    0.000000] ");
+        assert_eq!(before.0, "é\0\0Kernel panic - not syncing: NMI[    0.000000] ");
         assert!(
-            from.is_some_and(|from| from.text == "Linuux version 6.1\r\nmore" && from.panic_line().is_none())
+            from.is_some_and(|from| from.0 == "Linux version 6.1\r\nmore" && from.panic_line().is_none())
         );
     }
 
