@@ -6,6 +6,7 @@
 //! QEMU or host is then a rig error, never a statement on the loader.
 
 pub mod console;
+mod coverage;
 mod errno;
 mod first;
 mod load;
@@ -40,7 +41,10 @@ enum Finding {
 /// What became of a cell.
 pub fn classify(cell: &Cell, evidence: &Evidence) -> Outcome {
     match find(cell, evidence) {
-        Finding::Final(outcome) | Finding::Likely(outcome) => outcome,
+        Finding::Final(outcome) => outcome,
+        // What was still to be seen (more words, or none) was not, because the rig's side of it failed.
+        Finding::Likely(_) if cut_short(evidence) => by_end(evidence),
+        Finding::Likely(outcome) => outcome,
         Finding::Open => by_end(evidence),
     }
 }
@@ -74,6 +78,14 @@ fn find(cell: &Cell, evidence: &Evidence) -> Finding {
             Some(outcome) => Finding::Final(outcome),
             None => panicked::find(cell, &story, ready, evidence),
         },
+    }
+}
+
+/// Whether the guest was ended by trouble of rig or host, in the middle of what it did.
+const fn cut_short(evidence: &Evidence) -> bool {
+    match evidence.end {
+        Some(GuestEnd::Trouble { .. } | GuestEnd::Interrupted) => true,
+        Some(GuestEnd::ByItself | GuestEnd::Concluded | GuestEnd::Deadline { .. }) | None => false,
     }
 }
 

@@ -124,11 +124,10 @@ pub enum VmcoreState {
         /// What was expected and what was found.
         why: String,
     },
-    /// There is none.
+    /// There is none, because the capture kernel did not accept the core headers that it found.
     Absent {
-        /// What the capture kernel's console says about it, where it says something.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        why: Option<String>,
+        /// What it says about them on its console.
+        why: String,
     },
 }
 

@@ -34,8 +34,16 @@ const FAULT_CODE: &str = "error_code(0x0002)";
 /// (purgatory/purgatory.c) and those of this repository's loader.
 const PURGATORY_STOPS: [&str; 2] = ["sha256 digests do not match", "purgatory: "];
 
-/// What a capture kernel says about a vmcore that it does not offer (fs/proc/vmcore.c).
-const NO_VMCORE: [&str; 2] = ["Core image elf header", "Kdump: vmcore not initialized"];
+/// What a capture kernel says about core headers that it found and does not accept: of a foreign machine, or with memory that
+/// it cannot reach (fs/proc/vmcore.c).
+const NO_VMCORE: [&str; 2] = ["Core image elf header is not sane", "Kdump: vmcore not initialized"];
+
+/// What it says where `elfcorehdr=` points to no ELF header at all (fs/proc/vmcore.c): then the loader is wrong.
+const NO_CORE_HEADER: &str = "Core image elf header not found";
+
+/// Where an i386 kernel copies its control code, through a mapping that a control page outside of low memory does not have
+/// (arch/x86/kernel/machine_kexec_32.c).
+const CONTROL_CODE_COPY: &str = "machine_kexec";
 
 /// Whether a kernel has begun to speak in these console bytes. Given the bytes since the trigger, that kernel is the capture
 /// kernel (or, after a reset, the first one again).
@@ -87,12 +95,14 @@ impl Text {
         self.lines().rfind(|line| line.contains(END_OF_PANIC))
     }
 
-    /// Whether a fault was reported after the first panic line: the panic path itself faulted.
+    /// Whether a fault was reported after the first panic line, in the code that prepares the jump.
     ///
-    /// Both its name and its error code are asked for: a warning in the panic path is not yet this fault.
+    /// Its name, its error code and the place are asked for: any other fault in the panic path is another bug.
     pub(super) fn faulted_after_panic(&self) -> bool {
         self.after_panic().is_some_and(|after| {
-            after.contains(FAULT_CODE) && FAULTS.iter().any(|words| after.contains(words))
+            after.contains(FAULT_CODE)
+                && after.contains(CONTROL_CODE_COPY)
+                && FAULTS.iter().any(|words| after.contains(words))
         })
     }
 
@@ -106,6 +116,10 @@ impl Text {
 
     pub(super) fn purgatory_stop(&self) -> Option<&str> {
         PURGATORY_STOPS.iter().find_map(|words| self.line_with(words))
+    }
+
+    pub(super) fn no_core_header(&self) -> Option<&str> {
+        self.line_with(NO_CORE_HEADER)
     }
 
     pub(super) fn no_vmcore(&self) -> Option<&str> {

@@ -7,7 +7,7 @@ use crate::cell::Cell;
 use crate::evidence::{CpuState, Evidence, GuestEnd, QmpEvent};
 use crate::outcome::{HangCause, HangProof, Outcome, VmcoreState};
 use crate::phase::Phase;
-use guest_protocol::{KernelFacts, PhysRange, VmcoreReport};
+use guest_protocol::{KernelFacts, PhysRange, Side, VmcoreReport};
 
 /// Two register samples this far apart, in milliseconds, show that a CPU does nothing: an interrupt that could still move it
 /// comes within a timer tick, which is 10 ms at most (CONFIG_HZ is 100 or more).
@@ -21,14 +21,18 @@ const QUIET_MS: u64 = 2000;
 pub(super) fn find(cell: &Cell, story: &Story<'_>, ready: &KernelFacts, evidence: &Evidence) -> Finding {
     if let (Some((side, what)), None) = (story.trouble, story.vmcore) {
         let what = with_foreign_lines(format!("the {} agent: {what}", side_words(side)), evidence);
-        return Finding::Final(Outcome::RigError { what });
+        return Finding::Final(match (side, story.up) {
+            // Its kernel came up and could not serve it, which is how too little or wrong memory shows as well.
+            (Side::Capture, Some(_)) => Outcome::Captured { vmcore: VmcoreState::Wrong { why: what } },
+            (Side::Capture, None) | (Side::First, _) => Outcome::RigError { what },
+        });
     }
     if evidence.triggered_ms.is_none() {
         return before_trigger(evidence);
     }
     match story.up {
         Some(up) => after_up(cell, story, ready, up, evidence),
-        None => before_up(cell, story, evidence),
+        None => before_up(cell, story, ready, evidence),
     }
 }
 
@@ -73,15 +77,13 @@ fn after_up(
             reason: format!("the kernel that came up is no capture kernel: {why}"),
         }
     } else {
-        match vmcore::state(ready, up, story.planted.unwrap_or(&[]), &evidence.plants, report) {
-            Ok(VmcoreState::Absent { why: None }) => {
-                Outcome::Captured { vmcore: VmcoreState::Absent { why: text.no_vmcore().map(str::to_owned) } }
-            }
+        match vmcore::state(ready, up, story.planted.unwrap_or(&[]), &evidence.plants, report, &text) {
             Ok(vmcore) => Outcome::Captured { vmcore },
             Err(what) => Outcome::RigError { what },
         }
     };
-    if story.done { Finding::Final(outcome) } else { Finding::Likely(outcome) }
+    // The report is whole, whatever ended the guest after it; *done* only ends the wait.
+    if story.done || evidence.end.is_some() { Finding::Final(outcome) } else { Finding::Likely(outcome) }
 }
 
 /// The capture kernel's agent is up, and its report on /proc/vmcore is awaited.
@@ -93,14 +95,26 @@ fn before_vmcore(cell: &Cell, text: &Text, evidence: &Evidence) -> Finding {
     if let Some(reason) = reset_reason(evidence) {
         return Finding::Final(Outcome::Reset { at, reason });
     }
-    match all_dead(cell, evidence) {
-        Some(proof) => Finding::Final(Outcome::Hung { at, proof, cause: HangCause::Unknown }),
-        None => Finding::Open,
+    if let Some((proof, _)) = all_dead(cell, evidence) {
+        return Finding::Final(Outcome::Hung { at, proof, cause: HangCause::Unknown });
+    }
+    match &evidence.end {
+        Some(GuestEnd::ByItself) => {
+            let why = "the capture kernel's agent ended before it reported on the vmcore".to_owned();
+            Finding::Likely(Outcome::Captured { vmcore: VmcoreState::Wrong { why } })
+        }
+        Some(
+            GuestEnd::Deadline { .. }
+            | GuestEnd::Concluded
+            | GuestEnd::Trouble { .. }
+            | GuestEnd::Interrupted,
+        )
+        | None => Finding::Open,
     }
 }
 
 /// Triggered, and no word from a capture kernel's agent.
-fn before_up(cell: &Cell, story: &Story<'_>, evidence: &Evidence) -> Finding {
+fn before_up(cell: &Cell, story: &Story<'_>, ready: &KernelFacts, evidence: &Evidence) -> Finding {
     let text = since_trigger(evidence);
     let (before, capture) = text.split_at_kernel_start();
     if let Some(finding) = capture_panic(&text, evidence) {
@@ -120,7 +134,13 @@ fn before_up(cell: &Cell, story: &Story<'_>, evidence: &Evidence) -> Finding {
     let notifiers_first = cell.first_cmdline.iter().any(|word| word.starts_with(NOTIFIERS_FIRST));
     let last = if capture.is_none() { before.last_of_panic(notifiers_first) } else { None };
     let cause = cause(&text, &before, capture.is_some(), last.is_some());
-    if let Some(proof) = all_dead(cell, evidence) {
+    if let Some((proof, ip)) = all_dead(cell, evidence) {
+        // The decompressor runs in the image that was loaded; a CPU that halted elsewhere halted for another reason.
+        let in_region = ready.crash_regions.iter().any(|region| (region.start..=region.end).contains(&ip));
+        let cause = match cause {
+            HangCause::DestinationTooLarge if !in_region => HangCause::Unknown,
+            cause => cause,
+        };
         return Finding::Final(Outcome::Hung { at, proof, cause });
     }
     if let Some(line) = last {
@@ -187,9 +207,9 @@ fn when_quiet(outcome: Outcome, evidence: &Evidence) -> Finding {
     }
 }
 
-/// The proof that no CPU will ever run again: the latest samples, over at least [`APART_MS`], show all CPUs halted with
+/// The proof that no CPU will ever run again, and where CPU 0 stands: the latest samples, over at least [`APART_MS`], show all CPUs halted with
 /// interrupts off and in the same places.
-fn all_dead(cell: &Cell, evidence: &Evidence) -> Option<HangProof> {
+fn all_dead(cell: &Cell, evidence: &Evidence) -> Option<(HangProof, u64)> {
     let triggered = evidence.triggered_ms?;
     let latest = evidence.samples.last()?;
     let cpus = &latest.what.cpus;
@@ -205,7 +225,7 @@ fn all_dead(cell: &Cell, evidence: &Evidence) -> Option<HangProof> {
     });
     let earliest = same.last()?;
     (latest.ms.saturating_sub(earliest.ms) >= APART_MS)
-        .then(|| HangProof::AllHaltedIrqsOff { ip: cpus[0].ip })
+        .then(|| (HangProof::AllHaltedIrqsOff { ip: cpus[0].ip }, cpus[0].ip))
 }
 
 /// Whether the latest sample shows a kernel that lives and has nothing to do: halted, and woken by its next interrupt.

@@ -35,6 +35,7 @@ const FAULT: &str = "\
 [    9.020102] BUG: kernel NULL pointer dereference, address: 00000000\r
 [    9.020611] #PF: supervisor write access in kernel mode\r
 [    9.021004] #PF: error_code(0x0002) - not-present page\r
+[    9.021208] EIP: machine_kexec+0x66/0x144\r
 [    9.043015] Kernel panic - not syncing: Fatal exception in interrupt\r
 [    9.044103] ---[ end Kernel panic - not syncing: Fatal exception in interrupt ]---\r
 ";
@@ -85,7 +86,7 @@ fn first_facts(cell: &Cell) -> KernelFacts {
         cmdline: "console=ttyS0 kdump_rig=first".to_owned(),
         cpus: cell.platform.cpus.get(),
         crash_regions: vec![REGION],
-        system_ram: Vec::new(),
+        system_ram: vec![PhysRange { start: 0x10_0000, end: REGION.end }],
         kernel_code: Some(PhysRange { start: 0x100_0000, end: 0x1e0_2000 }),
         crash_loaded: Some(false),
     }
@@ -98,6 +99,7 @@ fn capture_facts(cell: &Cell) -> KernelFacts {
         cmdline: "console=ttyS0 kdump_rig=capture elfcorehdr=0x8aff0000".to_owned(),
         cpus: 1,
         crash_regions: Vec::new(),
+        system_ram: vec![PhysRange { start: 0x1000, end: 0x9_efff }, REGION],
         kernel_code: Some(PhysRange { start: 0x7c00_0000, end: 0x7ce0_2000 }),
         crash_loaded: None,
         ..first_facts(cell)
@@ -140,9 +142,9 @@ fn vmcore(cell: &Cell) -> Vmcore {
         osrelease: Some("5.10.0-32".to_owned()),
         crashtime: Some(1_700_000_000),
         loads: vec![LoadHeader {
-            physical: 0x100_0000,
-            virtual_: 0xffff_8880_0100_0000,
-            size: 1 << 30,
+            physical: 0x10_0000,
+            virtual_: 0xffff_8880_0010_0000,
+            size: REGION.start - 0x10_0000,
             offset: 0x2000,
         }],
         reads: planted()

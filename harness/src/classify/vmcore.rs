@@ -1,5 +1,7 @@
 //! What /proc/vmcore is worth: the planted bytes, the notes, VMCOREINFO, and the place of the kernel that offers it.
 
+use super::console::Text;
+use super::coverage;
 use super::first::machine_arch;
 use super::panicked::outside_of_region;
 use crate::outcome::VmcoreState;
@@ -21,20 +23,38 @@ pub(super) fn state(
     planted: &[Planted],
     plants: &[Plant],
     report: &VmcoreReport,
+    console: &Text,
 ) -> Result<VmcoreState, String> {
     let vmcore = match report {
         VmcoreReport::Absent if !up.cmdline.split_whitespace().any(|word| word.starts_with(ELFCOREHDR)) => {
             let why = format!("there is none, because the capture kernel's command line has no {ELFCOREHDR}");
             return Ok(VmcoreState::Wrong { why });
         }
-        VmcoreReport::Absent => return Ok(VmcoreState::Absent { why: None }),
+        VmcoreReport::Absent => return Ok(absent(ready, up, console)),
         VmcoreReport::Unreadable { why } => return Ok(VmcoreState::Wrong { why: why.clone() }),
         VmcoreReport::Present(vmcore) => vmcore,
     };
     let mut wrong = nonces(planted, plants, vmcore)?;
     wrong.extend(headers(ready, vmcore));
+    wrong.extend(coverage::wrong(ready, &vmcore.loads));
     wrong.extend(outside_of_region(ready, up));
+    wrong.extend(coverage::foreign_ram(ready, up));
     Ok(if wrong.is_empty() { VmcoreState::Verified } else { VmcoreState::Wrong { why: wrong.join("; ") } })
+}
+
+/// A capture kernel without /proc/vmcore: its own words must say why, and its memory must be its own all the same.
+fn absent(ready: &KernelFacts, up: &KernelFacts, console: &Text) -> VmcoreState {
+    let wrong = |why: String| VmcoreState::Wrong { why };
+    if let Some(line) = console.no_core_header() {
+        return wrong(format!("there is none, because {ELFCOREHDR} points to no core header: {line}"));
+    }
+    if let Some(why) = coverage::foreign_ram(ready, up) {
+        return wrong(why);
+    }
+    match console.no_vmcore() {
+        Some(line) => VmcoreState::Absent { why: line.to_owned() },
+        None => wrong("there is none, and the capture kernel's console does not say why".to_owned()),
+    }
 }
 
 /// What is wrong with the planted bytes as they were read back.

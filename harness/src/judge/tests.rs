@@ -8,7 +8,7 @@ fn outcomes() -> Vec<Outcome> {
     let text = || "text".to_owned();
     let hung = |proof, cause| Outcome::Hung { at: Phase::Panicking, proof, cause };
     let vmcores =
-        [VmcoreState::Verified, VmcoreState::Wrong { why: text() }, VmcoreState::Absent { why: None }];
+        [VmcoreState::Verified, VmcoreState::Wrong { why: text() }, VmcoreState::Absent { why: text() }];
     let mut all: Vec<Outcome> = vmcores.into_iter().map(|vmcore| Outcome::Captured { vmcore }).collect();
     for cause in [
         HangCause::DestinationTooLarge,
@@ -57,7 +57,7 @@ fn an_expectation_is_met_by_its_own_outcome_only() {
     );
     assert_eq!(
         met_by(&captured(ExpectedVmcore::Absent)),
-        [Outcome::Captured { vmcore: VmcoreState::Absent { why: None } }]
+        [Outcome::Captured { vmcore: VmcoreState::Absent { why: "text".to_owned() } }]
     );
     let by_loader = met_by(&refused(ExpectedRefuser::Loader, &["0x37ffffff", "0x7b000000"]));
     assert!(matches!(by_loader.as_slice(), [Outcome::Refused { by: Refuser::Loader, .. }]));

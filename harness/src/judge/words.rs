@@ -15,8 +15,7 @@ pub fn describe(outcome: &Outcome) -> String {
         Outcome::Captured { vmcore } => match vmcore {
             VmcoreState::Verified => "captured, vmcore verified".to_owned(),
             VmcoreState::Wrong { why } => format!("captured, vmcore wrong: {why}"),
-            VmcoreState::Absent { why: None } => "captured, no vmcore".to_owned(),
-            VmcoreState::Absent { why: Some(why) } => format!("captured, no vmcore ({})", quote(why)),
+            VmcoreState::Absent { why } => format!("captured, no vmcore ({})", quote(why)),
         },
         Outcome::Refused { by: Refuser::Loader, message } => {
             format!("refused by the loader: {}", quote(telling_line(message)))

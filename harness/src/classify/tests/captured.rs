@@ -86,10 +86,22 @@ fn an_absent_vmcore_is_told_with_the_kernels_own_reason() {
     let life = up(cell(Arch::I386, Arch::X86_64))
         .console(15_100, "[    1.0] Warning: Core image elf header is not sane\r\n");
     match life.reads(VmcoreReport::Absent).done().outcome() {
-        Outcome::Captured { vmcore: VmcoreState::Absent { why: Some(why) } } => {
+        Outcome::Captured { vmcore: VmcoreState::Absent { why } } => {
             assert!(why.contains("not sane"), "{why}")
         }
         other => panic!("{other:?}"),
+    }
+    // Wrong addresses and silence pass for no pair at all.
+    for (words, why) in [
+        ("[    1.0] Warning: Core image elf header not found\r\n", "points to no core header"),
+        ("[    1.0] nothing of interest\r\n", "does not say why"),
+    ] {
+        let life = up(cell(Arch::I386, Arch::X86_64)).console(15_100, words);
+        let outcome = life.reads(VmcoreReport::Absent).done().outcome();
+        let Outcome::Captured { vmcore: VmcoreState::Wrong { why: found } } = &outcome else {
+            panic!("{outcome:?}")
+        };
+        assert!(found.contains(why), "{found}");
     }
     // A loader that forgot elfcorehdr= must not pass for a pair that cannot have a vmcore.
     let facts = KernelFacts { cmdline: "kdump_rig=capture".to_owned(), ..capture_facts(&amd64()) };

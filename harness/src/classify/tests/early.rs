@@ -32,6 +32,13 @@ fn firmware_resets_do_not_count_as_resets_of_the_kernel() {
 fn trouble_of_rig_host_or_qemu_is_a_rig_error_at_every_step() {
     // A killed QEMU must not be counted against the loader.
     let trouble = || GuestEnd::Trouble { what: "qemu was killed by SIGKILL".to_owned() };
+    let faulted =
+        Life::of(cell(Arch::I386, Arch::I386)).triggered().console(9100, NMI_PANIC).console(9200, FAULT);
+    assert_eq!(
+        rig_error(&faulted.clone().ends(trouble()).outcome()),
+        "qemu was killed by SIGKILL",
+        "that nothing followed was not seen"
+    );
     let steps: [Life; 6] = [
         Life::of(amd64()),
         Life::of(amd64()).ready(),
@@ -194,8 +201,17 @@ fn the_agents_trouble_is_the_rigs() {
         Life::of(amd64()).says(10, Side::First, trouble()),
         Life::of(amd64()).ready().says(8100, Side::First, trouble()),
         Life::of(amd64()).ready().loads(loaded()).says(8600, Side::First, trouble()),
-        Life::of(amd64()).triggered().up().says(15_100, Side::Capture, trouble()),
+        Life::of(amd64()).triggered().says(15_100, Side::Capture, trouble()),
     ] {
         assert!(rig_error(&life.outcome()).contains("mlock: ENOMEM"));
+    }
+    // Once the capture kernel is up, its agent's trouble may come of what the loader gave it.
+    let up = Life::of(amd64()).triggered().up();
+    for life in [up.clone().says(15_100, Side::Capture, trouble()), up.ends(GuestEnd::ByItself)] {
+        let outcome = life.outcome();
+        assert!(
+            matches!(outcome, Outcome::Captured { vmcore: crate::outcome::VmcoreState::Wrong { .. } }),
+            "{outcome:?}"
+        );
     }
 }
