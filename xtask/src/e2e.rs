@@ -17,6 +17,7 @@ use crate::{Host, output, store};
 use harness::accel::AccelChoice;
 use harness::artifacts::Artifacts;
 use harness::guest::Deadlines;
+use harness::report::ReportError;
 use harness::runner::{self, Conclusion, Options, RunError};
 use harness::stop;
 use plan::Plan;
@@ -96,8 +97,11 @@ async fn run_cells(
 fn failure_of(error: RunError) -> Failure {
     match error {
         // Asked for by the user, and not to be had here.
-        RunError::Qemu(_) | RunError::Accel(_) | RunError::Report(_) => Failure::Input(error.into()),
-        RunError::Host(_) => Failure::Rig(error.into()),
+        RunError::Qemu(_)
+        | RunError::Accel(_)
+        | RunError::Report(ReportError::Foreign(_) | ReportError::Busy(_)) => Failure::Input(error.into()),
+        // A report that cannot be written is a full or broken disk, often in the middle of a run.
+        RunError::Report(ReportError::Io { .. }) | RunError::Host(_) => Failure::Rig(error.into()),
     }
 }
 
@@ -191,6 +195,17 @@ mod tests {
         assert_eq!(statuses, [0, 1, 3, 130]);
         assert_eq!(failure_of(RunError::Accel("x".into())).exit().status(), 2);
         assert_eq!(failure_of(RunError::Host("x".into())).exit().status(), 3);
+    }
+
+    /// Catches a full disk in the middle of a run that claims that nothing was run, and a folder of somebody else's that is
+    /// taken for a broken host.
+    #[test]
+    fn a_report_that_cannot_be_written_is_the_hosts_fault() {
+        let status = |error: ReportError| failure_of(error.into()).exit().status();
+        let source = std::io::ErrorKind::StorageFull.into();
+        assert_eq!(status(ReportError::Io { what: "write", path: "r".into(), source }), 3);
+        assert_eq!(status(ReportError::Foreign("r".into())), 2);
+        assert_eq!(status(ReportError::Busy("r".into())), 2);
     }
 
     /// Catches a tool that is demanded although this run does not use it, which would keep people from running.

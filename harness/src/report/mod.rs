@@ -112,7 +112,10 @@ impl Report {
             File::create(&path).map_err(io_error("create", &path))
         };
         let lock = create(LOCK_FILE)?;
-        lock.try_lock().map_err(|_| ReportError::Busy(folder.clone()))?;
+        lock.try_lock().map_err(|error| match error {
+            TryLockError::WouldBlock => ReportError::Busy(folder.clone()),
+            TryLockError::Error(source) => io_error("lock", &folder.join(LOCK_FILE))(source),
+        })?;
         let results = create(RESULTS_FILE)?;
         let report = Self { header, started: now(), results, _lock: lock, folder };
         report.write_run_file(None)?;
