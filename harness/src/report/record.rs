@@ -21,7 +21,8 @@ pub struct CellResult {
     pub cell: Cell,
     /// What must come of it.
     pub expected: Expectation,
-    /// What became of it, at the last attempt.
+    /// What became of it, at the attempt that decided: the last one with the verdict below; of a flaky trial, the last that
+    /// passed.
     pub outcome: Outcome,
     /// The outcome in words.
     pub words: String,
@@ -29,9 +30,9 @@ pub struct CellResult {
     pub verdict: Verdict,
     /// Every attempt, in order; at least one.
     pub attempts: Vec<AttemptRecord>,
-    /// Seconds by phase of the last attempt, with `total` (from the start of QEMU to its end).
+    /// Seconds by phase of that attempt, with `total` (from the start of QEMU to its end).
     pub seconds: BTreeMap<String, f64>,
-    /// Folder of the last attempt's evidence, relative to the report's folder.
+    /// Folder of that attempt's evidence, relative to the report's folder.
     pub evidence: PathBuf,
     /// What was tried, by version.
     pub versions: Versions,

@@ -19,16 +19,15 @@ pub(super) async fn trial(
     retries: u32,
     qemu: String,
 ) -> Result<(CellResult, Option<String>), RunError> {
-    let mut attempts = Vec::new();
-    let mut leaked: Option<String> = None;
+    let mut attempts: Vec<Attempted> = Vec::new();
     loop {
         let number = u32::try_from(attempts.len()).unwrap_or(u32::MAX).saturating_add(1);
-        let Attempted { record, seconds, leaked: lingers } = attempt(&shared, &cell, &id, number).await?;
-        leaked = leaked.or(lingers);
-        let passed = record.verdict == Verdict::Pass;
-        attempts.push(record);
+        let attempted = attempt(&shared, &cell, &id, number).await?;
+        let passed = attempted.record.verdict == Verdict::Pass;
+        attempts.push(attempted);
         if passed || number > retries || shared.stop.is_requested() {
-            return Ok((result(&shared, &cell, &id, attempts, seconds, &qemu), leaked));
+            let leaked = attempts.iter_mut().find_map(|attempted| attempted.leaked.take());
+            return Ok((result(&shared, &cell, &id, attempts, &qemu), leaked));
         }
     }
 }
@@ -50,21 +49,17 @@ pub(super) fn result_without_attempts(
         notes: Vec::new(),
         evidence: PathBuf::new(),
     };
-    result(shared, cell, id, vec![record], BTreeMap::new(), qemu)
+    result(shared, cell, id, vec![Attempted { record, seconds: BTreeMap::new(), leaked: None }], qemu)
 }
 
-fn result(
-    shared: &Shared,
-    cell: &Cell,
-    id: &TrialId,
-    attempts: Vec<AttemptRecord>,
-    seconds: BTreeMap<String, f64>,
-    qemu: &str,
-) -> CellResult {
-    let verdicts: Vec<Verdict> = attempts.iter().map(|attempt| attempt.verdict).collect();
-    let (outcome, evidence) = match attempts.last() {
-        Some(last) => (last.outcome.clone(), last.evidence.clone()),
-        None => (Outcome::RigError { what: "no attempt was made".into() }, PathBuf::new()),
+fn result(shared: &Shared, cell: &Cell, id: &TrialId, attempts: Vec<Attempted>, qemu: &str) -> CellResult {
+    let verdicts: Vec<Verdict> = attempts.iter().map(|attempted| attempted.record.verdict).collect();
+    let verdict = judge::overall(&verdicts).unwrap_or(Verdict::Error);
+    let (outcome, evidence, seconds) = match deciding(&verdicts, verdict).and_then(|at| attempts.get(at)) {
+        Some(Attempted { record, seconds, .. }) => {
+            (record.outcome.clone(), record.evidence.clone(), seconds.clone())
+        }
+        None => (Outcome::RigError { what: "no attempt was made".into() }, PathBuf::new(), BTreeMap::new()),
     };
     CellResult {
         id: cell.id.clone(),
@@ -73,14 +68,24 @@ fn result(
         cell: cell.clone(),
         expected: cell.expected.clone(),
         words: judge::describe(&outcome),
-        verdict: judge::overall(&verdicts).unwrap_or(Verdict::Error),
+        verdict,
         outcome,
-        attempts,
+        attempts: attempts.into_iter().map(|attempted| attempted.record).collect(),
         seconds,
         evidence,
         versions: versions(shared, cell, qemu),
         accel: shared.accel,
     }
+}
+
+/// The attempt that the verdict on the whole rests on: the last one with that verdict, which for a flaky trial is a pass.
+/// The last of all may be another: a rig error after a failure does not hide the failure.
+fn deciding(attempts: &[Verdict], overall: Verdict) -> Option<usize> {
+    let wanted = match overall {
+        Verdict::Flaky => Verdict::Pass,
+        Verdict::Pass | Verdict::Fail | Verdict::Error | Verdict::Skipped => overall,
+    };
+    attempts.iter().rposition(|verdict| *verdict == wanted)
 }
 
 fn versions(shared: &Shared, cell: &Cell, qemu: &str) -> Versions {
@@ -97,5 +102,27 @@ fn versions(shared: &Shared, cell: &Cell, qemu: &str) -> Versions {
             .loader(&cell.loader, cell.userspace)
             .map_or_else(unknown, |files: &LoaderFiles| files.version().to_owned()),
         agent: shared.artifacts.agent(cell.userspace).map_or_else(unknown, |agent| agent.digest.clone()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Bug: a cell that failed is shown as "rig error" with the verdict of a failure, for its last attempt was one; or a flaky
+    /// cell's evidence is that of an attempt which does not show how it passed.
+    #[test]
+    fn outcome_and_evidence_are_those_of_the_verdict() {
+        use Verdict::{Error, Fail, Pass};
+        for (attempts, expected) in [
+            (&[Fail][..], 0),
+            (&[Fail, Error], 0),
+            (&[Fail, Error, Fail, Error], 2),
+            (&[Error, Error], 1),
+            (&[Fail, Error, Pass], 2),
+        ] {
+            let overall = judge::overall(attempts).unwrap();
+            assert_eq!(deciding(attempts, overall), Some(expected), "{attempts:?}");
+        }
     }
 }
