@@ -3,6 +3,7 @@
 use super::problem::Problems;
 use super::{Catalog, SkippedCell, Suite, expand, id, rules};
 use crate::cell::{Cell, CellId, Kernel, Loader};
+use guest_protocol::Arch;
 use std::collections::BTreeSet;
 
 /// What is taken in place of the suite's own. Empty and none change nothing.
@@ -88,12 +89,26 @@ impl Overrides {
     }
 }
 
-/// Why a released kexec-tools cannot be given the cell's arguments: they are options of this repository's loader.
+/// Why another loader than this repository's cannot be given the cell's arguments. A loader given by its path is taken for a
+/// kexec-tools: it would end at the option, and say nothing on the cell.
 fn foreign_argument(cell: &Cell) -> Option<String> {
-    const OWN: &str = "--ignore-address-limits";
-    let foreign =
-        matches!(cell.loader, Loader::KexecTools(_)) && cell.loader_args.iter().any(|arg| arg == OWN);
-    foreign.then(|| format!("kexec-tools has no {OWN}"))
+    let whose = match &cell.loader {
+        Loader::InTree => return None,
+        Loader::KexecTools(_) => "kexec-tools",
+        Loader::Path(_) => "a kexec-tools, which a loader given by its path is taken for,",
+    };
+    let arg = cell.loader_args.iter().find(|arg| !kexec_tools_knows(arg, cell))?;
+    Some(format!("{whose} has no {arg} for {} userspace and this capture kernel", cell.userspace))
+}
+
+/// Whether kexec-tools knows an argument that is an option of this repository's loader.
+fn kexec_tools_knows(arg: &str, cell: &Cell) -> bool {
+    match arg {
+        "--ignore-address-limits" => false,
+        // Only in its loader for 64-bit images (kexec/arch/x86_64/kexec-bzImage64.c), which its i386 build lacks.
+        "--entry-32bit" => cell.userspace == Arch::X86_64 && cell.capture.arch == Arch::X86_64,
+        _ => true,
+    }
 }
 
 /// The cells of several suites in one run, in their order. The same cell in two suites is run once.
@@ -129,4 +144,36 @@ pub fn combine(suites: Vec<Suite>) -> Result<(Vec<Cell>, Vec<SkippedCell>), Prob
 
 fn same_trial(a: &Cell, b: &Cell) -> bool {
     *a == Cell { suite: a.suite.clone(), ..b.clone() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing;
+
+    /// Bug: a build of kexec-tools in the in-tree loader's place fails the cells whose option it does not have, which says
+    /// nothing on it; or cells that it can be tried in are skipped.
+    #[test]
+    fn options_that_only_this_loader_has_are_not_given_to_others() {
+        const LIMITS: &str = "--ignore-address-limits";
+        const ENTRY: &str = "--entry-32bit";
+        let path = Loader::Path("/build/sbin/kexec".into());
+        let released = Loader::KexecTools("2.0.25".into());
+        for (loader, userspace, arg, foreign) in [
+            (&Loader::InTree, Arch::I386, LIMITS, false),
+            (&released, Arch::I386, LIMITS, true),
+            (&path, Arch::I386, LIMITS, true),
+            (&path, Arch::X86_64, LIMITS, true),
+            (&released, Arch::I386, ENTRY, true),
+            (&path, Arch::I386, ENTRY, true),
+            (&path, Arch::X86_64, ENTRY, false),
+            (&path, Arch::I386, "--debug", false),
+        ] {
+            let loader_args = vec![arg.to_owned()];
+            let cell = Cell { loader: loader.clone(), userspace, loader_args, ..testing::cell() };
+            let why = foreign_argument(&cell);
+            assert_eq!(why.is_some(), foreign, "{loader:?} {userspace} {arg}");
+            assert!(why.is_none_or(|why| why.contains(arg)));
+        }
+    }
 }
