@@ -15,6 +15,8 @@ use tempfile::TempDir;
 const PREFIX: &str = "kdump-rig-";
 /// The file that a living run holds a lock on.
 const LOCK: &str = "lock";
+/// Its name until it is locked.
+const LOCK_TO_BE: &str = "lock.new";
 /// Longest path of a unix socket: `sun_path` of 108 bytes with its NUL (unix(7)).
 const MAX_SOCKET_PATH: usize = 107;
 /// Room for a guest's folder and a socket's name under the run's folder.
@@ -53,8 +55,11 @@ impl Scratch {
                 folder.path().display()
             )));
         }
-        let lock = File::create_new(folder.path().join(LOCK))?;
+        // Locked before it has its name: whoever finds a lock file finds it locked, or its run dead.
+        let unnamed = folder.path().join(LOCK_TO_BE);
+        let lock = File::create_new(&unnamed)?;
         lock.lock()?;
+        std::fs::rename(&unnamed, folder.path().join(LOCK))?;
         Ok(Self { folder, _lock: lock })
     }
 
