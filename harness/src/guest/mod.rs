@@ -5,6 +5,7 @@
 //! has been read.
 
 mod deadlines;
+mod first_words;
 mod nonces;
 mod ports;
 mod probe;
@@ -14,7 +15,7 @@ mod stopped;
 mod walk;
 
 pub use deadlines::Deadlines;
-pub use probe::first_words;
+pub use probe::time_to_banner;
 pub use reaped::Reaped;
 pub use running::Running;
 pub use stopped::Stopped;

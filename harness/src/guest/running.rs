@@ -3,9 +3,9 @@
 use super::ports::{Chunk, Port};
 use super::stopped::{END_GRACE, Stopped};
 use super::walk::{Action, Sight, Walk};
-use super::{GuestPlan, Reaped, nonces};
+use super::{GuestPlan, Reaped, first_words, nonces};
 use crate::channel::{Line, LineSplitter};
-use crate::classify::{self, console::kernel_started};
+use crate::classify;
 use crate::evidence::{Evidence, GuestEnd, QmpEvent, Timed};
 use crate::phase::Phase;
 use crate::process::Process;
@@ -30,8 +30,8 @@ const LAST_LOOKS_APART: Duration = Duration::from_millis(250);
 const MAX_CONSOLE: usize = 16 << 20;
 /// How long the ports may take to end after QEMU is gone. Only a survivor that holds the sockets lets them.
 const DRAIN_PATIENCE: Duration = Duration::from_secs(5);
-/// QEMU closes QMP a moment before it ends.
-const END_AFTER_QMP: Duration = Duration::from_secs(5);
+/// QEMU closes its sockets a moment before it ends.
+const END_AFTER_SOCKETS: Duration = Duration::from_secs(5);
 /// The loader's own deadline ends before the phase's, so that the agent can still report it.
 const LOADER_SHARE: f64 = 0.75;
 /// The socket takes an order at once; a rig that waits longer has a QEMU that does not run.
@@ -91,12 +91,12 @@ impl Running {
         self.qmp.execute(qmp::cont {}).await.map(|_| ())
     }
 
-    /// Waits for a kernel's first words on the console; none when the console ends before.
-    pub(super) async fn first_words(&mut self) -> Option<Duration> {
+    /// Waits for the banner of the kernel proper on the console; none when the console ends before.
+    pub(super) async fn banner(&mut self) -> Option<Duration> {
         while let Some(chunk) = self.chunks.recv().await {
             if chunk.port == Port::Console {
-                self.keep_console(&chunk);
-                if kernel_started(&self.record.evidence.console) {
+                let new = self.keep_console(&chunk);
+                if first_words::banner(&self.record.evidence.console, new) {
                     return Some(chunk.at.saturating_duration_since(self.zero));
                 }
             }
@@ -113,7 +113,7 @@ impl Running {
     ) -> Reaped {
         let ending = match self.follow(plan, &mut stop, on_phase).await {
             Ok(ending) => ending,
-            Err(error) => Ending::Known(GuestEnd::Trouble { what: error }),
+            Err(error) => self.exited_or(error).await,
         };
         match ending {
             Ending::Known(end) => self.reap(end).await,
@@ -140,7 +140,9 @@ impl Running {
                 Some(chunk) = self.chunks.recv() => self.take_chunk(chunk, plan, on_phase).await?,
                 Some(unasked) = self.events.recv() => match unasked {
                     Unasked::Event(at, event) => self.take_event(at, event),
-                    Unasked::Closed(_) => return self.qmp_closed().await,
+                    Unasked::Closed(_) => {
+                        return Ok(self.exited_or("the QMP connection ended while QEMU goes on".into()).await);
+                    }
                 },
                 ended = self.process.wait() => {
                     return ended.map(Ending::Exited).map_err(|error| error.to_string());
@@ -186,11 +188,11 @@ impl Running {
         self.last_output = chunk.at;
         match chunk.port {
             Port::Console => {
-                self.keep_console(&chunk);
+                let new = self.keep_console(&chunk);
                 let mut actions = self.walk.at(Sight::Console);
                 let after_trigger = self.record.evidence.console_at_trigger;
                 if let (Some(from), Phase::Panicking) = (after_trigger, self.walk.phase())
-                    && kernel_started(&self.record.evidence.console[from..])
+                    && first_words::started_after_trigger(&self.record.evidence.console, from, new)
                 {
                     actions.extend(self.walk.at(Sight::KernelAfterTrigger));
                 }
@@ -207,10 +209,12 @@ impl Running {
         }
     }
 
-    fn keep_console(&mut self, chunk: &Chunk) {
+    /// Keeps console bytes, and gives the length of the console before them.
+    fn keep_console(&mut self, chunk: &Chunk) -> usize {
         let ms = self.ms(chunk.at);
         let evidence = &mut self.record.evidence;
-        let room = MAX_CONSOLE.saturating_sub(evidence.console.len());
+        let before = evidence.console.len();
+        let room = MAX_CONSOLE.saturating_sub(before);
         if room < chunk.bytes.len() && room > 0 {
             self.record
                 .notes
@@ -218,6 +222,7 @@ impl Running {
         }
         evidence.console.extend_from_slice(&chunk.bytes[..chunk.bytes.len().min(room)]);
         evidence.last_console_ms = Some(ms);
+        before
     }
 
     fn keep_line(&mut self, line: Line, at: Instant) -> Vec<Action> {
@@ -353,11 +358,13 @@ impl Running {
         Ok(Ending::Known(GuestEnd::Deadline { phase: self.walk.phase(), seconds }))
     }
 
-    /// QMP has ended; QEMU must follow.
-    async fn qmp_closed(&mut self) -> Result<Ending, String> {
-        match tokio::time::timeout(END_AFTER_QMP, self.process.wait()).await {
-            Ok(ended) => ended.map(Ending::Exited).map_err(|error| error.to_string()),
-            Err(_) => Err("the QMP connection ended while QEMU goes on".into()),
+    /// QEMU does not take or say something any more, most often because it has just ended: sockets show that before the process
+    /// does. Then its status and its last words are the cause, else `trouble`.
+    async fn exited_or(&mut self, trouble: String) -> Ending {
+        match tokio::time::timeout(END_AFTER_SOCKETS, self.process.wait()).await {
+            Ok(Ok(status)) => Ending::Exited(status),
+            Ok(Err(error)) => Ending::Known(GuestEnd::Trouble { what: format!("{trouble}; {error}") }),
+            Err(_) => Ending::Known(GuestEnd::Trouble { what: trouble }),
         }
     }
 
@@ -400,7 +407,9 @@ impl Running {
         let until = tokio::time::Instant::now() + DRAIN_PATIENCE;
         while let Ok(Some(chunk)) = tokio::time::timeout_at(until, self.chunks.recv()).await {
             match chunk.port {
-                Port::Console => self.keep_console(&chunk),
+                Port::Console => {
+                    self.keep_console(&chunk);
+                }
                 Port::Channel => {
                     for line in self.lines.push(&chunk.bytes) {
                         self.keep_line(line, chunk.at);

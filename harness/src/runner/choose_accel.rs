@@ -2,16 +2,16 @@
 
 use crate::accel::{Accel, AccelChoice};
 use crate::cell::Cell;
-use crate::guest::{Deadlines, GuestPlan, first_words};
+use crate::guest::{Deadlines, GuestPlan, time_to_banner};
 use crate::scratch::Scratch;
 use crate::stop::Stop;
 use std::path::Path;
 use std::time::Duration;
 
-/// A kernel speaks within a second under a working KVM. One that needs longer than this is slower than under TCG.
+/// A kernel gets to its banner within a second under a working KVM. One that needs longer than this is slower than under TCG.
 const LIMIT: Duration = Duration::from_secs(5);
 
-/// Words of the probe's kernel: it panics for want of a root, long after its first words.
+/// Words of the probe's kernel: its banner must get to the console early. What would follow does not matter, the guest is ended.
 const CMDLINE: &str = "console=ttyS0,115200 earlyprintk=ttyS0,115200";
 
 /// The accelerator, with a sentence for people where it was a decision. `kernel` and `initramfs` are what is booted.
@@ -43,7 +43,7 @@ pub(super) async fn choose(
                 deadlines: &Deadlines::default(),
                 console_log: &console_log,
             };
-            first_words(plan, guest, stop.clone(), LIMIT).await
+            time_to_banner(plan, guest, stop.clone(), LIMIT).await
         }
         Err(why) => Err(why),
     };
