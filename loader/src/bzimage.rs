@@ -23,23 +23,15 @@ const LOADED_HIGH: u8 = 1 << 0;
 const XLF_KERNEL_64: u16 = 1 << 0;
 /// `xloadflags` bit 1: kernel, boot_params, command line and initrd may lie above 4 GiB.
 const XLF_CAN_BE_LOADED_ABOVE_4G: u16 = 1 << 1;
-/// `initrd_addr_max` of protocols that have no such field (boot.rst).
-const INITRD_ADDR_MAX_DEFAULT: u32 = 0x37ff_ffff;
-/// `cmdline_size` of protocols that have no such field (boot.rst), without the terminating zero.
-const CMDLINE_SIZE_DEFAULT: u32 = 255;
+/// `xloadflags` bit 5: the 64-bit entry can be taken with five levels of page tables.
+const XLF_5LEVEL: u16 = 1 << 5;
 
 /// A version of the boot protocol, as in the header: major in the high byte.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Protocol(pub u16);
 
 impl Protocol {
-    /// The first with `relocatable_kernel`.
-    const RELOCATABLE: Self = Self(0x0205);
-    /// The first with `cmdline_size`.
-    const CMDLINE_SIZE: Self = Self(0x0206);
-    /// The first with `payload_offset` and `payload_length`.
-    const PAYLOAD: Self = Self(0x0208);
-    /// The first with `pref_address` and `init_size`.
+    /// The first with `pref_address` and `init_size` (Linux 2.6.31). Older kernels do not say how much room they unpack into.
     const INIT_SIZE: Self = Self(0x020a);
     /// The first with `xloadflags`.
     const XLOADFLAGS: Self = Self(0x020c);
@@ -64,10 +56,9 @@ pub struct BzImage<'a> {
     pub entries: Entries,
     /// Alignment of the load address, a power of two of at least one page.
     pub alignment: u64,
-    /// Bytes that the kernel needs from its load address on before it looks at the memory map: `init_size`, where the
-    /// protocol has it, else the size of the protected-mode part.
+    /// `init_size`: bytes that the kernel needs from its load address on before it looks at the memory map.
     pub init_size: u64,
-    /// Lowest address at which the kernel stays where it is loaded: `pref_address`; 1 MiB where the protocol lacks it.
+    /// `pref_address`: the lowest address at which the kernel stays where it is loaded.
     pub pref_address: PhysAddr,
     /// Highest address of the initrd's last byte.
     pub initrd_addr_max: PhysAddr,
@@ -84,6 +75,8 @@ pub enum Entries {
     Both {
         /// XLF_CAN_BE_LOADED_ABOVE_4G, a promise about the 64-bit entry.
         above_4g: bool,
+        /// XLF_5LEVEL: the 64-bit entry can be taken with five levels of page tables.
+        five_levels: bool,
     },
 }
 
@@ -148,11 +141,18 @@ impl<'a> BzImage<'a> {
             return Err(NotABzImage::NoMagic);
         }
         let protocol = Protocol(word(0x206));
-        if protocol < Protocol::RELOCATABLE || byte(0x234) == 0 {
+        if protocol < Protocol::INIT_SIZE {
             return Err(NotABzImage::Unsuitable(alloc::format!(
-                "this kernel is not relocatable (boot protocol {protocol}): it can only run where the first kernel lies. \
-                 Build it with CONFIG_RELOCATABLE=y"
+                "this kernel is too old (boot protocol {protocol}): before 2.10, Linux 2.6.31, a kernel does not say how much \
+                 memory it needs to unpack itself"
             )));
+        }
+        if byte(0x234) == 0 {
+            return Err(NotABzImage::Unsuitable(
+                "this kernel is not relocatable: it can only run where the first kernel lies. Build it with \
+                 CONFIG_RELOCATABLE=y"
+                    .into(),
+            ));
         }
         if byte(0x211) & LOADED_HIGH == 0 {
             return Err(NotABzImage::Unsuitable("a zImage, which loads below 1 MiB: give a bzImage".into()));
@@ -167,20 +167,19 @@ impl<'a> BzImage<'a> {
         if !alignment.is_power_of_two() || alignment > 1 << 30 {
             return Err(bad("kernel_alignment", alignment, "a power of two of at most 1 GiB"));
         }
-        if protocol >= Protocol::PAYLOAD {
-            check_payload(kernel, long(0x248), long(0x24c))?;
-        }
-        let has_init_size = protocol >= Protocol::INIT_SIZE;
-        let init_size = if has_init_size { u64::from(long(0x260)) } else { kernel.len() as u64 };
+        check_payload(kernel, long(0x248), long(0x24c))?;
+        let init_size = u64::from(long(0x260));
         if init_size < kernel.len() as u64 {
             return Err(bad("init_size", init_size, "no less than the protected-mode code"));
         }
-        let pref_address = if has_init_size { u64_at(setup, 0x258).unwrap_or_default() } else { 0x10_0000 };
         let xloadflags = if protocol >= Protocol::XLOADFLAGS { word(0x236) } else { 0 };
         let entries = if xloadflags & XLF_KERNEL_64 == 0 {
             Entries::Only32
         } else {
-            Entries::Both { above_4g: xloadflags & XLF_CAN_BE_LOADED_ABOVE_4G != 0 }
+            Entries::Both {
+                above_4g: xloadflags & XLF_CAN_BE_LOADED_ABOVE_4G != 0,
+                five_levels: xloadflags & XLF_5LEVEL != 0,
+            }
         };
         Ok(Self {
             header: &setup[HEADER_START..header_end],
@@ -189,15 +188,9 @@ impl<'a> BzImage<'a> {
             entries,
             alignment: alignment.max(crate::addr::PAGE),
             init_size,
-            pref_address: PhysAddr(pref_address),
-            initrd_addr_max: PhysAddr(u64::from(match long(0x22c) {
-                0 => INITRD_ADDR_MAX_DEFAULT,
-                max => max,
-            })),
-            cmdline_size: u64::from(match long(0x238) {
-                size if protocol >= Protocol::CMDLINE_SIZE && size != 0 => size,
-                _ => CMDLINE_SIZE_DEFAULT,
-            }),
+            pref_address: PhysAddr(u64_at(setup, 0x258).unwrap_or_default()),
+            initrd_addr_max: PhysAddr(u64::from(long(0x22c))),
+            cmdline_size: u64::from(long(0x238)),
         })
     }
 

@@ -1,7 +1,9 @@
-//! The capture kernel's command line: what the user gave, or the running kernel's own, and `elfcorehdr=`.
+//! The capture kernel's command line: `elfcorehdr=`, and what the user gave, or the running kernel's own.
+//!
+//! The loader's word stands first: a kernel reads no parameters behind a bare `--`, and an unbalanced quote swallows what
+//! follows it (kernel/params.c, lib/cmdline.c).
 
 use crate::addr::PhysAddr;
-use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 
@@ -51,8 +53,9 @@ impl fmt::Display for BadCommandLine {
 }
 
 /// Parameters of a running kernel's command line that a capture kernel must not inherit: the reservation, which it has no room
-/// for; the place of a core header, which is not ours; and what the boot loader alone says.
-const NOT_INHERITED: [&str; 3] = ["crashkernel", "elfcorehdr", "BOOT_IMAGE"];
+/// for; the place of a core header, which is not ours; a map of all memory, which is no longer its own; and what the boot loader
+/// alone says.
+const NOT_INHERITED: [&str; 4] = ["crashkernel", "elfcorehdr", "memmap", "BOOT_IMAGE"];
 
 /// The running kernel's command line without what a capture kernel must not inherit.
 pub fn reuse(running: &[u8]) -> Vec<u8> {
@@ -80,7 +83,9 @@ pub const LONGEST_ADDITION: u64 = " elfcorehdr=".len() as u64 + 17 + 1;
 
 /// Checks a command line as far as the user is answerable for it.
 pub fn check(line: &[u8]) -> Result<(), BadCommandLine> {
-    if let Some((offset, &byte)) = line.iter().enumerate().find(|(_, byte)| matches!(byte, 0..=0x1f | 0x7f)) {
+    if let Some((offset, &byte)) =
+        line.iter().enumerate().find(|(_, byte)| matches!(byte, 0..=0x08 | 0x0a..=0x1f | 0x7f))
+    {
         return Err(BadCommandLine::Control { offset, byte });
     }
     let taken = "elfcorehdr";
@@ -95,16 +100,15 @@ pub fn check(line: &[u8]) -> Result<(), BadCommandLine> {
 /// The final command line with its terminating zero. The length is measured with everything in it.
 pub fn finish(line: &[u8], elfcorehdr: PhysAddr, cmdline_size: u64) -> Result<Vec<u8>, BadCommandLine> {
     check(line)?;
-    let mut line = line.to_vec();
     // A page address, so nothing is lost by counting in KiB (kernel-parameters.txt, "elfcorehdr=").
-    let parameter: String = alloc::format!("elfcorehdr={}K", elfcorehdr.0 >> 10);
-    append(&mut line, parameter.as_bytes());
+    let mut whole = alloc::format!("elfcorehdr={}K", elfcorehdr.0 >> 10).into_bytes();
+    append(&mut whole, line);
     let most = cmdline_size.min(LONGEST);
-    if line.len() as u64 > most {
-        return Err(BadCommandLine::TooLong { length: line.len() as u64, most });
+    if whole.len() as u64 > most {
+        return Err(BadCommandLine::TooLong { length: whole.len() as u64, most });
     }
-    line.push(0);
-    Ok(line)
+    whole.push(0);
+    Ok(whole)
 }
 
 /// The words of a line. Double quotes keep spaces in a word, as the kernel reads them (lib/cmdline.c, `next_arg`).
@@ -122,9 +126,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn elfcorehdr_is_appended_in_kib() {
-        let line = finish(b"console=ttyS0", PhysAddr(0x8aff_f000), 2047).unwrap();
-        assert_eq!(line, b"console=ttyS0 elfcorehdr=2277372K\0");
+    fn elfcorehdr_stands_first_in_kib() {
+        let line = finish(b"console=ttyS0 -- rescue \"", PhysAddr(0x8aff_f000), 2047).unwrap();
+        assert_eq!(line, b"elfcorehdr=2277372K console=ttyS0 -- rescue \"\0");
         assert_eq!(finish(b"", PhysAddr(0x2_1fff_f000), 2047).unwrap(), b"elfcorehdr=8912892K\0");
     }
 
@@ -146,7 +150,7 @@ mod tests {
     #[test]
     fn a_reused_line_loses_what_is_not_for_the_capture_kernel() {
         let running =
-            b"BOOT_IMAGE=/boot/vmlinuz root=/dev/sda1 crashkernel=256M dyndbg=\"file a +p\" crashkernel=1G,high crashkernelx=1 quiet\n";
+            b"BOOT_IMAGE=/boot/vmlinuz root=/dev/sda1 crashkernel=256M dyndbg=\"file a +p\" crashkernel=1G,high memmap=4K$0x1000 crashkernelx=1 quiet\n";
         assert_eq!(reuse(running), b"root=/dev/sda1 dyndbg=\"file a +p\" crashkernelx=1 quiet");
         assert_eq!(reuse(b"\n"), b"");
     }

@@ -76,7 +76,6 @@ mod tests {
                 (span(0xbffe_0000, 0xbfff_ffff), Kind::AcpiTables),
             ],
             crash_regions: vec![span(0x1000_0000, 0x13ff_ffff), span(0x1_3000_0000, 0x1_3fff_ffff)],
-            kernel_code: None,
         }
     }
 

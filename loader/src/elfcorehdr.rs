@@ -84,11 +84,6 @@ pub fn build(crashed: &Crashed<'_>) -> Vec<u8> {
     }
 }
 
-/// The header's size in bytes. It depends on no address that is yet to be chosen.
-pub fn size(crashed: &Crashed<'_>) -> u64 {
-    build(crashed).len() as u64
-}
-
 /// The ranges of RAM that are dumped: all but the crash regions and the first MiB, in whole pages.
 fn dumped(memory: &MemoryMap) -> impl Iterator<Item = Span> + '_ {
     memory.ram().filter_map(above_first_mib).flat_map(|ram| {

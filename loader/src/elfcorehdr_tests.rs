@@ -35,11 +35,7 @@ fn read(core: &[u8]) -> (u8, u16, Vec<Phdr>) {
 }
 
 fn memory(ram: &[Span], crash: &[Span]) -> MemoryMap {
-    MemoryMap {
-        ranges: ram.iter().map(|&span| (span, Kind::Ram)).collect(),
-        crash_regions: crash.to_vec(),
-        kernel_code: None,
-    }
+    MemoryMap { ranges: ram.iter().map(|&span| (span, Kind::Ram)).collect(), crash_regions: crash.to_vec() }
 }
 
 const BASE: u64 = 0xffff_98cb_0000_0000;

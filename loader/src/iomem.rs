@@ -1,7 +1,8 @@
 //! /proc/iomem: the running kernel's map of physical memory, and the crash regions in it.
 //!
-//! Lines are `start-end : name`, in hexadecimal without prefix, nested by two spaces a level. Only what lies at the top
-//! level describes memory; "Crash kernel" and "Kernel code" lie inside "System RAM".
+//! Lines are `start-end : name`, in hexadecimal without prefix, nested by two spaces a level. Names of memory count at any
+//! level: hot-added RAM lies inside of its device's range, and a reserved range inside of the PCI window that it backs. "Crash
+//! kernel" lies inside of "System RAM".
 
 use crate::addr::{PhysAddr, Span};
 use alloc::vec::Vec;
@@ -26,13 +27,11 @@ pub enum Kind {
 /// The running kernel's memory.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct MemoryMap {
-    /// Memory and its kind, ascending, without overlaps.
+    /// Memory and its kind, ascending. Ranges that are no RAM may overlap; kernels sort that out (arch/x86/kernel/e820.c).
     pub ranges: Vec<(Span, Kind)>,
     /// The "Crash kernel" ranges, ascending. With `crashkernel=SIZE,high` there are two, the lower of which is the low
     /// companion.
     pub crash_regions: Vec<Span>,
-    /// "Kernel code" of the running kernel.
-    pub kernel_code: Option<Span>,
 }
 
 /// Why /proc/iomem is of no use.
@@ -50,14 +49,12 @@ impl MemoryMap {
         let mut map = Self::default();
         let mut hidden = false;
         for line in text.split(|&byte| byte == b'\n') {
-            let Some((depth, start, last, name)) = parse_line(line) else { continue };
+            let Some((start, last, name)) = parse_line(line) else { continue };
             hidden |= start == 0 && last == 0;
             let Some(span) = Span::new(PhysAddr(start), PhysAddr(last)) else { continue };
-            match (depth, name) {
-                (_, b"Crash kernel") => map.crash_regions.push(span),
-                (_, b"Kernel code") => map.kernel_code = Some(span),
-                (0, name) => map.ranges.extend(kind(name).map(|kind| (span, kind))),
-                _ => {}
+            match name {
+                b"Crash kernel" => map.crash_regions.push(span),
+                name => map.ranges.extend(kind(name).map(|kind| (span, kind))),
             }
         }
         map.crash_regions.sort_unstable();
@@ -82,14 +79,14 @@ impl MemoryMap {
     }
 }
 
-/// Depth, start, last byte and name of a line.
-fn parse_line(line: &[u8]) -> Option<(usize, u64, u64, &[u8])> {
+/// Start, last byte and name of a line.
+fn parse_line(line: &[u8]) -> Option<(u64, u64, &[u8])> {
     let indent = line.iter().take_while(|&&byte| byte == b' ').count();
     let line = core::str::from_utf8(&line[indent..]).ok()?;
     let (range, name) = line.split_once(" : ")?;
     let (start, last) = range.split_once('-')?;
     let hex = |digits: &str| u64::from_str_radix(digits, 16).ok();
-    Some((indent / 2, hex(start)?, hex(last)?, name.trim_end().as_bytes()))
+    Some((hex(start)?, hex(last)?, name.trim_end().as_bytes()))
 }
 
 /// The kind that a top-level name stands for.
@@ -132,12 +129,22 @@ fec00000-fec003ff : IOAPIC 0\n\
     fn reads_memory_and_crash_regions() {
         let map = MemoryMap::parse(TEXT).unwrap();
         assert_eq!(map.crash_regions, [span(0x7b00_0000, 0x8aff_ffff), span(0x1_3000_0000, 0x1_3fff_ffff)]);
-        assert_eq!(map.kernel_code, Some(span(0x100_0000, 0x1c0_2497)));
         assert_eq!(
             map.ram().collect::<Vec<_>>(),
             [span(0x1000, 0x9fbff), span(0x10_0000, 0xbffd_ffff), span(0x1_0000_0000, 0x1_3fff_ffff)]
         );
-        assert_eq!(map.ranges.len(), 7, "devices are no memory, and nested names are no ranges of their own");
+        assert_eq!(map.ranges.len(), 7, "devices are no memory");
+    }
+
+    /// Catches hot-added RAM that is missing in every dump, and a firmware's range that the capture kernel may hand out.
+    #[test]
+    fn memory_counts_at_any_level() {
+        let text = b"00100000-7fffffff : System RAM\n\
+b0000000-bfffffff : PCI MMCONFIG 0000 [bus 00-ff]\n  b0000000-bfffffff : Reserved\n\
+140000000-1bfffffff : virtio0\n  140000000-147ffffff : System RAM (virtio_mem)\n";
+        let map = MemoryMap::parse(text).unwrap();
+        assert_eq!(map.ram().last(), Some(span(0x1_4000_0000, 0x1_47ff_ffff)));
+        assert!(map.ranges.contains(&(span(0xb000_0000, 0xbfff_ffff), Kind::Reserved)));
     }
 
     /// Catches "no memory" as the message for a missing privilege.

@@ -39,6 +39,12 @@ pub struct DirectMap {
 }
 
 impl DirectMap {
+    /// Whether the map shows five levels of page tables: its addresses then begin in a half of 56 bits (mm.rst).
+    pub const fn five_levels(&self) -> bool {
+        const LOWEST_OF_FOUR_LEVELS: u64 = 0xffff_8000_0000_0000;
+        self.page_offset < LOWEST_OF_FOUR_LEVELS
+    }
+
     /// The layout of a kernel without KASLR and with four levels of page tables (mm.rst), for want of better knowledge.
     pub const WITHOUT_KASLR: Self = Self { page_offset: 0xffff_8880_0000_0000, text: None };
 
@@ -122,6 +128,16 @@ mod tests {
                 virtual_start: 0xffff_ffff_a380_0000
             })
         );
+    }
+
+    #[test]
+    fn five_levels_are_seen() {
+        let five = |virtual_start| {
+            let file = kcore(&[(virtual_start, 0x1_0000_0000, 0x1000)]);
+            DirectMap::parse(&file).map(|map| map.five_levels())
+        };
+        assert_eq!(five(0xff11_0001_0000_0000), Some(true));
+        assert_eq!(five(0xffff_8881_0000_0000), Some(false));
     }
 
     #[test]

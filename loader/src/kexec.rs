@@ -10,8 +10,6 @@ pub const ON_CRASH: u32 = 1;
 const ARCH_386: u32 = 3 << 16;
 /// KEXEC_ARCH_X86_64.
 const ARCH_X86_64: u32 = 62 << 16;
-/// KEXEC_SEGMENT_MAX.
-pub const SEGMENT_MAX: usize = 16;
 
 /// The flags of a crash load on this kernel. The architecture is the running kernel's, in a compat call too: there the kernel
 /// refuses "default", and takes any other value without a look (kernel/kexec.c).

@@ -18,6 +18,8 @@ const DONE: u8 = 0;
 const REFUSED: u8 = 1;
 /// The command line makes no sense.
 const USAGE: u8 = 2;
+/// `--status` cannot tell.
+const UNKNOWN: u8 = 3;
 
 fn main(args: &Args) -> u8 {
     let command = match options::parse(args.args.iter().skip(1).copied()) {
@@ -27,6 +29,7 @@ fn main(args: &Args) -> u8 {
             return USAGE;
         }
     };
+    let failed = if command == Command::Status { UNKNOWN } else { REFUSED };
     let done = match command {
         Command::Help => program::print(options::HELP).map(|()| DONE),
         Command::Version => {
@@ -38,6 +41,6 @@ fn main(args: &Args) -> u8 {
     };
     done.unwrap_or_else(|failure| {
         program::complain(&failure);
-        REFUSED
+        failed
     })
 }

@@ -91,6 +91,9 @@ pub fn make(inputs: &Inputs<'_>) -> Result<Plan, Refusal> {
     if inputs.cpu_notes.is_empty() {
         return Err(Refusal::NoCrashNotes);
     }
+    if e820::low_ram(memory).is_none() {
+        return Err(Refusal::NoLowRam);
+    }
     let crashed = Crashed {
         arch: load.running,
         memory,
@@ -158,25 +161,31 @@ pub fn make(inputs: &Inputs<'_>) -> Result<Plan, Refusal> {
     segments.sort_unstable_by_key(|segment| segment.memory);
     let mut command_line = line;
     command_line.pop();
-    Ok(Plan { region, limits, entry, jump, segments, command_line, warnings: warnings(inputs, region) })
+    Ok(Plan {
+        region,
+        limits,
+        entry,
+        jump,
+        segments,
+        command_line,
+        warnings: warnings(inputs, region, &layout),
+    })
 }
 
 /// What the running kernel may take from the region for itself, in bytes: control code, and the tables of its identity map.
 ///
-/// x86_64 maps all RAM with pages of 2 MiB at the least (machine_kexec_64.c, `init_pgtable`): one page table page for each GiB,
-/// one for each 512 GiB, and a few on top; each range and each segment may begin in a table of its own. i386 needs a handful
-/// (machine_kexec_32.c).
+/// x86_64 maps all RAM with pages of 2 MiB at the least (machine_kexec_64.c, `init_pgtable`): one page of tables for each GiB that
+/// a range touches, two more for where it begins, and a few on top. i386 needs a handful (machine_kexec_32.c).
 fn control_pages(running: Arch, memory: &MemoryMap) -> u64 {
     const GIB: u64 = 1 << 30;
     const FEW: u64 = 32;
     let tables = match running {
         Arch::X86_64 => {
-            let end = memory.ranges.iter().map(|(span, _)| span.last().0).max().unwrap_or_default();
-            2 * (end / GIB + 1)
+            memory.ram().map(|ram| ram.last().0 / GIB - ram.start().0 / GIB + 3).fold(0, u64::saturating_add)
         }
         Arch::I386 => 0,
     };
-    (tables + FEW) * PAGE
+    tables.saturating_add(FEW).saturating_mul(PAGE)
 }
 
 /// kexec_load refuses an image that takes more than half of all RAM (kernel/kexec_core.c, `sanity_check_segment_list`).
@@ -186,22 +195,31 @@ fn check_size(layout: &Layout, memory: &MemoryMap) -> Result<(), Refusal> {
     if image > ram / 2 { Err(Refusal::MoreThanHalfOfRam { image, ram }) } else { Ok(()) }
 }
 
-fn warnings(inputs: &Inputs<'_>, region: Span) -> Vec<String> {
+fn warnings(inputs: &Inputs<'_>, region: Span, layout: &Layout) -> Vec<String> {
     let mut warnings = Vec::new();
     let Inputs { image, load, .. } = *inputs;
     let capture_is_64 = matches!(image.entries, Entries::Both { .. });
     if load.ignore_address_limits {
         let strict = rule::limits(&rule::Load { ignore_address_limits: false, ..load }, image);
-        for limit in [strict.region, strict.any] {
-            if region.last() > limit.last {
-                warnings.push(alloc::format!(
-                    "--ignore-address-limits: crash region {region} goes beyond {}, {}. THE MACHINE WILL HANG AFTER A PANIC \
-                     instead of starting the capture kernel",
-                    limit.last,
-                    limit.why
-                ));
-                break;
-            }
+        let highest = |kind: Option<SegmentKind>| {
+            let spans =
+                layout.spans().into_iter().filter(|(placed, _)| kind.is_none_or(|kind| kind == *placed));
+            spans.map(|(_, span)| span.last()).max()
+        };
+        let crossed = [
+            (Some(region.last()), strict.region),
+            (highest(None), strict.any),
+            (highest(Some(SegmentKind::Initrd)), strict.initrd),
+        ];
+        if let Some((_, limit)) =
+            crossed.into_iter().find(|(last, limit)| last.is_some_and(|last| last > limit.last))
+        {
+            warnings.push(alloc::format!(
+                "--ignore-address-limits: crash region {region} goes beyond {}, {}. THE MACHINE WILL HANG AFTER A PANIC instead of \
+                 starting the capture kernel",
+                limit.last,
+                limit.why
+            ));
         }
     }
     if load.running == Arch::I386 && capture_is_64 {
@@ -219,11 +237,6 @@ fn warnings(inputs: &Inputs<'_>, region: Span) -> Vec<String> {
     if inputs.vmcoreinfo.is_none() {
         warnings
             .push("/sys/kernel/vmcoreinfo is missing: tools will not be able to interpret the dump".into());
-    }
-    if e820::low_ram(inputs.memory).is_none() {
-        warnings.push(
-            "no RAM below 640 KiB: an x86_64 capture kernel needs some for its real-mode trampoline".into(),
-        );
     }
     warnings
 }

@@ -40,7 +40,7 @@ kexec_load_purgatory_start:
     leaq    80f(%rip), %rsp
     leaq    kexec_load_purgatory_start(%rip), %rbx
 
-    /* Here, with a stack and before anything is given up, is the place to verify the segments. */
+    /* The segments are not verified. A digest over them belongs here: there is a stack, and nothing is given up yet. */
 
     cmpl    $64, (70f + {exit_bits})(%rip)
     jne     20f
@@ -91,7 +91,7 @@ kexec_load_purgatory_entry32:
     movl    %eax, %ss
     leal    (80f - kexec_load_purgatory_start)(%ebx), %esp
 
-    /* Here is the place to verify the segments for an i386 kernel. */
+    /* The same place for an i386 kernel. */
 
     pushl   ${code_selector}
     leal    (50f - kexec_load_purgatory_start)(%ebx), %eax
@@ -136,17 +136,17 @@ global_asm!(".code64");
 global_asm!(".code32");
 
 unsafe extern "C" {
-    static kexec_load_purgatory_start: u8;
-    static kexec_load_purgatory_entry32: u8;
-    static kexec_load_purgatory_parameters: u8;
-    static kexec_load_purgatory_end: u8;
+    static kexec_load_purgatory_start: [u8; 0];
+    static kexec_load_purgatory_entry32: [u8; 0];
+    static kexec_load_purgatory_parameters: [u8; 0];
+    static kexec_load_purgatory_end: [u8; 0];
 }
 
 /// `__BOOT_CS` of the boot protocol.
 const CODE_SELECTOR: u16 = 0x10;
 /// `__BOOT_DS`.
 const DATA_SELECTOR: u16 = 0x18;
-/// The stack for the mode change and for what is to verify the segments, in bytes.
+/// The stack for the mode changes, with room for a digest over the segments, in bytes.
 const STACK_SIZE: usize = 4096;
 
 // The parameters: the GDT (four entries of 8 bytes), the pointer for `lgdt` (limit, 2 bytes; address, 8 bytes, of which
@@ -214,7 +214,7 @@ pub fn build(address: PhysAddr, handover: &Handover) -> Option<(Vec<u8>, PhysAdd
 
 /// The blob as it was assembled, parameters empty.
 fn blob() -> &'static [u8] {
-    let start = &raw const kexec_load_purgatory_start;
+    let start = (&raw const kexec_load_purgatory_start).cast::<u8>();
     // SAFETY: start and end are labels of one section of read-only data, in this order, defined above.
     unsafe { core::slice::from_raw_parts(start, offset_of_label(&raw const kexec_load_purgatory_end)) }
 }
@@ -227,7 +227,7 @@ fn parameters_offset() -> usize {
     offset_of_label(&raw const kexec_load_purgatory_parameters)
 }
 
-fn offset_of_label(label: *const u8) -> usize {
+fn offset_of_label(label: *const [u8; 0]) -> usize {
     label as usize - (&raw const kexec_load_purgatory_start) as usize
 }
 

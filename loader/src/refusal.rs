@@ -1,12 +1,12 @@
 //! Why a load is refused. Every refusal says what was asked, what was found, and which limit stands in the way, before
 //! anything is changed: a loader's refusal costs an evening less than a hang after the panic.
 
-use crate::addr::{PhysAddr, Span};
+use crate::addr::Span;
 use crate::bzimage::NotABzImage;
 use crate::cmdline::BadCommandLine;
 use crate::iomem::Unusable;
 use crate::layout::SegmentKind;
-use crate::rule::Limit;
+use crate::rule::{Limit, Why};
 use alloc::string::String;
 use core::fmt;
 
@@ -74,6 +74,8 @@ pub enum Refusal {
         /// The file.
         path: String,
     },
+    /// There is no RAM below 640 KiB.
+    NoLowRam,
     /// No CPU has a place for its notes.
     NoCrashNotes,
 }
@@ -93,14 +95,14 @@ impl fmt::Display for Refusal {
             ),
             Self::BeyondLimit { region, limit } if region.start() > limit.last => {
                 write!(f, "crash region {region} lies above {}, {}", limit.last, limit.why)?;
-                advise(f, limit.last)
+                advise(f, *limit)
             }
             Self::BeyondLimit { region, limit } => {
                 write!(f, "crash region {region} reaches beyond {}, {}", limit.last, limit.why)?;
-                advise(f, limit.last)
+                advise(f, *limit)
             }
             Self::NoRoom { segment, size, region, usable, limit } => {
-                write!(f, "crash region {region} has no room for the {segment} of {size:#x} bytes")?;
+                write!(f, "crash region {region} has no room for the {segment} of {size:#x} bytes where it may lie")?;
                 match usable {
                     Some(usable) => write!(f, ": the largest usable part left is {usable}, {:#x} bytes", usable.size())?,
                     None => f.write_str(": nothing usable is left")?,
@@ -108,7 +110,10 @@ impl fmt::Display for Refusal {
                 if let Some(limit) = limit {
                     write!(f, "; it must end at or below {}, {}", limit.last, limit.why)?;
                 }
-                f.write_str(". Reserve a larger region with crashkernel=")
+                match limit {
+                    Some(limit) => advise(f, *limit),
+                    None => f.write_str(". Reserve a larger region with crashkernel="),
+                }
             }
             Self::NoRoomForControlPages { region, needed, left } => write!(
                 f,
@@ -125,6 +130,9 @@ impl fmt::Display for Refusal {
                 "the capture kernel's memory map has {entries} entries, and boot_params has room for {most}"
             ),
             Self::EmptyInitrd { path } => write!(f, "{path}: the initrd is empty"),
+            Self::NoLowRam => f.write_str(
+                "/proc/iomem has no RAM below 640 KiB: a capture kernel panics without room for its real-mode trampoline",
+            ),
             Self::NoCrashNotes => f.write_str(
                 "no CPU has a crash_notes file in /sys/devices/system/cpu: is /sys mounted, and the kernel built with \
                  CONFIG_CRASH_DUMP?",
@@ -133,24 +141,38 @@ impl fmt::Display for Refusal {
     }
 }
 
-/// Says how to get a region below `last`.
-fn advise(f: &mut fmt::Formatter<'_>, last: PhysAddr) -> fmt::Result {
-    // 256 MiB is the default of most distributions, and 16 MiB the coarsest alignment that kernels ask of an offset.
-    const USUAL_SIZE: u64 = 256 << 20;
-    match last.checked_add(1).and_then(|end| end.checked_sub(USUAL_SIZE)) {
-        Some(highest) => write!(
-            f,
-            ". Reserve one that ends there, with crashkernel=SIZE@OFFSET (for 256M, an offset of at most {}M)",
-            highest.align_down(16 << 20).0 >> 20
+/// Says how to get a region that this limit allows.
+fn advise(f: &mut fmt::Formatter<'_>, limit: Limit) -> fmt::Result {
+    match limit.why {
+        Why::I386First => f.write_str(
+            ". Boot with crashkernel=SIZE alone: an i386 kernel then puts the region below 512 MiB",
         ),
-        None => Ok(()),
+        Why::I386Capture | Why::InitrdAddrMax => {
+            // 256 MiB is what most distributions reserve, and 16 MiB the coarsest alignment that kernels ask of an offset.
+            const USUAL_SIZE: u64 = 256 << 20;
+            f.write_str(". Boot with crashkernel=SIZE@OFFSET for a region that ends at or below it")?;
+            match limit.last.checked_add(1).and_then(|end| end.checked_sub(USUAL_SIZE)) {
+                Some(highest) => {
+                    let mib = highest.align_down(16 << 20).0 >> 20;
+                    write!(
+                        f,
+                        " (256M: an offset of at most {mib}M), and with nokaslr, or the place may be taken"
+                    )
+                }
+                None => Ok(()),
+            }
+        }
+        Why::CompatCall | Why::Entry32 | Why::NotAbove4G => f.write_str(
+            ". Boot with crashkernel=SIZE, without \",high\": the region then lies below 4 GiB where it fits",
+        ),
+        Why::Unlimited => Ok(()),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rule::{I386_LAST, Why};
+    use crate::rule::I386_LAST;
     use crate::testing::span;
     use alloc::string::ToString;
 
@@ -162,7 +184,8 @@ mod tests {
         assert_eq!(
             text,
             "crash region 0x7b000000-0x8affffff lies above 0x37ffffff, the highest address an i386 capture kernel can run \
-             at. Reserve one that ends there, with crashkernel=SIZE@OFFSET (for 256M, an offset of at most 640M)"
+             at. Boot with crashkernel=SIZE@OFFSET for a region that ends at or below it (256M: an offset of at most 640M), and \
+             with nokaslr, or the place may be taken"
         );
         let limit = Limit { last: I386_LAST, why: Why::I386First };
         let text = Refusal::BeyondLimit { region: span(0x3000_0000, 0x3fff_ffff), limit }.to_string();

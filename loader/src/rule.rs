@@ -121,6 +121,8 @@ pub struct Load {
     pub userspace: Arch,
     /// Last byte of the running kernel's low memory, where it is an i386 kernel.
     pub lowmem_last: PhysAddr,
+    /// Whether the running kernel uses five levels of page tables, and so hands over with CR4.LA57 set.
+    pub five_levels: bool,
     /// Whether the 32-bit entry is asked for although there is a 64-bit one.
     pub entry_32bit: bool,
     /// Whether the limits that the kernels set are to be ignored. What 32 bits cannot carry stays.
@@ -132,7 +134,12 @@ pub fn entry(load: &Load, image: &BzImage<'_>) -> Entry {
     match (load.running, image.entries) {
         // The running kernel jumps in long mode, so that the 64-bit entry is the straight way: no mode drop, no address
         // limit, and no second climb to 64 bits in the capture kernel.
-        (Arch::X86_64, Entries::Both { .. }) if !load.entry_32bit => Entry::Bits64,
+        // Only a kernel that expects five levels of page tables can be entered with them; the way down to 32 bits ends them.
+        (Arch::X86_64, Entries::Both { five_levels, .. })
+            if !load.entry_32bit && (five_levels || !load.five_levels) =>
+        {
+            Entry::Bits64
+        }
         _ => Entry::Bits32,
     }
 }
@@ -145,8 +152,8 @@ pub fn limits(load: &Load, image: &BzImage<'_>) -> Limits {
     }
     let capture = match image.entries {
         Entries::Only32 => Limit { last: I386_LAST, why: Why::I386Capture },
-        Entries::Both { above_4g: false } => Limit { last: PhysAddr::LAST_32BIT, why: Why::NotAbove4G },
-        Entries::Both { above_4g: true } => UNLIMITED,
+        Entries::Both { above_4g: false, .. } => Limit { last: PhysAddr::LAST_32BIT, why: Why::NotAbove4G },
+        Entries::Both { above_4g: true, .. } => UNLIMITED,
     };
     let first = match load.running {
         Arch::I386 => Limit { last: load.lowmem_last, why: Why::I386First },
@@ -187,7 +194,14 @@ mod tests {
     use crate::bzimage::tests::FakeImage;
 
     fn load(running: Arch, userspace: Arch) -> Load {
-        Load { running, userspace, lowmem_last: I386_LAST, entry_32bit: false, ignore_address_limits: false }
+        Load {
+            running,
+            userspace,
+            lowmem_last: I386_LAST,
+            five_levels: false,
+            entry_32bit: false,
+            ignore_address_limits: false,
+        }
     }
 
     fn rule(load: Load, image: &FakeImage) -> (u64, u64, u64) {
@@ -270,5 +284,12 @@ mod tests {
         assert_eq!(of(Arch::X86_64, false), Entry::Bits64);
         assert_eq!(of(Arch::X86_64, true), Entry::Bits32);
         assert_eq!(of(Arch::I386, false), Entry::Bits32);
+        // Catches a kernel that is entered with page tables of a depth that it does not know.
+        let five = Load { five_levels: true, ..load(Arch::X86_64, Arch::X86_64) };
+        assert_eq!(entry(&five, &image), Entry::Bits64);
+        let file = FakeImage { xloadflags: 0x0f, ..FakeImage::x86_64() }.build();
+        let old = BzImage::parse(&file).unwrap();
+        assert_eq!(entry(&five, &old), Entry::Bits32);
+        assert_eq!(limits(&five, &old).any.last, PhysAddr::LAST_32BIT);
     }
 }

@@ -1,7 +1,6 @@
 //! What the running kernel says about itself, read from /proc and /sys.
 
 use super::call;
-use super::complain;
 use super::files;
 use alloc::format;
 use alloc::string::{String, ToString};
@@ -69,6 +68,7 @@ impl Facts {
             running: self.running,
             userspace: Arch::OWN,
             lowmem_last: self.lowmem_last,
+            five_levels: self.running == Arch::X86_64 && self.direct_map.five_levels(),
             entry_32bit: load.entry_32bit,
             ignore_address_limits: load.ignore_address_limits,
         }
@@ -77,12 +77,10 @@ impl Facts {
 
 /// The running kernel's architecture, not this program's.
 pub(crate) fn running_arch() -> Result<Arch, String> {
-    if let Err(errno) = call::reset_personality() {
-        complain(&format!(
-            "warning: personality: errno {}; uname may not tell the kernel's own machine",
-            errno.into_raw()
-        ));
-    }
+    // Without it uname may name another machine than the kernel's own, and a load for the wrong one dies after the panic.
+    call::reset_personality().map_err(|errno| {
+        format!("personality: errno {}: cannot learn the kernel's own machine", errno.into_raw())
+    })?;
     let uname = rustix::system::uname();
     let machine = uname.machine().to_bytes();
     Arch::from_machine(machine).ok_or_else(|| {

@@ -85,7 +85,8 @@ pub(crate) fn load(load: &Load) -> Result<(), String> {
     call::kexec_load(plan.jump.0, buffers.len(), &encoded, kexec::flags(facts.running)).map_err(|errno| {
         let now = match facts::crash_loaded() {
             Ok(true) => "",
-            Ok(false) | Err(_) => ". Nothing is loaded now",
+            Ok(false) => ". Nothing is loaded now",
+            Err(_) => ". Whether anything is still loaded cannot be told",
         };
         failed_call(errno) + now
     })
@@ -115,11 +116,11 @@ fn describe(facts: &Facts, plan: &Plan) -> Vec<String> {
     };
     let mut lines = alloc::vec![
         format!(
-            "running kernel: {}, userspace: {}, entry: {entry} at {}",
+            "running kernel: {}, userspace: {}, capture kernel's entry: {entry}",
             facts.running,
-            Arch::OWN,
-            plan.jump
+            Arch::OWN
         ),
+        format!("jump: to the purgatory at {}", plan.jump),
         format!("crash region: {} ({} MiB)", plan.region, plan.region.size() >> 20),
         format!("highest address: {}, {}", plan.limits.any.last, plan.limits.any.why),
     ];
