@@ -38,4 +38,9 @@ impl Repo {
     pub(crate) fn default_report(&self) -> PathBuf {
         self.root.join("target/e2e/latest")
     }
+
+    /// Where the report of `test` is: the one that somebody is looking into stays where it is.
+    pub(crate) fn test_report(&self) -> PathBuf {
+        self.root.join("target/e2e/test")
+    }
 }

@@ -10,6 +10,7 @@ use crate::setup::{self, Needs};
 use crate::tools::{self, Component};
 use crate::{Host, e2e, output, store};
 use std::num::NonZeroU32;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 use tokio::process::Command;
 
@@ -28,21 +29,23 @@ struct Done {
 }
 
 pub(crate) async fn run(args: &TestArgs, host: &Host) -> Result<Exit, Failure> {
-    let e2e_args = smoke(args);
+    let e2e_args = smoke(args, host.repo.test_report());
     // First of all: on a host that lacks something, nothing is run.
     let needs = Needs { tools: e2e::needed_tools(&e2e_args)?, components: &COMPONENTS };
-    setup::provide(&needs, args.host, &store::open(&args.store)?, &host.interrupts).await?;
+    let i686 = setup::provide(&needs, args.host, &store::open(&args.store)?, &host.interrupts).await?;
 
     let mut done = Vec::new();
     let steps: [(&'static str, &[&str]); 3] = [
         ("formatting", &["fmt", "--all", "--check"]),
-        ("lints", &["clippy", "--quiet", "--workspace", "--all-targets", "--", "-D", "warnings"]),
-        ("unit, property and doc tests", &["test", "--workspace"]),
+        ("lints", &["clippy", "--quiet", "--locked", "--workspace", "--all-targets", "--", "-D", "warnings"]),
+        ("unit, property and doc tests", &["test", "--locked", "--workspace"]),
     ];
     for (name, arguments) in steps {
         done.push(step(name, cargo(arguments, host)).await?);
     }
-    done.push(step("lints of the programs for guests", build::lint(&host.repo, &host.interrupts)).await?);
+    done.push(
+        step("lints of the programs for guests", build::lint(&host.repo, &i686, &host.interrupts)).await?,
+    );
     done.push(step("end to end: smoke", e2e::run(&e2e_args, host)).await?);
     report(&done);
     Ok(worst(done.iter().map(|step| step.ended)))
@@ -107,7 +110,7 @@ fn worst(steps: impl Iterator<Item = Exit>) -> Exit {
 }
 
 /// The end-to-end run of CI, as its own command line would give it.
-fn smoke(args: &TestArgs) -> E2eArgs {
+fn smoke(args: &TestArgs, report: PathBuf) -> E2eArgs {
     E2eArgs {
         suites: vec![SUITE.to_owned()],
         list: false,
@@ -122,7 +125,7 @@ fn smoke(args: &TestArgs) -> E2eArgs {
         repeat: NonZeroU32::MIN,
         fresh: false,
         fail_fast: false,
-        report: None,
+        report: Some(report),
         qemu: None,
         host: args.host,
         store: args.store.clone(),
@@ -154,11 +157,12 @@ mod tests {
     #[test]
     fn smoke_is_what_the_command_line_would_give() {
         let parse = |words: &[&str]| CommandLine::try_parse_from(words).unwrap().verb;
-        let (Verb::Test(test), Verb::E2e(e2e)) =
-            (parse(&["xtask", "test", "--install"]), parse(&["xtask", "e2e", "smoke", "--install"]))
-        else {
+        let (Verb::Test(test), Verb::E2e(e2e)) = (
+            parse(&["xtask", "test", "--install"]),
+            parse(&["xtask", "e2e", "smoke", "--install", "--report", "r"]),
+        ) else {
             panic!("other verbs");
         };
-        assert_eq!(format!("{:?}", smoke(&test)), format!("{e2e:?}"));
+        assert_eq!(format!("{:?}", smoke(&test, "r".into())), format!("{e2e:?}"));
     }
 }

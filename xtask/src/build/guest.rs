@@ -106,21 +106,28 @@ fn build_folder(target: &Path, toolchain: &Toolchain) -> PathBuf {
 
 /// The arguments for cargo.
 fn arguments(verb: &str, program: Program, arch: Arch, folder: &Path) -> Vec<OsString> {
-    let words = [verb, "--quiet", "--package", program.name(), "--bin", program.name()];
+    let words = [verb, "--quiet", "--locked", "--package", program.name(), "--bin", program.name()];
     let more = ["--features", "freestanding", "--profile", PROFILE, "--target", target(arch), "--target-dir"];
     words.iter().chain(&more).map(Into::into).chain([folder.into()]).collect()
 }
 
-/// Runs clippy over the programs for guests, which only exist with the feature `freestanding`.
+/// Runs clippy over the programs for guests, which only exist with the feature `freestanding`. For i386 as well where the
+/// toolchain in use can: an unpacked one has no clippy.
 ///
 /// # Errors
 /// [`Failure::Check`] where clippy finds something.
-pub(crate) async fn lint(repo: &Repo, interrupts: &Interrupts) -> Result<Exit, Failure> {
+pub(crate) async fn lint(repo: &Repo, i686: &Toolchain, interrupts: &Interrupts) -> Result<Exit, Failure> {
     let folder = build_folder(&repo.target(), &Toolchain::InUse);
-    for program in [Program::Agent, Program::Loader] {
-        let mut words = arguments("clippy", program, Arch::X86_64, &folder);
-        words.extend(["--", "-D", "warnings"].map(Into::into));
-        cargo(repo, &words, &Toolchain::InUse, interrupts).await?;
+    let archs: &[Arch] = match i686 {
+        Toolchain::InUse => &[Arch::X86_64, Arch::I386],
+        Toolchain::Unpacked { .. } => &[Arch::X86_64],
+    };
+    for &arch in archs {
+        for program in [Program::Agent, Program::Loader] {
+            let mut words = arguments("clippy", program, arch, &folder);
+            words.extend(["--", "-D", "warnings"].map(Into::into));
+            cargo(repo, &words, &Toolchain::InUse, interrupts).await?;
+        }
     }
     Ok(Exit::AsExpected)
 }
@@ -170,7 +177,7 @@ mod tests {
         let words = arguments("build", Program::Loader, Arch::I386, Path::new("/t/guest-rustup"));
         assert_eq!(
             words.join(OsStr::new(" ")),
-            "build --quiet --package kexec-load --bin kexec-load --features freestanding --profile guest \
+            "build --quiet --locked --package kexec-load --bin kexec-load --features freestanding --profile guest \
              --target i686-unknown-linux-gnu --target-dir /t/guest-rustup"
         );
         let words = arguments("build", Program::Agent, Arch::X86_64, Path::new("/t"));
