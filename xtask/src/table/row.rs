@@ -1,8 +1,8 @@
 //! The lines of one cell. Pure.
 
 use super::paint::{HEAD_WIDTH, Paint};
-use harness::judge::{describe, describe_expectation};
-use harness::outcome::Verdict;
+use harness::judge::{describe, describe_expectation, explain};
+use harness::outcome::{Expectation, Outcome, Verdict};
 use harness::report::CellResult;
 use harness::scenario::SkippedCell;
 use std::path::Path;
@@ -54,11 +54,24 @@ pub(super) fn details(result: &CellResult, report: &Path) -> Vec<String> {
         Verdict::Pass => Vec::new(),
         Verdict::Skipped => Vec::new(),
         Verdict::Flaky => vec![indented("evidence", &report.join(&result.evidence).display().to_string())],
-        Verdict::Fail | Verdict::Error => vec![
-            indented("expected", &one_line(&describe_expectation(&result.expected))),
-            indented("evidence", &report.join(&result.evidence).display().to_string()),
-        ],
+        Verdict::Fail | Verdict::Error => {
+            let mut details = vec![indented("expected", &one_line(&describe_expectation(&result.expected)))];
+            details.extend(near_miss(result).map(|how| indented("differs", &one_line(&how))));
+            details.push(indented("evidence", &report.join(&result.evidence).display().to_string()));
+            details
+        }
     }
+}
+
+/// How an outcome of the expected kind is still not the expected one: what is missing may lie behind the part of a message
+/// that the table has room for. Outcomes of another kind differ plainly.
+fn near_miss(result: &CellResult) -> Option<String> {
+    let same_kind = matches!(
+        (&result.outcome, &result.expected),
+        (Outcome::Refused { .. }, Expectation::Refused { .. })
+            | (Outcome::Hung { .. }, Expectation::Hung { .. })
+    );
+    same_kind.then(|| explain(&result.outcome, &result.expected)).flatten()
 }
 
 /// A further line, its text under the ids.

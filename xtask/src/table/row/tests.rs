@@ -5,7 +5,7 @@ use guest_protocol::Arch;
 use harness::accel::Accel;
 use harness::cell::{Cell, CellId, Kernel, Loader, Mib, Platform, Reservation, Trigger};
 use harness::judge::judge;
-use harness::outcome::{Expectation, ExpectedVmcore, Outcome, Refuser, VmcoreState};
+use harness::outcome::{ExpectedRefuser, ExpectedVmcore, Refuser, VmcoreState};
 use harness::report::{AttemptRecord, Versions};
 use std::num::NonZeroU32;
 
@@ -98,6 +98,22 @@ fn a_failure_says_what_was_expected_and_where_the_evidence_is() {
         [
             "        FAIL [     8.2s] a/b  refused by the loader: region too  [31mhigh",
             "                         expected: captured, vmcore verified",
+            "                         evidence: r/a/b/try-1",
+        ]
+    );
+}
+
+/// Catches a refusal that looks like the expected one, and nothing that says what it lacks.
+#[test]
+fn a_near_miss_says_what_is_missing() {
+    let mut result = result("a/b", Verdict::Fail, &[refused()]);
+    let message = vec!["limit".into(), "0x37ffffff".into()];
+    result.expected = Expectation::Refused { by: ExpectedRefuser::Loader, message };
+    assert_eq!(
+        details(&result, Path::new("r")),
+        [
+            "                         expected: refused by the loader, naming \"limit\" and \"0x37ffffff\"",
+            "                         differs: the refusal does not name \"0x37ffffff\"",
             "                         evidence: r/a/b/try-1",
         ]
     );
