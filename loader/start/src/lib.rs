@@ -3,7 +3,7 @@
 //!
 //! A program says once, at the top of its `main.rs`:
 //!
-//! ```ignore
+//! ```text
 //! #![no_std]
 //! #![no_main]
 //! static_start::entry!(main);
