@@ -2,7 +2,7 @@
 
 use crate::artifacts::{Artifacts, LoaderFiles, capture_userspace};
 use crate::cell::{Cell, Reservation};
-use crate::cmdline::{AGENT_PATH, CAPTURE_INITRD_PATH, CAPTURE_KERNEL_PATH, LOADER_PATH};
+use crate::cmdline::{AGENT_PATH, CAPTURE_INITRD_PATH, CAPTURE_KERNEL_PATH, LOADER_PATH, READER_PATH};
 use guest_protocol::{Arch, PhysRange};
 use images::initramfs::{Initramfs, InitramfsError};
 
@@ -31,7 +31,7 @@ pub fn payload(cell: &Cell, artifacts: &Artifacts) -> Result<Payload, PayloadErr
     let unresolved = |what: String| PayloadError::Unresolved(what);
     let capture =
         artifacts.kernel(&cell.capture).ok_or_else(|| unresolved(format!("kernel {}", cell.capture.name)))?;
-    let capture_initrd = with_agent(capture_userspace(cell), artifacts)?.finish();
+    let capture_initrd = capture_initrd(cell, artifacts)?;
 
     let mut image = with_agent(cell.userspace, artifacts)?;
     let loader = artifacts
@@ -52,6 +52,22 @@ pub fn payload(cell: &Cell, artifacts: &Artifacts) -> Result<Payload, PayloadErr
     image.file(CAPTURE_KERNEL_PATH, 0o644, &capture.bytes)?;
     image.file(CAPTURE_INITRD_PATH, 0o644, &capture_initrd)?;
     Ok(Payload { initramfs: image.finish(), loader })
+}
+
+/// The capture kernel's initramfs: the agent, and the reader where the cell has one. Cells alike in these share its bytes.
+fn capture_initrd(cell: &Cell, artifacts: &Artifacts) -> Result<Vec<u8>, PayloadError> {
+    let arch = capture_userspace(cell);
+    let mut image = with_agent(arch, artifacts)?;
+    if let Some(reader) = &cell.reader {
+        let tree = artifacts
+            .reader(reader, arch)
+            .ok_or_else(|| PayloadError::Unresolved(format!("reader {reader} for {arch}")))?;
+        for file in &tree.files {
+            let path = if file.path == tree.program { READER_PATH } else { &file.path };
+            image.file(path, file.mode, &file.bytes)?;
+        }
+    }
+    Ok(image.finish())
 }
 
 /// An initramfs with an agent, the folders that it mounts on, and the device that PID 1's standard streams need.

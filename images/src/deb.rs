@@ -32,6 +32,8 @@ pub(crate) struct Recipe {
     pub(crate) wants: fn(&str) -> bool,
     /// Stop reading after that many: the rest of a kernel package is 100 MB of modules.
     pub(crate) enough: usize,
+    /// Goes up when [`Recipe::wants`] takes more than before, so that trees of an older program are unpacked again.
+    pub(crate) revision: u32,
 }
 
 /// What was unpacked, by path relative to the tree.

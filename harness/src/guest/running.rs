@@ -6,13 +6,14 @@ use super::walk::{Action, Sight, Walk};
 use super::{GuestPlan, Reaped, first_words, nonces};
 use crate::channel::{Line, LineSplitter};
 use crate::classify;
+use crate::cmdline::reader_argv;
 use crate::evidence::{Evidence, GuestEnd, QmpEvent, Timed};
 use crate::phase::Phase;
 use crate::process::Process;
 use crate::qmp::{Qmp, QmpError, Unasked};
 use crate::registers;
 use crate::stop::Stop;
-use guest_protocol::{KernelFacts, LoadOrder, Message, Order, Planted, Read};
+use guest_protocol::{KernelFacts, LoadOrder, Message, Order, Planted, Read, ReaderOrder};
 use qapi::qmp;
 use std::process::ExitStatus;
 use std::time::{Duration, Instant};
@@ -32,8 +33,8 @@ const MAX_CONSOLE: usize = 16 << 20;
 const DRAIN_PATIENCE: Duration = Duration::from_secs(5);
 /// QEMU closes its sockets a moment before it ends.
 const END_AFTER_SOCKETS: Duration = Duration::from_secs(5);
-/// The loader's own deadline ends before the phase's, so that the agent can still report it.
-const LOADER_SHARE: f64 = 0.75;
+/// The deadline of a loader, or of a reader, ends before the phase's, so that the agent can still report it.
+const PROGRAM_SHARE: f64 = 0.75;
 /// The socket takes an order at once; a rig that waits longer has a QEMU that does not run.
 const ORDER_PATIENCE: Duration = Duration::from_secs(10);
 
@@ -269,7 +270,8 @@ impl Running {
                 Action::Trigger => self.trigger().await?,
                 Action::OrderRead(planted) => {
                     let reads = self.reads(&planted);
-                    self.order(Order::Read { reads }).await?;
+                    let reader = reader_order(plan);
+                    self.order(Order::Read { reads, reader }).await?;
                 }
             }
         }
@@ -283,9 +285,12 @@ impl Running {
         };
         let plants = nonces::plants(ram, crash, nonces::draw);
         self.record.evidence.plants.clone_from(&plants);
-        let limit = plan.deadlines.of(Phase::Loading, plan.accel).as_secs_f64() * LOADER_SHARE;
+        let log_line = nonces::log_line(nonces::draw);
+        self.record.evidence.log_line.clone_from(&log_line);
+        let limit = plan.deadlines.of(Phase::Loading, plan.accel).as_secs_f64() * PROGRAM_SHARE;
         LoadOrder {
             plants,
+            log_line,
             argv: plan.loader_argv.to_vec(),
             timeout_seconds: limit.max(1.0) as u32,
             arm_unloaded: false,
@@ -441,6 +446,12 @@ impl Running {
         record.qmp_log = qmp.log().into_iter().map(|line| (ms(line.at), line.direction, line.text)).collect();
         record
     }
+}
+
+/// The order to run the cell's reader, where it has one.
+fn reader_order(plan: &GuestPlan<'_>) -> Option<ReaderOrder> {
+    let limit = plan.deadlines.of(Phase::Reading, plan.accel).as_secs_f64() * PROGRAM_SHARE;
+    reader_argv(plan.cell).map(|argv| ReaderOrder { argv, timeout_seconds: limit.max(1.0) as u32 })
 }
 
 /// Whether QEMU said that the guest shut down or reset itself. Its exit status says nothing: it is 0 after SIGTERM as well.

@@ -82,6 +82,7 @@ impl Walk {
                 | Message::Armed { .. }
                 | Message::Up(_)
                 | Message::Vmcore(_)
+                | Message::Reader(_)
                 | Message::Done
                 | Message::Trouble { .. },
                 _,

@@ -22,6 +22,10 @@ const MAX_NOTES: u64 = 4 << 20;
 /// `__NEW_UTS_LEN` + 1).
 const UTS_NAME: usize = 65;
 
+/// Where the names are in `struct uts_namespace` up to 5.10, whose VMCOREINFO does not tell: behind a `struct kref`
+/// (include/linux/utsname.h).
+const UTS_NAMES_BEFORE_5_11: usize = 4;
+
 /// Reads what is to be known of a vmcore of `size` bytes, and the bytes at the given addresses. All of them come from this
 /// file, through its PT_LOADs.
 pub fn inspect(file: &mut impl ReadAt, size: u64, reads: &[Read]) -> VmcoreReport {
@@ -114,7 +118,11 @@ impl Told {
 
 /// The release of `init_uts_ns`, as `uname -r` gives it.
 fn uts_release(memory: &mut KernelMemory<'_, impl ReadAt>, info: VmcoreInfo<'_>) -> Result<String, Failure> {
-    let names = info.symbol("init_uts_ns")?.wrapping_add(info.offset("uts_namespace.name")? as u64);
+    let names = match info.value("OFFSET(uts_namespace.name)") {
+        Some(_) => info.offset("uts_namespace.name")?,
+        None => UTS_NAMES_BEFORE_5_11,
+    };
+    let names = info.symbol("init_uts_ns")?.wrapping_add(names as u64);
     let mut release = [0; UTS_NAME];
     memory
         .read(names.wrapping_add(2 * UTS_NAME as u64), &mut release)
