@@ -76,6 +76,8 @@ pub(super) async fn boot(shared: Arc<Shared>, group: Vec<Todo>) -> Booted {
         Ok(saved) => (Some(saved), None, None),
         Err((why, leaked)) => (None, Some(why), leaked),
     };
+    // A run that is stopped boots nothing more, by itself or not.
+    let failed = failed.filter(|_| !shared.stop.is_requested());
     let _ = shared.events.send(RunEvent::BootEnded { boot: name, failed });
     let boot = saved.map(|saved| Arc::new(SharedBoot { files, saved }));
     Booted { ready, boot, rest, leaked }
