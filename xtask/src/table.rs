@@ -126,6 +126,11 @@ impl Table {
         self.live.finish();
     }
 
+    /// The results that it has shown.
+    pub(crate) fn into_results(self) -> Vec<CellResult> {
+        self.results
+    }
+
     fn print(&self, lines: &[String]) {
         self.live.aside(|| lines.iter().for_each(output::line));
     }
