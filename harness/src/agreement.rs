@@ -79,13 +79,13 @@ mod tests {
     /// Bug: a vmcore that is wrong one way and right the other passes for the same outcome.
     #[test]
     fn details_that_matter_are_compared() {
-        let verified = captured(VmcoreState::Verified);
-        let wrong = captured(VmcoreState::Wrong { why: "a nonce".into() });
-        assert_eq!(disagreements(&[verified.clone()], &[verified.clone()]), []);
-        let found = disagreements(&[verified.clone()], &[wrong]);
+        let verified = [captured(VmcoreState::Verified)];
+        let wrong = [captured(VmcoreState::Wrong { why: "a nonce".into() })];
+        assert_eq!(disagreements(&verified, &verified), []);
+        let found = disagreements(&verified, &wrong);
         assert_eq!(found.len(), 1);
         assert!(found[0].one != found[0].other, "{found:?}");
-        assert_eq!(disagreements(&[verified], &[]).len(), 1, "a cell that was run one way only");
+        assert_eq!(disagreements(&verified, &[]).len(), 1, "a cell that was run one way only");
     }
 
     /// Bug: refusals of the same region at another address, which KASLR chose, count as a difference.
