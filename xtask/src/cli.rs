@@ -22,6 +22,11 @@ pub(crate) enum Verb {
     E2e(Box<E2eArgs>),
     /// Run all that CI checks: formatting, lints, tests, and the suite `smoke` end to end.
     Test(TestArgs),
+    /// Measure, and print ratios.
+    Bench {
+        #[command(subcommand)]
+        action: BenchAction,
+    },
     /// Build `kexec-load` for i386 and x86_64 userspace.
     BuildLoader(BuildLoaderArgs),
     /// Kernels and reference loaders: list, fetch, verify, re-pin.
@@ -30,7 +35,13 @@ pub(crate) enum Verb {
     Doctor(DoctorArgs),
 }
 
-#[derive(Args, Debug)]
+#[derive(Debug, Subcommand)]
+pub(crate) enum BenchAction {
+    /// Run the same cells with fresh and with shared boots: the ratio of their times, and whether they agree.
+    Boots(Box<E2eArgs>),
+}
+
+#[derive(Args, Clone, Debug)]
 #[command(after_help = Exit::help())]
 pub(crate) struct E2eArgs {
     /// Suites of scenarios/ by name, or YAML files by path.
@@ -68,7 +79,8 @@ pub(crate) struct E2eArgs {
     /// Run each cell this often.
     #[arg(long, value_name = "N", default_value = "1")]
     pub(crate) repeat: NonZeroU32,
-    /// Boot every cell from scratch, never from a saved boot. (At present they always do.)
+    /// Boot every cell by itself from power-on and by its bzImage. Else cells with the same first kernel, userspace, machine and
+    /// reservation start from one saved boot (with TCG, where it is faster).
     #[arg(long)]
     pub(crate) fresh: bool,
     /// Start no further cell after the first that is not as expected.

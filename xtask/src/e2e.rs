@@ -14,15 +14,16 @@ use crate::setup::{self, Needs};
 use crate::table::{self, Context, Table};
 use crate::tools::{self, CC, GPGV, QEMU, Tool};
 use crate::{Host, output, store};
-use harness::accel::AccelChoice;
+use harness::accel::{Accel, AccelChoice};
 use harness::artifacts::Artifacts;
 use harness::guest::Deadlines;
-use harness::report::ReportError;
+use harness::report::{CellResult, ReportError};
 use harness::runner::{self, Conclusion, Options, RunError};
 use harness::stop;
 use plan::Plan;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 
 pub(crate) async fn run(args: &E2eArgs, host: &Host) -> Result<Exit, Failure> {
@@ -35,7 +36,38 @@ pub(crate) async fn run(args: &E2eArgs, host: &Host) -> Result<Exit, Failure> {
     let store = store::open(&args.store)?;
     let i686 = setup::provide(&needs, args.host, &store, &host.interrupts).await?;
     let artifacts = ready::artifacts(&plan.cells, store, &i686, host).await?;
-    run_cells(plan, artifacts, args, host).await
+    run_cells(plan, artifacts, args, host).await.map(|ran| ran.exit)
+}
+
+/// Runs the selected cells twice, with every guest booted by itself and with shared boots, and gives both.
+pub(crate) async fn run_both_ways(args: &E2eArgs, host: &Host) -> Result<[Ran; 2], Failure> {
+    let plan = plan::make(args, &host.repo)?;
+    let needs = Needs { tools: needed_tools(args)?, components: &[] };
+    let store = store::open(&args.store)?;
+    let i686 = setup::provide(&needs, args.host, &store, &host.interrupts).await?;
+    let artifacts = ready::artifacts(&plan.cells, store, &i686, host).await?;
+    let way = |fresh: bool| {
+        let folder = args.report.clone().unwrap_or_else(|| host.repo.bench_reports());
+        let report = Some(folder.join(if fresh { "fresh" } else { "shared" }));
+        E2eArgs { fresh, report, ..args.clone() }
+    };
+    let fresh = run_cells(plan.clone(), artifacts.clone(), &way(true), host).await?;
+    // What the first run has found out about KVM need not be found out again.
+    let accel = match fresh.results.first().map(|result| result.accel) {
+        Some(Accel::Kvm) => AccelArg::Kvm,
+        Some(Accel::Tcg) => AccelArg::Tcg,
+        None => args.accel,
+    };
+    let shared = run_cells(plan, artifacts, &E2eArgs { accel, ..way(false) }, host).await?;
+    Ok([fresh, shared])
+}
+
+/// A run that has ended.
+pub(crate) struct Ran {
+    pub(crate) exit: Exit,
+    pub(crate) results: Vec<CellResult>,
+    /// From the first guest's start to the last one's end.
+    pub(crate) took: Duration,
 }
 
 /// The host tools that an end-to-end run with these arguments needs.
@@ -64,7 +96,8 @@ async fn run_cells(
     artifacts: Arc<Artifacts>,
     args: &E2eArgs,
     host: &Host,
-) -> Result<Exit, Failure> {
+) -> Result<Ran, Failure> {
+    let began = Instant::now();
     let context = Context {
         again: again(args),
         id_width: table::id_width(plan.cells.iter().map(|cell| cell.id.0.as_str())),
@@ -90,7 +123,7 @@ async fn run_cells(
     table.abandon();
     let summary = ended.map_err(failure_of)?;
     output::line(table::count_line(&summary, skipped));
-    Ok(exit_of(summary.conclusion()))
+    Ok(Ran { exit: exit_of(summary.conclusion()), results: table.into_results(), took: began.elapsed() })
 }
 
 /// What a run that could not be done at all means to the caller.
@@ -123,6 +156,7 @@ fn options(args: &E2eArgs, host: &Host) -> Options {
             AccelArg::Tcg => AccelChoice::Tcg,
         },
         retries: args.retries,
+        fresh: args.fresh,
         repeat: args.repeat,
         fail_fast: args.fail_fast,
         report: report_folder(args, host),

@@ -43,4 +43,8 @@ impl Repo {
     pub(crate) fn test_report(&self) -> PathBuf {
         self.root.join("target/e2e/test")
     }
+    /// Where the reports of `bench boots` are, unless `--report` says otherwise.
+    pub(crate) fn bench_reports(&self) -> PathBuf {
+        self.root.join("target/bench/boots")
+    }
 }

@@ -2,13 +2,12 @@
 //!
 //! A step that fails does not keep the others from running: one CI run tells everything that is wrong.
 
-use crate::build;
 use crate::cli::{AccelArg, E2eArgs, ListFormat, TestArgs};
 use crate::exit::{Exit, Failure};
 use crate::process::{self, RunError};
 use crate::setup::{self, Needs};
 use crate::tools::{self, Component};
-use crate::{Host, e2e, output, store};
+use crate::{Host, bench, build, e2e, output, store};
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -47,6 +46,8 @@ pub(crate) async fn run(args: &TestArgs, host: &Host) -> Result<Exit, Failure> {
         step("lints of the programs for guests", build::lint(&host.repo, &i686, &host.interrupts)).await?,
     );
     done.push(step("end to end: smoke", e2e::run(&e2e_args, host)).await?);
+    let sample = boots_sample(&e2e_args);
+    done.push(step("shared boots agree with fresh ones", bench::boots(&sample, host)).await?);
     report(&done);
     Ok(worst(done.iter().map(|step| step.ended)))
 }
@@ -130,6 +131,12 @@ fn smoke(args: &TestArgs, report: PathBuf) -> E2eArgs {
         host: args.host,
         store: args.store.clone(),
     }
+}
+
+/// The sample of `smoke` that is run with fresh boots as well: one boot, and each kind of outcome once.
+fn boots_sample(smoke: &E2eArgs) -> E2eArgs {
+    let filter = "first=5.10-amd64 & userspace=i386 & reservation=256M@1968M";
+    E2eArgs { filter: Some(filter.into()), report: None, ..smoke.clone() }
 }
 
 #[cfg(test)]

@@ -218,4 +218,47 @@ mod tests {
             );
         }
     }
+
+    /// Catches the release looked for at the wrong place of either layout, read by a physical address, or made up where no
+    /// p_vaddr leads there.
+    #[test]
+    fn the_release_is_read_by_its_virtual_address() {
+        let uts = |virtual_: u64, text: &str| {
+            let address = 0xffff_ffff_8200_0000_u64;
+            let text = std::format!("SYMBOL(init_uts_ns)={address:x}\n{text}");
+            let load = ProgramHeader {
+                kind: PT_LOAD,
+                offset: 0,
+                virtual_,
+                physical: 0x200_0000,
+                file_size: 1024,
+                memory_size: 1024,
+            };
+            let core = Core { class: Class::Bits64, machine: 62, headers: vec![load] };
+            let mut bytes = vec![b'x'; 1024];
+            bytes[4 + 130..][..5].copy_from_slice(b"5.10\0");
+            bytes[16 + 130..][..4].copy_from_slice(b"6.1\0");
+            let mut file = Bytes(bytes);
+            let mut memory = KernelMemory::new(&mut file, &core, crate::vmcoreinfo::Word::Bits64);
+            uts_release(&mut memory, VmcoreInfo::new(text.as_bytes())).map_err(|failure| failure.to_string())
+        };
+        assert_eq!(uts(0xffff_ffff_8200_0000, ""), Ok("5.10".to_string()));
+        assert_eq!(uts(0xffff_ffff_8200_0000, "OFFSET(uts_namespace.name)=16\n"), Ok("6.1".to_string()));
+        for wrong in [0x200_0000, 0x8200_0000] {
+            let why = uts(wrong, "").unwrap_err();
+            assert!(why.contains("init_uts_ns") && why.contains("0xffffffff82000086"), "{why}");
+        }
+    }
+
+    /// Catches a vmcore without VMCOREINFO, or with one of a kernel that says nothing, told as one that was read.
+    #[test]
+    fn what_is_not_told_has_its_reason() {
+        let VmcoreReport::Present(vmcore) = inspect(&mut sample(None), 77, &[]) else {
+            panic!("the sample is a vmcore")
+        };
+        let why = "VMCOREINFO has no SIZE(list_head)";
+        assert_eq!(vmcore.mappings, Err(why.to_string()));
+        assert_eq!(vmcore.uts_release, Err(why.to_string()));
+        assert_eq!(vmcore.log, Err(why.to_string()));
+    }
 }
