@@ -33,6 +33,7 @@ pub(crate) fn cell() -> Cell {
             cpus: NonZeroU32::MIN,
         },
         trigger: Trigger::Nmi,
+        reader: None,
         first_cmdline: Vec::new(),
         capture_cmdline: Vec::new(),
         expected: Expectation::Captured { vmcore: ExpectedVmcore::Verified },

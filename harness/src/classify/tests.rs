@@ -10,8 +10,8 @@ use crate::cell::{Cell, CellId, Kernel, Loader, Mib, Platform, Reservation, Trig
 use crate::evidence::{CpuState, QmpEvent, RegisterSample, Timed};
 use crate::outcome::{Expectation, ExpectedVmcore};
 use guest_protocol::{
-    Arch, ExitKind, Found, HexBytes, KernelFacts, LoadHeader, LoadReport, Message, PhysRange, Place, Plant,
-    Planted, ReadResult, Report, Side, Vmcore, VmcoreReport,
+    Arch, ExitKind, FirstLog, Found, HexBytes, KernelFacts, LoadHeader, LoadReport, Mapping, Message,
+    PhysRange, Place, Plant, Planted, ReadResult, Report, Side, Vmcore, VmcoreReport,
 };
 use std::num::NonZeroU32;
 
@@ -29,6 +29,9 @@ const NMI_PANIC: &str = "\
 ";
 
 const END_OF_PANIC: &str = "[    9.104105] ---[ end Kernel panic - not syncing: NMI: Not continuing ]---\r\n";
+
+/// The line that was ordered into the first kernel's log.
+const LOG_LINE: &str = "kdump-rig: the log of this cell has 0123456789abcdef";
 
 /// How an i386 kernel faults in its own panic path.
 const FAULT: &str = "\
@@ -67,6 +70,7 @@ fn cell(first: Arch, capture: Arch) -> Cell {
             cpus: NonZeroU32::MIN,
         },
         trigger: Trigger::Nmi,
+        reader: None,
         first_cmdline: Vec::new(),
         capture_cmdline: Vec::new(),
         expected: Expectation::Captured { vmcore: ExpectedVmcore::Verified },
@@ -143,7 +147,7 @@ fn vmcore(cell: &Cell) -> Vmcore {
         crashtime: Some(1_700_000_000),
         loads: vec![LoadHeader {
             physical: 0x10_0000,
-            virtual_: 0xffff_8880_0010_0000,
+            virtual_: if cell.first.arch == Arch::X86_64 { 0xffff_8880_0010_0000 } else { 0xc010_0000 },
             size: REGION.start - 0x10_0000,
             offset: 0x2000,
         }],
@@ -152,7 +156,15 @@ fn vmcore(cell: &Cell) -> Vmcore {
             .zip(plants())
             .map(|(place, plant)| ReadResult { address: place.address, found: Found::Bytes(plant.bytes) })
             .collect(),
+        mappings: Ok(vec![Mapping { first: Some(0x10_0000), last: Some(REGION.start - 1) }]),
+        uts_release: Ok("5.10.0-32".to_owned()),
+        log: Ok(FirstLog { records: 700, tail: first_log() }),
     }
+}
+
+/// The end of the first kernel's log.
+fn first_log() -> String {
+    format!("random: crng init done\n{LOG_LINE}\n{}\nCPU: 0 PID: 1 Comm: init", Trigger::Nmi.panic_text())
 }
 
 /// Evidence in the making: each step adds what a real run would have seen.
@@ -164,7 +176,7 @@ struct Life {
 
 impl Life {
     fn of(cell: Cell) -> Self {
-        let evidence = Evidence { plants: plants(), ..Evidence::default() };
+        let evidence = Evidence { plants: plants(), log_line: LOG_LINE.to_owned(), ..Evidence::default() };
         Self { cell, evidence }
             .console(100, "[    0.000000] Linux version 5.10.0-32 (debian-kernel@lists.debian.org)\r\n")
     }

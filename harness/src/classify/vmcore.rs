@@ -1,9 +1,13 @@
-//! What /proc/vmcore is worth: the planted bytes, the notes, VMCOREINFO, and the place of the kernel that offers it.
+//! What /proc/vmcore is worth: the planted bytes, the notes, VMCOREINFO, the addresses in its headers, the first kernel's log, and
+//! the place of the kernel that offers it.
 
 use super::console::Text;
-use super::coverage;
 use super::first::machine_arch;
 use super::panicked::outside_of_region;
+use super::story::Story;
+use super::{addresses, coverage, log};
+use crate::cell::Cell;
+use crate::evidence::Evidence;
 use crate::outcome::VmcoreState;
 use guest_protocol::{Arch, Found, KernelFacts, Plant, Planted, Vmcore, VmcoreReport};
 
@@ -18,10 +22,11 @@ const ELFCOREHDR: &str = "elfcorehdr=";
 
 /// Judges the report. The error is a rig error's text: the rig did not plant, or the agent did not read what it was told to.
 pub(super) fn state(
+    cell: &Cell,
+    story: &Story<'_>,
     ready: &KernelFacts,
     up: &KernelFacts,
-    planted: &[Planted],
-    plants: &[Plant],
+    evidence: &Evidence,
     report: &VmcoreReport,
     console: &Text,
 ) -> Result<VmcoreState, String> {
@@ -34,9 +39,19 @@ pub(super) fn state(
         VmcoreReport::Unreadable { why } => return Ok(VmcoreState::Wrong { why: why.clone() }),
         VmcoreReport::Present(vmcore) => vmcore,
     };
-    let mut wrong = nonces(planted, plants, vmcore)?;
-    wrong.extend(headers(ready, vmcore));
+    if evidence.log_line.is_empty() {
+        return Err(
+            "nothing was ordered into the first kernel's log, so nothing of it can be verified".to_owned()
+        );
+    }
+    let mut wrong = nonces(story.planted.unwrap_or(&[]), &evidence.plants, vmcore)?;
+    wrong.extend(headers(cell, ready, vmcore));
     wrong.extend(coverage::wrong(ready, &vmcore.loads));
+    wrong.extend(addresses::wrong(ready, vmcore));
+    wrong.extend(log::wrong(ready, cell.trigger, evidence, vmcore));
+    if let Some(reader) = &cell.reader {
+        wrong.extend(log::reader_wrong(reader, story.reader, cell.trigger, evidence));
+    }
     wrong.extend(outside_of_region(ready, up));
     wrong.extend(coverage::foreign_ram(ready, up));
     Ok(if wrong.is_empty() { VmcoreState::Verified } else { VmcoreState::Wrong { why: wrong.join("; ") } })
@@ -92,15 +107,20 @@ fn nonces(planted: &[Planted], plants: &[Plant], vmcore: &Vmcore) -> Result<Vec<
 }
 
 /// What is wrong with the ELF header and the notes.
-fn headers(ready: &KernelFacts, vmcore: &Vmcore) -> Vec<String> {
+fn headers(cell: &Cell, ready: &KernelFacts, vmcore: &Vmcore) -> Vec<String> {
     let mut wrong = Vec::new();
-    // An i386 kernel's core is 64-bit ELF where its RAM ends above 4 GiB.
-    let (machine, classes): (u16, &[u8]) = match machine_arch(&ready.machine) {
-        Some(Arch::X86_64) => (EM_X86_64, &[64]),
-        Some(Arch::I386) | None => (EM_386, &[32, 64]),
+    let (machines, classes): (&[u16], &[u8]) = match (machine_arch(&ready.machine), cell.capture.arch) {
+        (Some(Arch::X86_64), _) => (&[EM_X86_64], &[64]),
+        // An i386 kernel's core is 64-bit ELF where its RAM ends above 4 GiB.
+        (Some(Arch::I386) | None, Arch::I386) => (&[EM_386], &[32, 64]),
+        // An x86_64 capture kernel offers what its own machine's headers describe (fs/proc/vmcore.c), whosever memory it is.
+        (Some(Arch::I386) | None, Arch::X86_64) => (&[EM_386, EM_X86_64], &[32, 64]),
     };
-    if vmcore.machine != machine {
-        wrong.push(format!("its ELF machine is {}, that of the first kernel is {machine}", vmcore.machine));
+    if !machines.contains(&vmcore.machine) {
+        wrong.push(format!(
+            "its ELF machine is {}, and the first kernel is {}",
+            vmcore.machine, ready.machine
+        ));
     }
     if !classes.contains(&vmcore.class_bits) {
         wrong.push(format!("it is {}-bit ELF, and the first kernel is {}", vmcore.class_bits, ready.machine));

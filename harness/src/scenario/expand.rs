@@ -6,7 +6,8 @@ use super::problem::{At, Finding};
 use super::rules::{self, Rule};
 use super::written::{Block, Region, Scenario, Text};
 use super::{Catalog, SkippedCell, Suite, fit, id};
-use crate::cell::{Cell, CellId, Kernel, Loader, Platform};
+use crate::artifacts::capture_userspace;
+use crate::cell::{Cell, CellId, Kernel, Loader, Platform, Reader};
 use crate::outcome::Expectation;
 use guest_protocol::Arch;
 use std::collections::{BTreeMap, BTreeSet};
@@ -53,22 +54,15 @@ pub(super) fn why_impossible(cell: &Cell, catalog: &Catalog) -> Option<(&'static
     if let Some(why) = fit::why_not(&cell.first, cell.reservation, &cell.platform) {
         return Some(("region", why));
     }
-    if let Loader::KexecTools(version) = &cell.loader {
-        let known =
-            catalog.loaders.iter().any(|loader| loader.version == *version && loader.arch == cell.userspace);
-        if !known {
-            let all: Vec<String> = catalog
-                .loaders
-                .iter()
-                .map(|loader| format!("{} for {}", loader.version, loader.arch))
-                .collect();
-            let why = format!(
-                "the lock has no kexec-tools {version} for {}; it has {}",
-                cell.userspace,
-                all.join(", ")
-            );
-            return Some(("loader", why));
-        }
+    if let Loader::KexecTools(version) = &cell.loader
+        && let Some(why) = why_no_kexec_tools(version, cell.userspace, catalog)
+    {
+        return Some(("loader", why));
+    }
+    if let Some(Reader::VmcoreDmesg(version)) = &cell.reader
+        && let Some(why) = why_no_kexec_tools(version, capture_userspace(cell), catalog)
+    {
+        return Some(("reader", why));
     }
     if cell.id.0.len() > id::MAX_LENGTH {
         let why = format!(
@@ -79,6 +73,17 @@ pub(super) fn why_impossible(cell: &Cell, catalog: &Catalog) -> Option<(&'static
         return Some(("loader", why));
     }
     None
+}
+
+/// Why the lock has no such kexec-tools; none where it has.
+fn why_no_kexec_tools(version: &str, arch: Arch, catalog: &Catalog) -> Option<String> {
+    let known = catalog.loaders.iter().any(|loader| loader.version == version && loader.arch == arch);
+    if known {
+        return None;
+    }
+    let all: Vec<String> =
+        catalog.loaders.iter().map(|loader| format!("{} for {}", loader.version, loader.arch)).collect();
+    Some(format!("the lock has no kexec-tools {version} for {arch}; it has {}", all.join(", ")))
 }
 
 /// A cell and where it comes from.
@@ -281,11 +286,20 @@ fn combinations(
     suite: &str,
 ) -> Vec<Cell> {
     let words = |texts: &[Text]| texts.iter().map(|text| text.0.clone()).collect::<Vec<_>>();
+    let readers = match &block.reader {
+        None => vec![None],
+        Some(readers) => readers.0.iter().map(|reader| Some(reader.0.clone())).collect(),
+    };
     let mut cells = Vec::new();
     for userspace in &block.userspace.0 {
         for loader in &block.loader.0 {
             for args in &block.loader_args.0 {
-                for trigger in &block.trigger.0 {
+                for (trigger, reader) in block
+                    .trigger
+                    .0
+                    .iter()
+                    .flat_map(|trigger| readers.iter().map(move |reader| (trigger, reader)))
+                {
                     let mut cell = Cell {
                         id: CellId(String::new()),
                         suite: suite.to_owned(),
@@ -297,6 +311,7 @@ fn combinations(
                         reservation: region.reservation,
                         platform: platform.clone(),
                         trigger: trigger.0,
+                        reader: reader.clone(),
                         first_cmdline: words(&block.first_cmdline),
                         capture_cmdline: words(&block.capture_cmdline),
                         expected: NOT_YET_EXPECTED,

@@ -3,7 +3,7 @@
 
 use super::problem::Finding;
 use super::surprises;
-use crate::cell::{Loader, Mib, Reservation, Trigger};
+use crate::cell::{Loader, Mib, Reader, Reservation, Trigger};
 use crate::filter::Filter;
 use crate::outcome::HangCause;
 use guest_protocol::Arch;
@@ -51,6 +51,7 @@ pub(super) struct Block {
     pub(super) region: Filled<Literal<Region>>,
     #[serde(default = "nmi")]
     pub(super) trigger: Filled<Literal<Trigger>>,
+    pub(super) reader: Option<Filled<Literal<Reader>>>,
     #[serde(default)]
     pub(super) first_cmdline: Vec<Text>,
     #[serde(default)]
@@ -74,6 +75,7 @@ pub(super) struct Rule {
     pub(super) when: Literal<Filter>,
     pub(super) outcome: OutcomeWord,
     pub(super) vmcore: Option<VmcoreWord>,
+    pub(super) why: Option<Filled<Text>>,
     pub(super) by: Option<RefuserWord>,
     pub(super) message: Option<Filled<Text>>,
     pub(super) cause: Option<HangCause>,
@@ -89,11 +91,12 @@ pub(super) enum OutcomeWord {
     Unreserved,
 }
 
-#[derive(Clone, Copy, serde::Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(super) enum VmcoreWord {
     Verified,
     Absent,
+    Wrong,
 }
 
 #[derive(Clone, Copy, serde::Deserialize)]

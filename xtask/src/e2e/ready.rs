@@ -4,8 +4,8 @@ use crate::Host;
 use crate::build::{self, Program, Toolchain};
 use crate::exit::Failure;
 use crate::store::{self, Shared};
-use harness::artifacts::Artifacts;
-use harness::cell::{Cell, Loader};
+use harness::artifacts::{Artifacts, capture_userspace};
+use harness::cell::{Cell, Loader, Reader};
 use harness::store_source::StoreSource;
 use images::ArtifactName;
 use std::collections::BTreeSet;
@@ -60,5 +60,11 @@ fn artifact_names(cells: &[Cell]) -> BTreeSet<ArtifactName> {
         }
         Loader::InTree | Loader::Path(_) => None,
     });
-    kernels.chain(loaders).collect()
+    let readers = cells.iter().filter_map(|cell| match &cell.reader {
+        Some(Reader::VmcoreDmesg(version)) => {
+            Some(ArtifactName::Loader { version: version.clone(), arch: capture_userspace(cell) })
+        }
+        None => None,
+    });
+    kernels.chain(loaders).chain(readers).collect()
 }
