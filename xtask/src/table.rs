@@ -70,12 +70,32 @@ impl Table {
                 self.live.begin(total);
                 self.print(&lines);
             }
-            RunEvent::AttemptStarted { trial, attempt } => self.live.start(&trial, attempt),
-            RunEvent::PhaseEntered { trial, phase } => self.live.enter(&trial, phase),
+            RunEvent::BootStarted { boot, trials } => {
+                self.live.start(boot.clone(), format!("boot of {boot} for {trials} cells"));
+            }
+            RunEvent::BootPhase { boot, phase } => self.live.enter(&boot, phase),
+            RunEvent::BootEnded { boot, failed } => {
+                self.live.clear(&boot);
+                if let Some(why) = failed {
+                    let note = self.paint.warning("Note");
+                    let why = row::one_line(&why);
+                    self.print(&[format!(
+                        "{note} {boot} could not be shared, its cells boot by themselves: {why}"
+                    )]);
+                }
+            }
+            RunEvent::AttemptStarted { trial, attempt } => {
+                let shown = match attempt {
+                    1 => trial.to_string(),
+                    attempt => format!("{trial} (try {attempt})"),
+                };
+                self.live.start(trial.to_string(), shown);
+            }
+            RunEvent::PhaseEntered { trial, phase } => self.live.enter(&trial.to_string(), phase),
             // Told with the trial's end, where one can see whether another attempt followed.
             RunEvent::AttemptEnded { .. } => {}
             RunEvent::TrialEnded { result } => {
-                self.live.end(&result.trial());
+                self.live.end(&result.trial().to_string());
                 self.print(&row::lines(&result, &self.report, self.context.id_width, self.paint));
                 self.results.push(*result);
             }

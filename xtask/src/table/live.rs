@@ -1,7 +1,6 @@
 //! The bars while a run goes on: how far it is, and for each running cell its phase and how long it has been in it.
 
 use harness::phase::Phase;
-use harness::runner::TrialId;
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::collections::HashMap;
 use std::time::Duration;
@@ -14,7 +13,8 @@ pub(super) struct Live {
     shown: bool,
     bars: MultiProgress,
     total: Option<ProgressBar>,
-    running: HashMap<TrialId, ProgressBar>,
+    /// By the name of the trial or boot.
+    running: HashMap<String, ProgressBar>,
 }
 
 impl Live {
@@ -31,35 +31,36 @@ impl Live {
         self.total = Some(self.add(bar));
     }
 
-    /// A guest starts.
-    pub(super) fn start(&mut self, trial: &TrialId, attempt: u32) {
-        let id = match attempt {
-            1 => trial.to_string(),
-            attempt => format!("{trial} (try {attempt})"),
-        };
+    /// A guest starts, shown by these words.
+    pub(super) fn start(&mut self, name: String, shown: String) {
         let bar = ProgressBar::new_spinner()
             .with_style(style("{spinner:>12} [{elapsed:>8}] {prefix}  {wide_msg}"))
-            .with_prefix(id)
+            .with_prefix(shown)
             .with_message("start of QEMU");
         let bar = self.add(bar);
-        if let Some(earlier) = self.running.insert(trial.clone(), bar) {
+        if let Some(earlier) = self.running.insert(name, bar) {
             earlier.finish_and_clear();
         }
     }
 
     /// A guest enters a phase; its age counts anew.
-    pub(super) fn enter(&mut self, trial: &TrialId, phase: Phase) {
-        if let Some(bar) = self.running.get(trial) {
+    pub(super) fn enter(&mut self, name: &str, phase: Phase) {
+        if let Some(bar) = self.running.get(name) {
             bar.reset_elapsed();
             bar.set_message(phase.in_words());
         }
     }
 
-    /// A trial has its verdict.
-    pub(super) fn end(&mut self, trial: &TrialId) {
-        if let Some(bar) = self.running.remove(trial) {
+    /// A guest is gone.
+    pub(super) fn clear(&mut self, name: &str) {
+        if let Some(bar) = self.running.remove(name) {
             bar.finish_and_clear();
         }
+    }
+
+    /// A trial has its verdict.
+    pub(super) fn end(&mut self, name: &str) {
+        self.clear(name);
         if let Some(total) = &self.total {
             total.inc(1);
         }
