@@ -91,7 +91,7 @@ impl Overrides {
 
 /// Why another loader than this repository's cannot be given the cell's arguments. A loader given by its path is taken for a
 /// kexec-tools: it would end at the option, and say nothing on the cell.
-fn foreign_argument(cell: &Cell) -> Option<String> {
+pub(super) fn foreign_argument(cell: &Cell) -> Option<String> {
     let whose = match &cell.loader {
         Loader::InTree => return None,
         Loader::KexecTools(_) => "kexec-tools",
