@@ -18,7 +18,7 @@ mod written;
 use crate::cell::{Cell, Kernel};
 pub(crate) use fit::low_memory_end;
 use guest_protocol::Arch;
-pub use overrides::{Overrides, combine};
+pub use overrides::{Overrides, combine, with_loader};
 pub use problem::{Problem, Problems};
 use rules::Rule;
 use std::path::Path;

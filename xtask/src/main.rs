@@ -8,6 +8,7 @@ mod exit;
 mod images_verb;
 mod interrupt;
 mod loader_verb;
+mod mutants;
 mod output;
 mod process;
 mod repo;
@@ -56,6 +57,7 @@ fn run(command_line: CommandLine) -> Result<Exit, Failure> {
         match command_line.verb {
             Verb::E2e(args) => e2e::run(&args, &host).await,
             Verb::Test(args) => test_verb::run(&args, &host).await,
+            Verb::Mutants(args) => mutants::run(&args, &host).await,
             Verb::BuildLoader(args) => loader_verb::run(&args, &host).await,
             Verb::Images(args) => images_verb::run(&args, &host).await,
             Verb::Doctor(args) => doctor::run(&args, &host).await,

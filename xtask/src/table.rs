@@ -2,8 +2,8 @@
 //!
 //! Lines go to standard output as cells end; bars, where there is a terminal for them, to standard error.
 
-mod live;
-mod paint;
+pub(crate) mod live;
+pub(crate) mod paint;
 mod row;
 mod summary;
 
@@ -13,6 +13,7 @@ use harness::runner::RunEvent;
 use harness::scenario::SkippedCell;
 use live::Live;
 use paint::Paint;
+pub(crate) use row::one_line;
 use std::path::PathBuf;
 use std::time::Instant;
 pub(crate) use summary::{count_line, shell_quoted};

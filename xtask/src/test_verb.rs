@@ -3,13 +3,12 @@
 //! A step that fails does not keep the others from running: one CI run tells everything that is wrong.
 
 use crate::build;
-use crate::cli::{AccelArg, E2eArgs, ListFormat, TestArgs};
+use crate::cli::{E2eArgs, TestArgs};
 use crate::exit::{Exit, Failure};
 use crate::process::{self, RunError};
 use crate::setup::{self, Needs};
 use crate::tools::{self, Component};
 use crate::{Host, e2e, output, store};
-use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 use tokio::process::Command;
@@ -111,25 +110,8 @@ fn worst(steps: impl Iterator<Item = Exit>) -> Exit {
 
 /// The end-to-end run of CI, as its own command line would give it.
 fn smoke(args: &TestArgs, report: PathBuf) -> E2eArgs {
-    E2eArgs {
-        suites: vec![SUITE.to_owned()],
-        list: false,
-        format: ListFormat::Text,
-        filter: None,
-        failed: false,
-        loader: Vec::new(),
-        kernel: Vec::new(),
-        jobs: None,
-        accel: AccelArg::Auto,
-        retries: 0,
-        repeat: NonZeroU32::MIN,
-        fresh: false,
-        fail_fast: false,
-        report: Some(report),
-        qemu: None,
-        host: args.host,
-        store: args.store.clone(),
-    }
+    let suites = vec![SUITE.to_owned()];
+    E2eArgs { report: Some(report), ..E2eArgs::of_suites(suites, args.host, args.store.clone()) }
 }
 
 #[cfg(test)]

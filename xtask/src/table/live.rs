@@ -10,7 +10,7 @@ use std::time::Duration;
 const TICK: Duration = Duration::from_millis(250);
 
 /// Bars, or nothing where there is no terminal.
-pub(super) struct Live {
+pub(crate) struct Live {
     shown: bool,
     bars: MultiProgress,
     total: Option<ProgressBar>,
@@ -18,13 +18,13 @@ pub(super) struct Live {
 }
 
 impl Live {
-    pub(super) fn new(shown: bool) -> Self {
+    pub(crate) fn new(shown: bool) -> Self {
         let target = if shown { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
         Self { shown, bars: MultiProgress::with_draw_target(target), total: None, running: HashMap::new() }
     }
 
     /// The run begins.
-    pub(super) fn begin(&mut self, total: usize) {
+    pub(crate) fn begin(&mut self, total: usize) {
         let bar = ProgressBar::new(u64::try_from(total).unwrap_or(u64::MAX))
             .with_style(style("{prefix:>12.bold.green} [{elapsed_precise}] {wide_bar} {pos}/{len} cells"))
             .with_prefix("Cells");
@@ -32,7 +32,7 @@ impl Live {
     }
 
     /// A guest starts.
-    pub(super) fn start(&mut self, trial: &TrialId, attempt: u32) {
+    pub(crate) fn start(&mut self, trial: &TrialId, attempt: u32) {
         let id = match attempt {
             1 => trial.to_string(),
             attempt => format!("{trial} (try {attempt})"),
@@ -48,7 +48,7 @@ impl Live {
     }
 
     /// A guest enters a phase; its age counts anew.
-    pub(super) fn enter(&mut self, trial: &TrialId, phase: Phase) {
+    pub(crate) fn enter(&mut self, trial: &TrialId, phase: Phase) {
         if let Some(bar) = self.running.get(trial) {
             bar.reset_elapsed();
             bar.set_message(phase.in_words());
@@ -56,7 +56,7 @@ impl Live {
     }
 
     /// A trial has its verdict.
-    pub(super) fn end(&mut self, trial: &TrialId) {
+    pub(crate) fn end(&mut self, trial: &TrialId) {
         if let Some(bar) = self.running.remove(trial) {
             bar.finish_and_clear();
         }
@@ -66,7 +66,7 @@ impl Live {
     }
 
     /// The run has ended: all bars go.
-    pub(super) fn finish(&mut self) {
+    pub(crate) fn finish(&mut self) {
         for (_, bar) in self.running.drain() {
             bar.finish_and_clear();
         }
@@ -76,7 +76,7 @@ impl Live {
     }
 
     /// Lets `write` write lines that the bars do not overwrite.
-    pub(super) fn aside(&self, write: impl FnOnce()) {
+    pub(crate) fn aside(&self, write: impl FnOnce()) {
         if self.shown { self.bars.suspend(write) } else { write() }
     }
 
