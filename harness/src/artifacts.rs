@@ -75,6 +75,8 @@ pub struct KernelImage {
     pub file: KernelFile,
     /// The bzImage's bytes.
     pub bytes: Arc<[u8]>,
+    /// First 12 hex digits of their SHA-256.
+    pub digest: String,
 }
 
 /// Where a loader's program is in the guest, and what must be put there for it.
@@ -204,7 +206,8 @@ fn read(path: &Path) -> Result<Arc<[u8]>, String> {
 
 fn read_kernel(file: KernelFile) -> Result<KernelImage, String> {
     let bytes = read(&file.bzimage)?;
-    Ok(KernelImage { file, bytes })
+    let digest = digest(&bytes);
+    Ok(KernelImage { file, bytes, digest })
 }
 
 fn loader(loader: &Loader, arch: Arch, source: &dyn Source) -> Result<LoaderFiles, String> {

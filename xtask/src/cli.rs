@@ -70,7 +70,8 @@ pub(crate) struct E2eArgs {
     /// Run each cell this often.
     #[arg(long, value_name = "N", default_value = "1")]
     pub(crate) repeat: NonZeroU32,
-    /// Boot every cell from scratch, never from a saved boot. (At present they always do.)
+    /// Boot every cell by itself from power-on and by its bzImage. Else cells with the same first kernel, userspace, machine and
+    /// reservation start from one saved boot (with TCG, where it is faster).
     #[arg(long)]
     pub(crate) fresh: bool,
     /// Start no further cell after the first that is not as expected.

@@ -139,6 +139,7 @@ pub(crate) fn options(args: &E2eArgs, host: &Host) -> Options {
             AccelArg::Tcg => AccelChoice::Tcg,
         },
         retries: args.retries,
+        fresh: args.fresh,
         repeat: args.repeat,
         fail_fast: args.fail_fast,
         report: report_folder(args, host),

@@ -268,28 +268,33 @@ impl Runs {
         };
         let mut live = Live::new(host.style.progress);
         let mut seen = BTreeMap::new();
-        let show = |event: RunEvent| match event {
-            RunEvent::RunStarted { total, notices, .. } => {
-                live.begin(total);
-                let head = self.columns.paint.warning("Note");
-                live.aside(|| {
-                    notices.iter().for_each(|notice| {
-                        output::line(format_args!("{head} {}", crate::table::one_line(notice)));
-                    });
-                });
+        let show = |event: RunEvent| {
+            live.follow(&event);
+            let note = self.columns.paint.warning("Note");
+            match event {
+                RunEvent::RunStarted { notices, .. } => live.aside(|| {
+                    let notices = notices.iter().map(|notice| crate::table::one_line(notice));
+                    notices.for_each(|notice| output::line(format_args!("{note} {notice}")));
+                }),
+                RunEvent::BootEnded { boot, failed: Some(why) } => live.aside(|| {
+                    let why = crate::table::one_line(&why);
+                    output::line(format_args!("{note} {boot} could not be shared: {why}"));
+                }),
+                RunEvent::TrialEnded { result } => {
+                    let Some((name, id)) = by_id.get(&result.id) else { return };
+                    let now = seen_in(folder, &result);
+                    let line = self.line(name, id, &now, mutants);
+                    live.aside(|| line.iter().for_each(output::line));
+                    seen.insert((name.clone(), id.clone()), now);
+                }
+                RunEvent::BootStarted { .. }
+                | RunEvent::BootPhase { .. }
+                | RunEvent::BootEnded { failed: None, .. }
+                | RunEvent::AttemptStarted { .. }
+                | RunEvent::PhaseEntered { .. }
+                | RunEvent::AttemptEnded { .. }
+                | RunEvent::RunEnded { .. } => {}
             }
-            RunEvent::AttemptStarted { trial, attempt } => live.start(&trial, attempt),
-            RunEvent::PhaseEntered { trial, phase } => live.enter(&trial, phase),
-            RunEvent::AttemptEnded { .. } => {}
-            RunEvent::TrialEnded { result } => {
-                live.end(&result.trial());
-                let Some((name, id)) = by_id.get(&result.id) else { return };
-                let now = self.seen_in(folder, &result);
-                let line = self.line(name, id, &now, mutants);
-                live.aside(|| line.iter().for_each(output::line));
-                seen.insert((name.clone(), id.clone()), now);
-            }
-            RunEvent::RunEnded { .. } => live.finish(),
         };
         let summary = e2e::drive(cells, artifacts, options, host, show).await;
         live.finish();
@@ -300,16 +305,6 @@ impl Runs {
         }
         self.leaked |= !summary.leaked.is_empty();
         Ok(summary.interrupted)
-    }
-
-    fn seen_in(&self, folder: &str, result: &CellResult) -> Seen {
-        Seen {
-            verdict: result.verdict,
-            outcome: result.outcome.clone(),
-            words: result.words.clone(),
-            seconds: result.attempts.iter().map(|attempt| attempt.seconds).sum(),
-            evidence: Path::new(folder).join(&result.evidence),
-        }
     }
 
     /// The line of a cell that has ended. Its control may still be to come; the summary knows it.
@@ -336,6 +331,17 @@ impl Runs {
             row(catch, judge::cell(of(UNMUTATED, catch), seen, &catch.sign), seen)
         });
         Fate::Tried { cells: rows.collect() }
+    }
+}
+
+/// What a trial showed.
+fn seen_in(folder: &str, result: &CellResult) -> Seen {
+    Seen {
+        verdict: result.verdict,
+        outcome: result.outcome.clone(),
+        words: result.words.clone(),
+        seconds: result.attempts.iter().map(|attempt| attempt.seconds).sum(),
+        evidence: Path::new(folder).join(&result.evidence),
     }
 }
 

@@ -53,6 +53,7 @@ impl Table {
 
     /// Shows one event.
     pub(crate) fn show(&mut self, event: RunEvent) {
+        self.live.follow(&event);
         match event {
             RunEvent::RunStarted { total, jobs, accel, qemu, report, notices } => {
                 let plural = if total == 1 { "cell" } else { "cells" };
@@ -68,20 +69,27 @@ impl Table {
                         .map(|notice| format!("{} {}", self.paint.warning("Note"), row::one_line(notice))),
                 );
                 self.report = report;
-                self.live.begin(total);
                 self.print(&lines);
             }
-            RunEvent::AttemptStarted { trial, attempt } => self.live.start(&trial, attempt),
-            RunEvent::PhaseEntered { trial, phase } => self.live.enter(&trial, phase),
+            RunEvent::BootEnded { boot, failed: Some(why) } => {
+                let note = self.paint.warning("Note");
+                let why = row::one_line(&why);
+                self.print(&[format!(
+                    "{note} {boot} could not be shared, its cells boot by themselves: {why}"
+                )]);
+            }
             // Told with the trial's end, where one can see whether another attempt followed.
             RunEvent::AttemptEnded { .. } => {}
+            RunEvent::BootStarted { .. }
+            | RunEvent::BootPhase { .. }
+            | RunEvent::BootEnded { failed: None, .. }
+            | RunEvent::AttemptStarted { .. }
+            | RunEvent::PhaseEntered { .. } => {}
             RunEvent::TrialEnded { result } => {
-                self.live.end(&result.trial());
                 self.print(&row::lines(&result, &self.report, self.context.id_width, self.paint));
                 self.results.push(*result);
             }
             RunEvent::RunEnded { summary } => {
-                self.live.finish();
                 let took = self.began.elapsed();
                 self.print(&summary::lines(
                     &summary,

@@ -43,6 +43,7 @@ pub(in super::super) fn result(id: &str, verdict: Verdict, outcomes: &[Outcome])
             outcome: outcome.clone(),
             verdict: judge(outcome, &expected),
             seconds: 8.25,
+            boot: None,
             notes: Vec::new(),
             evidence: format!("{id}/try-{attempt}").into(),
         })
