@@ -9,6 +9,7 @@ pub mod console;
 mod coverage;
 mod errno;
 mod first;
+mod given;
 mod load;
 mod panicked;
 mod story;

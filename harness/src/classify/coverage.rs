@@ -57,7 +57,7 @@ fn dumped(ram: &PhysRange) -> Option<PhysRange> {
 }
 
 /// What is left of a range without the others.
-fn without(range: PhysRange, others: &[PhysRange]) -> Vec<PhysRange> {
+pub(super) fn without(range: PhysRange, others: &[PhysRange]) -> Vec<PhysRange> {
     others.iter().fold(vec![range], |left, other| {
         left.into_iter()
             .flat_map(|part| {

@@ -77,7 +77,7 @@ fn after_up(
             reason: format!("the kernel that came up is no capture kernel: {why}"),
         }
     } else {
-        match vmcore::state(ready, up, story.planted.unwrap_or(&[]), &evidence.plants, report, &text) {
+        match vmcore::state(cell, ready, up, story.planted.unwrap_or(&[]), &evidence.plants, report, &text) {
             Ok(vmcore) => Outcome::Captured { vmcore },
             Err(what) => Outcome::RigError { what },
         }
