@@ -20,7 +20,7 @@ pub(crate) struct CommandLine {
 pub(crate) enum Verb {
     /// Run cells in emulated machines and compare what comes of them with what is expected.
     E2e(Box<E2eArgs>),
-    /// Run all that CI checks: formatting, lints, tests, and the suite `smoke` end to end.
+    /// Run all that CI checks: formatting, lints, tests, the suite `smoke` end to end, and a few mutants.
     Test(TestArgs),
     /// Put deliberate bugs into loader and agent, and see whether the rig catches each.
     Mutants(MutantsArgs),
@@ -135,7 +135,7 @@ pub(crate) struct MutantsArgs {
     /// Acceleration. `auto` takes KVM only where a probe shows that it really runs.
     #[arg(long, value_enum, default_value_t)]
     pub(crate) accel: AccelArg,
-    /// Folder of the reports: `mutants.jsonl`, and a folder as of `e2e` for each run.
+    /// Folder of the reports: `mutants.jsonl`, and a folder as that of `e2e` for each run.
     #[arg(long, value_name = "DIR")]
     pub(crate) report: Option<PathBuf>,
     /// QEMU to use. Default: qemu-system-x86_64 in PATH.

@@ -60,9 +60,8 @@ pub(crate) async fn run(args: &MutantsArgs, host: &Host) -> Result<Exit, Failure
     let cells_used: Vec<Cell> = cells.values().cloned().collect();
     ready::prefetch(&cells_used, &store, host).await?;
 
-    let folder = host.repo.target().join("mutants");
-    let report = args.report.clone().unwrap_or_else(|| folder.join("report"));
-    let workshop = Workshop::open(folder, host.repo.root(), &host.interrupts).await?;
+    let report = args.report.clone().unwrap_or_else(|| host.repo.default_mutants_report());
+    let workshop = Workshop::open(host.repo.mutants(), host.repo.root(), &host.interrupts).await?;
     let columns = Columns::new(&mutants, Paint::new(host.style.colour));
     output::line(format_args!("{} {} mutants", columns.paint.head("Building"), mutants.len()));
     build_unmutated(&workshop, &cells_used, &i686, host).await?;

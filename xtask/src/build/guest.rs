@@ -81,42 +81,77 @@ pub(crate) async fn build(
             Arch::I386 => i686,
         };
         for &program in programs {
-            let stderr = Stdio::inherit();
-            let built_one =
-                build_one(repo.root(), &target_folder, program, arch, toolchain, stderr, interrupts).await?;
-            built.0.insert((program, arch), built_one);
+            let one = Build {
+                root: repo.root(),
+                target: &target_folder,
+                program,
+                arch,
+                toolchain,
+                effort: Effort::Shipped,
+            };
+            built.0.insert((program, arch), one.run(Stdio::inherit(), interrupts).await?);
         }
     }
     Ok(built)
 }
 
-/// Builds one program of the workspace at `root` into a folder of `target`, and returns where it is. What cargo has to say goes to
-/// `stderr`.
-///
-/// # Errors
-/// [`Failure::Check`] where cargo fails: the code is at fault.
-pub(crate) async fn build_one(
-    root: &Path,
-    target: &Path,
-    program: Program,
-    arch: Arch,
-    toolchain: &Toolchain,
-    stderr: Stdio,
-    interrupts: &Interrupts,
-) -> Result<PathBuf, Failure> {
-    let folder = build_folder(target, toolchain);
-    let mut command = cargo_command(root, &arguments("build", program, arch, &folder), toolchain);
-    command.stderr(stderr);
-    process::run(&mut command, None, interrupts).await.map_err(RunError::into_check)?;
-    let path = folder.join(self::target(arch)).join(PROFILE).join(program.name());
-    if !tools::is_program(&path) {
-        return Err(Failure::Rig(anyhow::anyhow!(
-            "cargo built {} for {arch}, but there is no program at {}",
-            program.name(),
-            path.display()
-        )));
+/// How much the compiler is to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Effort {
+    /// What is shipped: small.
+    Shipped,
+    /// Built again in no time after a small change, and a little larger.
+    Quick,
+}
+
+impl Effort {
+    /// What is different from the profile in Cargo.toml.
+    const fn settings(self) -> &'static [&'static str] {
+        match self {
+            Self::Shipped => &[],
+            Self::Quick => &["lto=false", "codegen-units=16", "incremental=true"],
+        }
     }
-    Ok(path)
+}
+
+/// The build of one program of a workspace.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Build<'a> {
+    /// The workspace.
+    pub(crate) root: &'a Path,
+    /// Where to build: each toolchain gets a folder in it.
+    pub(crate) target: &'a Path,
+    pub(crate) program: Program,
+    pub(crate) arch: Arch,
+    pub(crate) toolchain: &'a Toolchain,
+    pub(crate) effort: Effort,
+}
+
+impl Build<'_> {
+    /// Builds, and returns where the program is. What cargo has to say goes to `stderr`.
+    ///
+    /// # Errors
+    /// [`Failure::Check`] where cargo fails: the code is at fault.
+    pub(crate) async fn run(self, stderr: Stdio, interrupts: &Interrupts) -> Result<PathBuf, Failure> {
+        let Self { root, target, program, arch, toolchain, effort } = self;
+        let folder = build_folder(target, toolchain);
+        let mut words = arguments("build", program, arch, &folder);
+        for setting in effort.settings() {
+            words.extend(["--config".into(), format!("profile.{PROFILE}.{setting}").into()]);
+        }
+        let mut command = cargo_command(root, &words, toolchain);
+        command.stderr(stderr);
+        process::run(&mut command, None, interrupts).await.map_err(RunError::into_check)?;
+        let path = folder.join(self::target(arch)).join(PROFILE).join(program.name());
+        if !tools::is_program(&path) {
+            return Err(Failure::Rig(anyhow::anyhow!(
+                "cargo built {} for {arch}, but there is no program at {}",
+                program.name(),
+                path.display()
+            )));
+        }
+        Ok(path)
+    }
 }
 
 /// Folder of one toolchain's builds: compilers must not throw away each other's work.

@@ -1,7 +1,7 @@
 //! Where mutants are built: a copy of the workspace, and the programs that came out of it. The user's own tree is only read.
 
 use super::edit::{Edit, Stale};
-use crate::build::{self, Program, Toolchain};
+use crate::build::{Build, Effort, Program, Toolchain};
 use crate::exit::{Failure, OrFail};
 use crate::interrupt::Interrupts;
 use crate::process;
@@ -113,10 +113,9 @@ impl Workshop {
                 Arch::X86_64 => &Toolchain::InUse,
                 Arch::I386 => i686,
             };
-            let target = self.folder.join("build");
-            let stderr = Stdio::from(stderr);
-            let built =
-                build::build_one(&self.tree(), &target, program, arch, toolchain, stderr, interrupts).await;
+            let (root, target) = (self.tree(), self.folder.join("build"));
+            let one = Build { root: &root, target: &target, program, arch, toolchain, effort: Effort::Quick };
+            let built = one.run(Stdio::from(stderr), interrupts).await;
             let built = match built {
                 Ok(built) => built,
                 Err(Failure::Check(_)) => {
