@@ -156,6 +156,13 @@ impl Reservation {
         }
     }
 
+    /// The size that is asked for.
+    pub const fn size(self) -> Mib {
+        match self {
+            Self::Auto { size } | Self::At { size, .. } | Self::High { size } => size,
+        }
+    }
+
     /// The range that is asked for, where it is fixed.
     pub fn range(self) -> Option<PhysRange> {
         match self {

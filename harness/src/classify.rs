@@ -10,6 +10,7 @@ pub mod console;
 mod coverage;
 mod errno;
 mod first;
+mod given;
 mod load;
 mod log;
 mod panicked;

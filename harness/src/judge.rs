@@ -56,6 +56,7 @@ fn meets(outcome: &Outcome, expected: &Expectation) -> bool {
             proves(proof) && cause_meets(*found, *cause)
         }
         (Expectation::Unreserved, Outcome::Unreserved { .. }) => true,
+        (Expectation::Observed, outcome) => speaks_of_the_loader(outcome),
         // An outcome of another kind never meets an expectation; `judge` names every kind when it says what it is instead.
         (
             Expectation::Captured { .. }
@@ -64,6 +65,23 @@ fn meets(outcome: &Outcome, expected: &Expectation) -> bool {
             | Expectation::Unreserved,
             _,
         ) => false,
+    }
+}
+
+/// Whether an outcome says what came of the load: of a guest that never loaded, or never panicked, none does.
+const fn speaks_of_the_loader(outcome: &Outcome) -> bool {
+    match outcome {
+        Outcome::Captured { .. }
+        | Outcome::Refused { .. }
+        | Outcome::LoadFailed { .. }
+        | Outcome::Hung { .. }
+        | Outcome::CapturePanicked { .. }
+        | Outcome::StoppedByPurgatory { .. }
+        | Outcome::Reset { .. } => true,
+        Outcome::NotPanicked { .. }
+        | Outcome::Unreserved { .. }
+        | Outcome::NoFirstKernel { .. }
+        | Outcome::RigError { .. } => false,
     }
 }
 

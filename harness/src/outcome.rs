@@ -233,6 +233,9 @@ pub enum Expectation {
     },
     /// The first kernel gives no such region.
     Unreserved,
+    /// Something that speaks of the loader, whatever it says: for loaders that are not judged but compared. A trial that says
+    /// nothing on it is no observation.
+    Observed,
 }
 
 /// The vmcore that is expected.

@@ -5,8 +5,8 @@
 
 mod list;
 mod local_kernel;
-mod plan;
-mod ready;
+pub(crate) mod plan;
+pub(crate) mod ready;
 
 use crate::cli::{AccelArg, E2eArgs, KernelSide, LoaderArg};
 use crate::exit::{Exit, Failure};
@@ -16,9 +16,10 @@ use crate::tools::{self, CC, GPGV, QEMU, Tool};
 use crate::{Host, output, store};
 use harness::accel::{Accel, AccelChoice};
 use harness::artifacts::Artifacts;
+use harness::cell::Cell;
 use harness::guest::Deadlines;
 use harness::report::{CellResult, ReportError};
-use harness::runner::{self, Conclusion, Options, RunError};
+use harness::runner::{self, Conclusion, Options, RunError, RunEvent, Summary};
 use harness::stop;
 use plan::Plan;
 use std::path::PathBuf;
@@ -105,6 +106,24 @@ async fn run_cells(
     let mut table = Table::new(host.style, context);
     let skipped = plan.skipped.len();
     plan.skipped.iter().for_each(|skipped| table.show_skipped(skipped));
+    let ended = drive(plan.cells, artifacts, options(args, host), host, |event| table.show(event)).await;
+    table.abandon();
+    let summary = ended?;
+    output::line(table::count_line(&summary, skipped));
+    Ok(Ran { exit: exit_of(summary.conclusion()), results: table.into_results(), took: began.elapsed() })
+}
+
+/// Runs cells, and hands every event to `show`. An interruption by the user ends the run, and the summary says so.
+///
+/// # Errors
+/// The run could not be done at all, as [`failure_of`] sorts it.
+pub(crate) async fn drive(
+    cells: Vec<Cell>,
+    artifacts: Arc<Artifacts>,
+    options: Options,
+    host: &Host,
+    mut show: impl FnMut(RunEvent),
+) -> Result<Summary, Failure> {
     let (stopper, stop) = stop::stop();
     let mut interrupts = host.interrupts.clone();
     let bridge = tokio::spawn(async move {
@@ -112,18 +131,15 @@ async fn run_cells(
         stopper.request();
     });
     let (sender, mut events) = mpsc::unbounded_channel();
-    let running = runner::run(plan.cells, artifacts, options(args, host), sender, stop);
+    let running = runner::run(cells, artifacts, options, sender, stop);
     let showing = async {
         while let Some(event) = events.recv().await {
-            table.show(event);
+            show(event);
         }
     };
     let (ended, ()) = tokio::join!(running, showing);
     bridge.abort();
-    table.abandon();
-    let summary = ended.map_err(failure_of)?;
-    output::line(table::count_line(&summary, skipped));
-    Ok(Ran { exit: exit_of(summary.conclusion()), results: table.into_results(), took: began.elapsed() })
+    ended.map_err(failure_of)
 }
 
 /// What a run that could not be done at all means to the caller.
@@ -147,7 +163,7 @@ const fn exit_of(conclusion: Conclusion) -> Exit {
     }
 }
 
-fn options(args: &E2eArgs, host: &Host) -> Options {
+pub(crate) fn options(args: &E2eArgs, host: &Host) -> Options {
     Options {
         jobs: args.jobs,
         accel: match args.accel {

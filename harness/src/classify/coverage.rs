@@ -104,7 +104,7 @@ fn common(one: &PhysRange, other: &PhysRange) -> Option<PhysRange> {
 }
 
 /// What is left of a range without the others.
-fn without(range: PhysRange, others: &[PhysRange]) -> Vec<PhysRange> {
+pub(super) fn without(range: PhysRange, others: &[PhysRange]) -> Vec<PhysRange> {
     others.iter().fold(vec![range], |left, other| {
         left.into_iter()
             .flat_map(|part| {

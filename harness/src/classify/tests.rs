@@ -7,6 +7,7 @@ mod properties;
 
 use super::*;
 use crate::cell::{Cell, CellId, Kernel, Loader, Mib, Platform, Reservation, Trigger};
+use crate::cmdline::capture_cmdline;
 use crate::evidence::{CpuState, QmpEvent, RegisterSample, Timed};
 use crate::outcome::{Expectation, ExpectedVmcore};
 use guest_protocol::{
@@ -100,10 +101,14 @@ fn capture_facts(cell: &Cell) -> KernelFacts {
     KernelFacts {
         release: "6.1.0-50".to_owned(),
         machine: machine(cell.capture.arch).to_owned(),
-        cmdline: "console=ttyS0 kdump_rig=capture elfcorehdr=0x8aff0000".to_owned(),
+        cmdline: format!("elfcorehdr=0x8aff0000 {}", capture_cmdline(cell)),
         cpus: 1,
         crash_regions: Vec::new(),
-        system_ram: vec![PhysRange { start: 0x1000, end: 0x9_efff }, REGION],
+        // All of the region but the core header.
+        system_ram: vec![
+            PhysRange { start: 0x1000, end: 0x9_efff },
+            PhysRange { start: REGION.start, end: 0x8afe_ffff },
+        ],
         kernel_code: Some(PhysRange { start: 0x7c00_0000, end: 0x7ce0_2000 }),
         crash_loaded: None,
         ..first_facts(cell)

@@ -3,6 +3,7 @@
 
 use super::console::Text;
 use super::first::machine_arch;
+use super::given::{self, ELFCOREHDR};
 use super::panicked::outside_of_region;
 use super::story::Story;
 use super::{addresses, coverage, log};
@@ -16,9 +17,6 @@ const EM_386: u16 = 3;
 
 /// e_machine of x86_64 (System V ABI for AMD64, EM_X86_64).
 const EM_X86_64: u16 = 62;
-
-/// The word by which a loader tells the capture kernel where the ELF core headers are.
-const ELFCOREHDR: &str = "elfcorehdr=";
 
 /// Judges the report. The error is a rig error's text: the rig did not plant, or the agent did not read what it was told to.
 pub(super) fn state(
@@ -35,7 +33,7 @@ pub(super) fn state(
             let why = format!("there is none, because the capture kernel's command line has no {ELFCOREHDR}");
             return Ok(VmcoreState::Wrong { why });
         }
-        VmcoreReport::Absent => return Ok(absent(ready, up, console)),
+        VmcoreReport::Absent => return Ok(absent(cell, ready, up, console)),
         VmcoreReport::Unreadable { why } => return Ok(VmcoreState::Wrong { why: why.clone() }),
         VmcoreReport::Present(vmcore) => vmcore,
     };
@@ -54,17 +52,20 @@ pub(super) fn state(
     }
     wrong.extend(outside_of_region(ready, up));
     wrong.extend(coverage::foreign_ram(ready, up));
+    wrong.extend(given::wrong(cell, ready, up));
     Ok(if wrong.is_empty() { VmcoreState::Verified } else { VmcoreState::Wrong { why: wrong.join("; ") } })
 }
 
 /// A capture kernel without /proc/vmcore: its own words must say why, and its memory must be its own all the same.
-fn absent(ready: &KernelFacts, up: &KernelFacts, console: &Text) -> VmcoreState {
+fn absent(cell: &Cell, ready: &KernelFacts, up: &KernelFacts, console: &Text) -> VmcoreState {
     let wrong = |why: String| VmcoreState::Wrong { why };
     if let Some(line) = console.no_core_header() {
         return wrong(format!("there is none, because {ELFCOREHDR} points to no core header: {line}"));
     }
-    if let Some(why) = coverage::foreign_ram(ready, up) {
-        return wrong(why);
+    let mut foreign: Vec<String> = coverage::foreign_ram(ready, up).into_iter().collect();
+    foreign.extend(given::wrong(cell, ready, up));
+    if !foreign.is_empty() {
+        return wrong(foreign.join("; "));
     }
     match console.no_vmcore() {
         Some(line) => VmcoreState::Absent { why: line.to_owned() },

@@ -1,6 +1,6 @@
 //! The axes of a cell: their names, the values that they can have, and those that a cell has.
 
-use crate::cell::{Cell, Loader, Mib, Reader, Reservation, Trigger};
+use crate::cell::{Cell, Loader, Reader, Reservation, Trigger};
 use guest_protocol::Arch;
 use std::fmt;
 
@@ -27,6 +27,9 @@ pub enum Axis {
     Pair,
     Reservation,
     Region,
+    RegionStart,
+    RegionLast,
+    Size,
     Platform,
     Machine,
     Memory,
@@ -37,7 +40,7 @@ pub enum Axis {
 
 impl Axis {
     /// All axes, in the order of their documentation.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 21] = [
         Self::Id,
         Self::Suite,
         Self::First,
@@ -50,6 +53,9 @@ impl Axis {
         Self::Pair,
         Self::Reservation,
         Self::Region,
+        Self::RegionStart,
+        Self::RegionLast,
+        Self::Size,
         Self::Platform,
         Self::Machine,
         Self::Memory,
@@ -73,6 +79,9 @@ impl Axis {
             Self::Pair => "pair",
             Self::Reservation => "reservation",
             Self::Region => "region",
+            Self::RegionStart => "region.start",
+            Self::RegionLast => "region.last",
+            Self::Size => "size",
             Self::Platform => "platform",
             Self::Machine => "machine",
             Self::Memory => "memory",
@@ -99,6 +108,13 @@ impl Axis {
             Self::Region => {
                 "below, above or across 896 MiB where the place is fixed, auto where the first kernel chooses it"
             }
+            Self::RegionStart => {
+                "the first address of a region at a fixed place, such as 1968M or 0x7b000000; none of another"
+            }
+            Self::RegionLast => {
+                "the last address of a region at a fixed place, such as 0x8affffff; none of another"
+            }
+            Self::Size => "the size of the region, such as 256M",
             Self::Platform => "the platform's name in the scenario",
             Self::Machine => "QEMU's -machine with its options",
             Self::Memory => "the size of RAM, such as 4G or 3520M",
@@ -140,8 +156,10 @@ impl Axis {
                 _ => value.parse::<Reservation>().ok().map(|reservation| reservation.to_string()),
             },
             Self::Region => matches!(value, "below" | "above" | "across" | "auto").then(|| value.to_owned()),
-            Self::Memory => value.parse::<Mib>().ok().map(|size| size.to_string()),
-            Self::Cpus => value.parse::<std::num::NonZeroU32>().ok().map(|cpus| cpus.to_string()),
+            Self::RegionStart | Self::RegionLast | Self::Size | Self::Memory | Self::Cpus => {
+                let unit = self.unit()?;
+                unit.parse(value).map(|number| unit.show(number))
+            }
             Self::Trigger => value.parse::<Trigger>().ok().map(|trigger| trigger.name().to_owned()),
             Self::Reader => match value {
                 NO_READER => Some(value.to_owned()),
@@ -150,7 +168,7 @@ impl Axis {
         }
     }
 
-    /// The values that the cell has on this axis: one or more.
+    /// The values that the cell has on this axis: one or more, or none where the cell has no such thing.
     pub(super) fn values(self, cell: &Cell) -> Vec<String> {
         let one = |value: &str| vec![value.to_owned()];
         match self {
@@ -171,8 +189,10 @@ impl Axis {
             Self::Region => one(region(cell.reservation)),
             Self::Platform => one(&cell.platform.name),
             Self::Machine => one(&cell.platform.machine),
-            Self::Memory => vec![cell.platform.memory.to_string()],
-            Self::Cpus => vec![cell.platform.cpus.to_string()],
+            Self::RegionStart | Self::RegionLast | Self::Size | Self::Memory | Self::Cpus => {
+                let shown = self.unit().zip(self.number(cell)).map(|(unit, number)| unit.show(number));
+                shown.into_iter().collect()
+            }
             Self::Trigger => one(cell.trigger.name()),
             Self::Reader => vec![cell.reader.as_ref().map_or(NO_READER.to_owned(), Reader::to_string)],
         }

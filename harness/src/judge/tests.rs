@@ -74,6 +74,24 @@ fn an_expectation_is_met_by_its_own_outcome_only() {
 }
 
 #[test]
+fn an_observation_is_what_speaks_of_the_loader() {
+    // A region that was not reserved, or a guest that never panicked, would count for a loader that was never tried.
+    let met: std::collections::BTreeSet<_> =
+        met_by(&Expectation::Observed).iter().map(Outcome::kind).collect();
+    for outcome in outcomes() {
+        let verdict = judge(&outcome, &Expectation::Observed);
+        match outcome {
+            Outcome::Unreserved { .. } | Outcome::NoFirstKernel { .. } | Outcome::RigError { .. } => {
+                assert_eq!(verdict, Verdict::Error);
+            }
+            Outcome::NotPanicked { .. } => assert_eq!(verdict, Verdict::Fail),
+            _ => assert_eq!(verdict, Verdict::Pass),
+        }
+    }
+    assert_eq!(met.len(), 7);
+}
+
+#[test]
 fn an_expected_hang_needs_its_cause_and_a_proof() {
     for cause in [HangCause::DestinationTooLarge, HangCause::FaultInPanicPath, HangCause::NothingTookOver] {
         let met = met_by(&Expectation::Hung { cause });

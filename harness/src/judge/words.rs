@@ -94,6 +94,7 @@ pub fn describe_expectation(expected: &Expectation) -> String {
         }
         Expectation::Hung { cause } => format!("hung, {}", cause_words(*cause)),
         Expectation::Unreserved => "no such crash region".to_owned(),
+        Expectation::Observed => "observed, whatever comes of it".to_owned(),
     }
 }
 

@@ -65,6 +65,7 @@ impl Rule {
                 cause => cause.map(|cause| Expectation::Hung { cause }),
             },
             OutcomeWord::Unreserved => Some(Expectation::Unreserved),
+            OutcomeWord::Observed => Some(Expectation::Observed),
         };
         if expected.is_none() && findings.is_empty() {
             let missing = match rule.outcome {
@@ -75,7 +76,7 @@ impl Rule {
                 OutcomeWord::Hung => {
                     "add `cause: …`: a hang is expected with its cause, or any hang would do"
                 }
-                OutcomeWord::Unreserved => "nothing is missing",
+                OutcomeWord::Unreserved | OutcomeWord::Observed => "nothing is missing",
             };
             findings.push(Finding { at: At::Node(at.key("outcome")), what: missing.to_owned() });
         }

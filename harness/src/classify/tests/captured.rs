@@ -113,10 +113,12 @@ fn the_low_companion_is_a_crash_region_too() {
     let high = PhysRange { start: 0x1_3000_0000, end: 0x1_3fff_ffff };
     let ready = KernelFacts { crash_regions: vec![REGION, high], ..first_facts(&cell) };
     let core = vmcore(&cell);
+    let mut given = capture_facts(&cell);
+    given.system_ram.push(high);
     let mut life = Life::of(cell.clone()).ready_with(ready).loads(loaded());
     life = life.says(8600, Side::First, Message::Armed { planted: planted() });
     life.evidence.triggered_ms = Some(TRIGGERED_MS);
-    let outcome = life.up().reads(VmcoreReport::Present(core)).done().outcome();
+    let outcome = life.up_with(given).reads(VmcoreReport::Present(core)).done().outcome();
     assert_eq!(outcome, Outcome::Captured { vmcore: VmcoreState::Verified });
 }
 
@@ -148,6 +150,27 @@ fn an_absent_vmcore_is_told_with_the_kernels_own_reason() {
     assert!(
         matches!(forgotten, Outcome::Captured { vmcore: VmcoreState::Wrong { why } } if why.contains("elfcorehdr="))
     );
+}
+
+/// Bug: what the capture kernel was given is looked at, and never counts.
+#[test]
+fn a_capture_kernel_that_was_given_too_little_is_wrong() {
+    let given = capture_facts(&amd64());
+    let short = KernelFacts { cmdline: given.cmdline.replace("nr_cpus=1", "nr_cpus="), ..given.clone() };
+    let small = KernelFacts { system_ram: vec![PhysRange { start: 0x7b00_0000, end: 0x8afe_efff }], ..given };
+    for (facts, words) in
+        [(short, "command line does not have"), (small, "was not given 0x8afef000-0x8affffff")]
+    {
+        for report in [VmcoreReport::Present(vmcore(&amd64())), VmcoreReport::Absent] {
+            let refused = "[    1.0] Warning: Core image elf header is not sane\r\n";
+            let life = Life::of(amd64()).triggered().up_with(facts.clone()).console(15_100, refused);
+            let outcome = life.reads(report).done().outcome();
+            assert!(
+                matches!(&outcome, Outcome::Captured { vmcore: VmcoreState::Wrong { why } } if why.contains(words)),
+                "{outcome:?}"
+            );
+        }
+    }
 }
 
 #[test]

@@ -21,7 +21,7 @@ expect:
 ";
 
 fn problems(text: &str) -> Vec<String> {
-    match parse("my.yaml", text, &Catalog::locked().unwrap()) {
+    match parse("my.yaml", text, &Catalog::locked().unwrap(), &no_base) {
         Ok(suite) => panic!("nothing wrong with {} cells of\n{text}", suite.cells.len()),
         Err(problems) => problems.iter().map(Problem::to_string).collect(),
     }
@@ -142,7 +142,12 @@ fn what_does_not_fit_together_is_told_with_its_place() {
             "10:29",
             "cannot hold 192M@3264M (0xcc000000-0xd7ffffff)",
         ),
-        ("256M@1968M", "256M@1969M", "10:14", "multiples of 16M"),
+        (
+            "[5.10-amd64]\n    userspace: [i386]\n    loader: [in-tree]\n    capture: [5.10-amd64]\n    region: [256M@1968M",
+            "[6.12-amd64]\n    userspace: [i386]\n    loader: [in-tree]\n    capture: [5.10-amd64]\n    region: [256M@1969M",
+            "10:14",
+            "multiples of 16M",
+        ),
         ("256M@1968M on pc-4g", "'256M,high on pc-4g'", "10:14", "needs 6G"),
         ("machine: pc", "machine: microvm", "10:14", "is not known"),
         (
@@ -237,7 +242,7 @@ proptest! {
     fn damaged_files_are_borne(at in 0..GOOD.len(), by in "[ \\[\\]{}:,\n#&*!|>'\"%@a0-]{0,3}", cut in 0usize..6) {
         let end = (at + cut).min(GOOD.len());
         let text = format!("{}{by}{}", &GOOD[..at], &GOOD[end..]);
-        if let Err(problems) = parse("my.yaml", &text, &Catalog::default()) {
+        if let Err(problems) = parse("my.yaml", &text, &Catalog::default(), &no_base) {
             prop_assert!(problems.iter().count() > 0);
         }
     }
