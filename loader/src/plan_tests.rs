@@ -62,6 +62,7 @@ impl Case {
             cpu_notes: &NOTES,
             vmcoreinfo: Some(NOTES[0]),
             boot_params: &[],
+            places: Places::default(),
         })
     }
 }
