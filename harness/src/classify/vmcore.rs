@@ -35,7 +35,7 @@ pub(super) fn state(
         VmcoreReport::Present(vmcore) => vmcore,
     };
     let mut wrong = nonces(planted, plants, vmcore)?;
-    wrong.extend(headers(ready, vmcore));
+    wrong.extend(headers(ready, up, vmcore));
     wrong.extend(coverage::wrong(ready, &vmcore.loads));
     wrong.extend(outside_of_region(ready, up));
     wrong.extend(coverage::foreign_ram(ready, up));
@@ -92,15 +92,16 @@ fn nonces(planted: &[Planted], plants: &[Plant], vmcore: &Vmcore) -> Result<Vec<
 }
 
 /// What is wrong with the ELF header and the notes.
-fn headers(ready: &KernelFacts, vmcore: &Vmcore) -> Vec<String> {
+fn headers(ready: &KernelFacts, up: &KernelFacts, vmcore: &Vmcore) -> Vec<String> {
     let mut wrong = Vec::new();
-    // An i386 kernel's core is 64-bit ELF where its RAM ends above 4 GiB.
-    let (machine, classes): (u16, &[u8]) = match machine_arch(&ready.machine) {
-        Some(Arch::X86_64) => (EM_X86_64, &[64]),
-        Some(Arch::I386) | None => (EM_386, &[32, 64]),
+    // An x86_64 capture kernel offers EM_X86_64 alone, whatever crashed. An i386 kernel's core is 64-bit ELF where its RAM ends
+    // above 4 GiB.
+    let (machine, classes): (u16, &[u8]) = match (machine_arch(&ready.machine), machine_arch(&up.machine)) {
+        (Some(Arch::X86_64), _) | (_, Some(Arch::X86_64)) => (EM_X86_64, &[64]),
+        (Some(Arch::I386) | None, _) => (EM_386, &[32, 64]),
     };
     if vmcore.machine != machine {
-        wrong.push(format!("its ELF machine is {}, that of the first kernel is {machine}", vmcore.machine));
+        wrong.push(format!("its ELF machine is {}, and should be {machine}", vmcore.machine));
     }
     if !classes.contains(&vmcore.class_bits) {
         wrong.push(format!("it is {}-bit ELF, and the first kernel is {}", vmcore.class_bits, ready.machine));
