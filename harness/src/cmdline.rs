@@ -1,16 +1,26 @@
 //! The command lines of both kernels and the loader's arguments: pure functions of the cell.
 
-use crate::cell::{Cell, Loader, Reservation};
+use crate::cell::{Cell, Loader, Reader, Reservation};
 use guest_protocol::{SIDE_PARAMETER, Side};
 
 /// The agent in both initramfs images.
 pub const AGENT_PATH: &str = "/init";
-/// A static loader in the first kernel's initramfs.
-pub const LOADER_PATH: &str = "/bin/kexec-load";
-/// The capture kernel's image in the first kernel's initramfs.
-pub const CAPTURE_KERNEL_PATH: &str = "/boot/capture.bzimage";
-/// The capture kernel's initramfs in the first kernel's initramfs.
-pub const CAPTURE_INITRD_PATH: &str = "/boot/capture.initrd";
+
+/// Where the files of a cell's load lie in the first kernel's initramfs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Places {
+    /// The words that start the loader: its path, or a dynamic linker, its options and then the path.
+    pub program: Vec<String>,
+    /// The capture kernel's image.
+    pub kernel: String,
+    /// The capture kernel's initramfs.
+    pub initrd: String,
+}
+
+/// A reader of the vmcore in the capture kernel's initramfs.
+pub const READER_PATH: &str = "/bin/vmcore-reader";
+/// What the capture kernel offers it.
+const VMCORE_PATH: &str = "/proc/vmcore";
 
 /// Words that both kernels need to speak on the first port, early as well, and to run the agent.
 ///
@@ -45,19 +55,27 @@ pub fn capture_cmdline(cell: &Cell) -> String {
     words.join(" ")
 }
 
-/// The loader's argument vector, beginning with `program`, its path in the guest.
-pub fn loader_argv(cell: &Cell, program: &str) -> Vec<String> {
-    let mut argv = vec![program.to_owned(), "--load-panic".into()];
+/// The loader's argument vector, the words that start it included.
+pub fn loader_argv(cell: &Cell, places: &Places) -> Vec<String> {
+    let mut argv = places.program.clone();
+    argv.push("--load-panic".into());
     match cell.loader {
         Loader::InTree => argv.push("--debug".into()),
         // kexec-tools' --debug prints hundreds of lines, which would drown the refusal's message.
         Loader::KexecTools(_) | Loader::Path(_) => {}
     }
-    argv.push(format!("--initrd={CAPTURE_INITRD_PATH}"));
+    argv.push(format!("--initrd={}", places.initrd));
     argv.push(format!("--command-line={}", capture_cmdline(cell)));
     argv.extend(cell.loader_args.iter().cloned());
-    argv.push(CAPTURE_KERNEL_PATH.into());
+    argv.push(places.kernel.clone());
     argv
+}
+
+/// The reader's argument vector; none in a cell without one.
+pub fn reader_argv(cell: &Cell) -> Option<Vec<String>> {
+    match cell.reader.as_ref()? {
+        Reader::VmcoreDmesg(_) => Some(vec![READER_PATH.to_owned(), VMCORE_PATH.to_owned()]),
+    }
 }
 
 #[cfg(test)]
@@ -97,6 +115,11 @@ mod tests {
     fn both_loaders_get_the_same_load() {
         let ours = Cell { loader_args: vec!["--ignore-address-limits".into()], ..testing::cell() };
         let command_line = format!("--command-line={}", capture_cmdline(&ours));
+        let places = Places {
+            program: vec!["/bin/kexec-load".into()],
+            kernel: "/boot/capture.bzimage".into(),
+            initrd: "/boot/capture.initrd".into(),
+        };
         let expected = [
             "/bin/kexec-load",
             "--load-panic",
@@ -106,8 +129,8 @@ mod tests {
             "--ignore-address-limits",
             "/boot/capture.bzimage",
         ];
-        assert_eq!(loader_argv(&ours, LOADER_PATH), expected);
+        assert_eq!(loader_argv(&ours, &places), expected);
         let theirs = Cell { loader: Loader::KexecTools("2.0.25".into()), ..testing::cell() };
-        assert!(!loader_argv(&theirs, "/sbin/kexec").contains(&"--debug".to_owned()));
+        assert!(!loader_argv(&theirs, &places).contains(&"--debug".to_owned()));
     }
 }

@@ -4,19 +4,23 @@
 //! ```text
 //! or    = and { "|" and }          "&" binds tighter than "|", "!" tightest
 //! and   = not { "&" not }
-//! not   = "!" not | "(" or ")" | "all" | AXIS ("=" | "!=" | "~") VALUE
+//! not   = "!" not | "(" or ")" | "all" | AXIS ("=" | "!=" | "~" | "<" | "<=" | ">" | ">=") VALUE
 //! VALUE = a word without blanks and without any of & | ! ( ) = ~ " — or a text in double quotes, with \" and \\ inside
 //! ```
 //!
 //! `=` compares whole values; where an axis has several (a reservation has its kind and its literal value) one of them has to
-//! be equal. `~` is a regular expression that may match anywhere in the value. An unknown axis is an error, and so is a value
-//! that no cell can have, because a typo that silently selects nothing would make `!` select everything.
+//! be equal. `~` is a regular expression that may match anywhere in the value. `<` and its like compare the axes that are
+//! numbers; of a cell that has no such number (a region that the first kernel places has no known start) no comparison holds.
+//! An unknown axis is an error, and so is a value that no cell can have, because a typo that silently selects nothing would
+//! make `!` select everything.
 
 mod axis;
+mod number;
 mod parse;
 
 use crate::cell::Cell;
 pub use axis::Axis;
+use number::Relation;
 pub use parse::FilterError;
 use regex::Regex;
 use std::fmt;
@@ -63,6 +67,7 @@ enum Test {
     Is(String),
     IsNot(String),
     Matches(Regex),
+    Compares(Relation, u64),
 }
 
 impl PartialEq for Test {
@@ -70,7 +75,8 @@ impl PartialEq for Test {
         match (self, other) {
             (Self::Is(a), Self::Is(b)) | (Self::IsNot(a), Self::IsNot(b)) => a == b,
             (Self::Matches(a), Self::Matches(b)) => a.as_str() == b.as_str(),
-            (Self::Is(_) | Self::IsNot(_) | Self::Matches(_), _) => false,
+            (Self::Compares(a, than_a), Self::Compares(b, than_b)) => a == b && than_a == than_b,
+            (Self::Is(_) | Self::IsNot(_) | Self::Matches(_) | Self::Compares(..), _) => false,
         }
     }
 }
@@ -82,14 +88,14 @@ impl Expr {
             Self::All(parts) => parts.iter().all(|part| part.matches(cell)),
             Self::Any(parts) => parts.iter().any(|part| part.matches(cell)),
             Self::Not(part) => !part.matches(cell),
-            Self::Test { axis, test } => {
-                let values = axis.values(cell);
-                match test {
-                    Test::Is(wanted) => values.iter().any(|value| value == wanted),
-                    Test::IsNot(wanted) => values.iter().all(|value| value != wanted),
-                    Test::Matches(regex) => values.iter().any(|value| regex.is_match(value)),
+            Self::Test { axis, test } => match test {
+                Test::Is(wanted) => axis.values(cell).iter().any(|value| value == wanted),
+                Test::IsNot(wanted) => axis.values(cell).iter().all(|value| value != wanted),
+                Test::Matches(regex) => axis.values(cell).iter().any(|value| regex.is_match(value)),
+                Test::Compares(relation, than) => {
+                    axis.number(cell).is_some_and(|number| relation.holds(number, *than))
                 }
-            }
+            },
         }
     }
 }
@@ -118,11 +124,15 @@ impl fmt::Display for Expr {
             },
             Self::Test { axis, test } => {
                 let (operator, value) = match test {
-                    Test::Is(value) => ("=", value.as_str()),
-                    Test::IsNot(value) => ("!=", value.as_str()),
-                    Test::Matches(regex) => ("~", regex.as_str()),
+                    Test::Is(value) => ("=", value.clone()),
+                    Test::IsNot(value) => ("!=", value.clone()),
+                    Test::Matches(regex) => ("~", regex.as_str().to_owned()),
+                    Test::Compares(relation, than) => (
+                        relation.symbol(),
+                        axis.unit().map_or_else(|| than.to_string(), |unit| unit.show(*than)),
+                    ),
                 };
-                write!(f, "{axis}{operator}{}", parse::quoted_if_needed(value))
+                write!(f, "{axis}{operator}{}", parse::quoted_if_needed(&value))
             }
         }
     }

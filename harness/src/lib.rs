@@ -4,7 +4,9 @@
 //! starts, reads or writes stands at the rim.
 
 pub mod accel;
+pub mod agreement;
 pub mod artifacts;
+pub mod boot;
 pub mod cell;
 pub mod channel;
 pub mod classify;
@@ -12,12 +14,14 @@ pub mod cmdline;
 mod elf;
 pub mod evidence;
 pub mod filter;
+pub mod first_image;
 pub mod guest;
 pub mod judge;
 pub mod outcome;
 pub mod payload;
 pub mod phase;
 pub mod process;
+pub mod pvh;
 pub mod qemu;
 pub mod qmp;
 pub mod registers;

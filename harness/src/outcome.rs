@@ -233,16 +233,24 @@ pub enum Expectation {
     },
     /// The first kernel gives no such region.
     Unreserved,
+    /// Something that speaks of the loader, whatever it says: for loaders that are not judged but compared. A trial that says
+    /// nothing on it is no observation.
+    Observed,
 }
 
 /// The vmcore that is expected.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ExpectedVmcore {
     /// Readable and right.
     Verified,
     /// None.
     Absent,
+    /// One with a known fault, such as a released loader's.
+    Wrong {
+        /// Every one of these stands in what is said to be wrong with it. At least one, or any fault would do.
+        why: Vec<String>,
+    },
 }
 
 /// The refuser that is expected.

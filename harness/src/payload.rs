@@ -1,18 +1,58 @@
-//! The initramfs of a cell's guest: agent, loader, and the capture kernel with an initramfs of its own. Pure.
+//! What the guest of one boot finds in its initramfs: the agent, and every loader, capture kernel and capture initramfs that
+//! the cells of that boot need. Pure.
+//!
+//! The kernel unpacks archives that follow each other (Documentation/driver-api/early-userspace/buffer-format.rst), so each
+//! of these is an archive of its own, named by its content: boots that need the same kernel share its bytes on disk, and what
+//! several cells need is in the initramfs once.
 
-use crate::artifacts::{Artifacts, LoaderFiles, capture_userspace};
-use crate::cell::{Cell, Reservation};
-use crate::cmdline::{AGENT_PATH, CAPTURE_INITRD_PATH, CAPTURE_KERNEL_PATH, LOADER_PATH};
-use guest_protocol::{Arch, PhysRange};
+use crate::artifacts::{Artifacts, KernelImage, LoaderFiles, LoaderTree, capture_userspace, digest};
+use crate::cell::{Cell, Loader};
+use crate::cmdline::{AGENT_PATH, Places, READER_PATH};
+use guest_protocol::Arch;
 use images::initramfs::{Initramfs, InitramfsError};
+use std::collections::BTreeMap;
 
-/// What a cell's guest boots with.
+/// This repository's loader in the guest.
+const LOADER_PATH: &str = "/bin/kexec-load";
+
+/// An archive of an initramfs.
 #[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Part {
+    /// Names its content: equal names have equal bytes. Fit for a file name.
+    pub name: String,
+    /// The archive.
+    pub bytes: Vec<u8>,
+}
+
+/// What a boot's guest finds in its initramfs.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Payload {
-    /// The first kernel's initramfs.
-    pub initramfs: Vec<u8>,
-    /// The loader's path in it.
-    pub loader: String,
+    /// The archives, in their order in the initramfs.
+    pub parts: Vec<Part>,
+}
+
+impl Payload {
+    /// Size of the initramfs in bytes.
+    pub fn size(&self) -> usize {
+        self.parts.iter().map(|part| part.bytes.len()).sum()
+    }
+
+    /// The initramfs.
+    pub fn initramfs(&self) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(self.size());
+        self.parts.iter().for_each(|part| bytes.extend_from_slice(&part.bytes));
+        bytes
+    }
+
+    /// What `cell` needs and is not there yet.
+    ///
+    /// # Errors
+    /// [`PayloadError`].
+    pub fn missing(&self, cell: &Cell, artifacts: &Artifacts) -> Result<Vec<Part>, PayloadError> {
+        let mut needed = needs(cell, artifacts)?;
+        needed.retain(|part| !self.parts.iter().any(|there| there.name == part.name));
+        Ok(needed)
+    }
 }
 
 /// Why a cell's guest cannot be made up.
@@ -21,37 +61,141 @@ pub enum PayloadError {
     /// An artifact was never resolved: the cells given to resolve are not the cells that are run.
     #[error("no {0} among the resolved artifacts")]
     Unresolved(String),
+    /// The loader's package has no dynamic linker for its program.
+    #[error("{0} has no dynamic linker (ld-linux*) among its files: its program cannot be started")]
+    NoLinker(String),
     /// Files clash.
     #[error(transparent)]
     Initramfs(#[from] InitramfsError),
 }
 
-/// Builds the initramfs of a cell. Equal cells give equal bytes.
-pub fn payload(cell: &Cell, artifacts: &Artifacts) -> Result<Payload, PayloadError> {
-    let unresolved = |what: String| PayloadError::Unresolved(what);
-    let capture =
-        artifacts.kernel(&cell.capture).ok_or_else(|| unresolved(format!("kernel {}", cell.capture.name)))?;
-    let capture_initrd = with_agent(capture_userspace(cell), artifacts)?.finish();
+/// Where the files of a cell's load lie in its guest.
+///
+/// # Errors
+/// [`PayloadError`].
+pub fn places(cell: &Cell, artifacts: &Artifacts) -> Result<Places, PayloadError> {
+    let program = match loader(cell, artifacts)? {
+        LoaderFiles::Static(program) => vec![static_path(&cell.loader, &program.digest)],
+        LoaderFiles::Tree(tree) => tree_command(tree)?,
+    };
+    let initrd = capture_initrd(cell, artifacts)?;
+    let kernel = kernel_path(cell, capture_kernel(cell, artifacts)?);
+    Ok(Places { program, kernel, initrd: initrd_path(&initrd) })
+}
 
-    let mut image = with_agent(cell.userspace, artifacts)?;
-    let loader = artifacts
-        .loader(&cell.loader, cell.userspace)
-        .ok_or_else(|| unresolved(format!("loader {} for {}", cell.loader, cell.userspace)))?;
-    let loader = match loader {
+/// The archives that a cell needs.
+fn needs(cell: &Cell, artifacts: &Artifacts) -> Result<Vec<Part>, PayloadError> {
+    let agent = Part::of("agent", with_agent(cell.userspace, artifacts)?);
+    let loader = match loader(cell, artifacts)? {
         LoaderFiles::Static(program) => {
-            image.file(LOADER_PATH, 0o755, &program.bytes)?;
-            LOADER_PATH.to_owned()
+            let mut image = Initramfs::new();
+            image.file(&static_path(&cell.loader, &program.digest), 0o755, &program.bytes)?;
+            Part::of("loader", image)
         }
         LoaderFiles::Tree(tree) => {
+            let mut image = Initramfs::new();
             for file in &tree.files {
-                image.file(&file.path, file.mode, &file.bytes)?;
+                image.file(&in_tree_folder(tree, &file.path), file.mode, &file.bytes)?;
             }
-            tree.program.clone()
+            Part::of("loader", image)
         }
     };
-    image.file(CAPTURE_KERNEL_PATH, 0o644, &capture.bytes)?;
-    image.file(CAPTURE_INITRD_PATH, 0o644, &capture_initrd)?;
-    Ok(Payload { initramfs: image.finish(), loader })
+    let initrd = capture_initrd(cell, artifacts)?;
+    let mut image = Initramfs::new();
+    image.file(&initrd_path(&initrd), 0o644, &initrd)?;
+    let initrd = Part::of("capture-initrd", image);
+    let kernel = capture_kernel(cell, artifacts)?;
+    let mut image = Initramfs::new();
+    image.file(&kernel_path(cell, kernel), 0o644, &kernel.bytes)?;
+    // Ten megabytes whose digest is known: no need to compute another.
+    let kernel = Part { name: format!("kernel-{}", kernel.digest), bytes: image.finish() };
+    Ok(vec![agent, loader, initrd, kernel])
+}
+
+impl Part {
+    fn of(kind: &str, image: Initramfs) -> Self {
+        let bytes = image.finish();
+        Self { name: format!("{kind}-{}", digest(&bytes)), bytes }
+    }
+}
+
+fn loader<'a>(cell: &Cell, artifacts: &'a Artifacts) -> Result<&'a LoaderFiles, PayloadError> {
+    artifacts
+        .loader(&cell.loader, cell.userspace)
+        .ok_or_else(|| PayloadError::Unresolved(format!("loader {} for {}", cell.loader, cell.userspace)))
+}
+
+fn capture_kernel<'a>(cell: &Cell, artifacts: &'a Artifacts) -> Result<&'a KernelImage, PayloadError> {
+    artifacts
+        .kernel(&cell.capture)
+        .ok_or_else(|| PayloadError::Unresolved(format!("kernel {}", cell.capture.name)))
+}
+
+/// The path of a static loader. Others than this repository's own are told apart by their content: several may run in one boot.
+fn static_path(loader: &Loader, digest: &str) -> String {
+    match loader {
+        Loader::InTree => LOADER_PATH.into(),
+        Loader::Path(_) | Loader::KexecTools(_) => format!("/bin/loader-{digest}"),
+    }
+}
+
+/// The path of a capture kernel. The lock file's names are unique; a local image may have the name of another.
+fn kernel_path(cell: &Cell, image: &KernelImage) -> String {
+    match cell.capture.path {
+        None => format!("/boot/{}.bzimage", cell.capture.name),
+        Some(_) => format!("/boot/local-{}.bzimage", image.digest),
+    }
+}
+
+fn initrd_path(initrd: &[u8]) -> String {
+    format!("/boot/capture-{}.initrd", digest(initrd))
+}
+
+/// Where a file of a released loader lies: below a folder of its own, since two releases have files of the same names.
+fn in_tree_folder(tree: &LoaderTree, path: &str) -> String {
+    let folder: String = tree
+        .version
+        .chars()
+        .map(|c| if c.is_ascii_alphanumeric() || ".-+".contains(c) { c } else { '-' })
+        .collect();
+    format!("/loaders/{folder}{path}")
+}
+
+/// The words that start a released loader out of its folder: its own dynamic linker with its own libraries (ld.so(8)).
+fn tree_command(tree: &LoaderTree) -> Result<Vec<String>, PayloadError> {
+    let split = |path: &str| path.rsplit_once('/').map(|(folder, file)| (folder.to_owned(), file.to_owned()));
+    let libraries: BTreeMap<String, String> = tree
+        .files
+        .iter()
+        .filter_map(|file| split(&file.path))
+        .filter(|(_, file)| file.contains(".so"))
+        .map(|(folder, file)| (file, folder))
+        .collect();
+    let linker = libraries
+        .iter()
+        .find(|(file, _)| file.starts_with("ld-linux"))
+        .map(|(file, folder)| in_tree_folder(tree, &format!("{folder}/{file}")))
+        .ok_or_else(|| PayloadError::NoLinker(tree.version.clone()))?;
+    let mut folders: Vec<String> = libraries.values().map(|folder| in_tree_folder(tree, folder)).collect();
+    folders.sort();
+    folders.dedup();
+    Ok(vec![linker, "--library-path".into(), folders.join(":"), in_tree_folder(tree, &tree.program)])
+}
+
+/// The capture kernel's initramfs: the agent, and the reader where the cell has one. Cells alike in these share its bytes.
+fn capture_initrd(cell: &Cell, artifacts: &Artifacts) -> Result<Vec<u8>, PayloadError> {
+    let arch = capture_userspace(cell);
+    let mut image = with_agent(arch, artifacts)?;
+    if let Some(reader) = &cell.reader {
+        let tree = artifacts
+            .reader(reader, arch)
+            .ok_or_else(|| PayloadError::Unresolved(format!("reader {reader} for {arch}")))?;
+        for file in &tree.files {
+            let path = if file.path == tree.program { READER_PATH } else { &file.path };
+            image.file(path, file.mode, &file.bytes)?;
+        }
+    }
+    Ok(image.finish())
 }
 
 /// An initramfs with an agent, the folders that it mounts on, and the device that PID 1's standard streams need.
@@ -68,105 +212,42 @@ fn with_agent(arch: Arch, artifacts: &Artifacts) -> Result<Initramfs, PayloadErr
     Ok(image)
 }
 
-/// What QEMU keeps below the end of low memory beside the initramfs: it aligns down by pages and leaves room for ACPI
-/// tables (hw/i386/x86.c `x86_load_linux`: `acpi_data_size`, 0x20000 + 0x8000 for pc).
-const ABOVE_INITRD: u64 = 0x28000;
-
-/// Fields of a bzImage's setup header (Linux Documentation/arch/x86/boot.rst, "Details of Header Fields").
-mod header {
-    /// `version`: the boot protocol's, u16.
-    pub(super) const VERSION: usize = 0x206;
-    /// `initrd_addr_max`, u32, since protocol 2.03.
-    pub(super) const INITRD_ADDR_MAX: usize = 0x22c;
-    /// `xloadflags`, u16, since protocol 2.12.
-    pub(super) const XLOADFLAGS: usize = 0x236;
-    /// In `xloadflags`: XLF_CAN_BE_LOADED_ABOVE_4G.
-    pub(super) const ABOVE_4G: u16 = 1 << 1;
-}
-
-/// The highest address that QEMU gives an initramfs of this kernel (hw/i386/x86.c, `x86_load_linux`); none when the file
-/// is too short for a bzImage.
-pub fn highest_initrd_address(bzimage: &[u8]) -> Option<u64> {
-    let u16_at = |at| Some(u16::from_le_bytes(bzimage.get(at..at + 2)?.try_into().ok()?));
-    let u32_at = |at| Some(u32::from_le_bytes(bzimage.get(at..at + 4)?.try_into().ok()?));
-    let above_4g = u16_at(header::VERSION)? >= 0x20c && u16_at(header::XLOADFLAGS)? & header::ABOVE_4G != 0;
-    let field = u32_at(header::INITRD_ADDR_MAX)?;
-    Some(u64::from(if above_4g { u32::MAX } else { field }))
-}
-
-/// Where QEMU puts an initramfs of `size` bytes when low memory ends at `low_end` and it may lie up to `highest`: as high as
-/// both allow.
-pub fn initrd_place(size: u64, low_end: u64, highest: u64) -> Option<PhysRange> {
-    let limit = low_end.checked_sub(ABOVE_INITRD)?.min(highest.checked_add(1)?);
-    let start = limit.checked_sub(size)? & !0xfff;
-    Some(PhysRange { start, end: start + size.checked_sub(1)? })
-}
-
-/// An i386 kernel moves an initramfs that lies beyond its direct map (at most 896 MiB) into it, and that before it reserves
-/// its crash region (arch/x86/kernel/setup.c, `relocate_initrd`).
-const I386_DIRECT_MAP_END: u64 = 896 << 20;
-
-/// Whether the initramfs lies in the region that the cell forces: the first kernel would then refuse to reserve it
-/// ("memory is in use"), which looks like a fault of the kernel.
-pub fn initrd_in_the_way(first: Arch, reservation: &Reservation, initrd: PhysRange) -> bool {
-    let moves_away = match first {
-        Arch::I386 => initrd.end >= I386_DIRECT_MAP_END,
-        Arch::X86_64 => false,
-    };
-    match reservation {
-        Reservation::At { size, offset_mib } => {
-            let start = u64::from(*offset_mib) << 20;
-            !moves_away && start <= initrd.end && initrd.start < start + size.bytes()
-        }
-        Reservation::Auto { .. } | Reservation::High { .. } => false,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing;
+    use crate::artifacts::TreeFile;
 
-    const GIB: u64 = 1 << 30;
-    const MIB: u64 = 1 << 20;
-
-    /// Bug: a big initramfs makes 192M@3264M on a 3520M machine *unreserved*, and the kernel gets the blame.
-    #[test]
-    fn an_initramfs_over_64_mib_is_in_the_way_at_3264m() {
-        let reservation = Reservation::At { size: testing::mib(192), offset_mib: 3264 };
-        let low_end = 3520 * MIB;
-        let fits = initrd_place(60 * MIB, low_end, u64::from(u32::MAX)).unwrap();
-        let overlaps = initrd_place(65 * MIB, low_end, u64::from(u32::MAX)).unwrap();
-        assert!(!initrd_in_the_way(Arch::X86_64, &reservation, fits), "{fits}");
-        assert!(initrd_in_the_way(Arch::X86_64, &reservation, overlaps), "{overlaps}");
+    fn tree(version: &str) -> LoaderTree {
+        let file = |path: &str| TreeFile { path: path.into(), mode: 0o755, bytes: b"x".as_slice().into() };
+        LoaderTree {
+            program: "/sbin/kexec".into(),
+            version: version.into(),
+            notice: None,
+            files: ["/sbin/kexec", "/lib/ld-linux.so.2", "/lib/i386-linux-gnu/libc.so.6"].map(file).into(),
+        }
     }
 
-    /// Bug: the kernel's own bound (0x37ffffff on i386) is forgotten, and the wrong place is checked.
+    /// Bug: the second of two releases in one boot runs with the first one's libc, or overwrites its program.
     #[test]
-    fn the_kernels_own_bound_counts() {
-        let place = initrd_place(8 * MIB, 3 * GIB, 0x37ff_ffff).unwrap();
-        assert!(place.end <= 0x37ff_ffff && place.start >= 0x3700_0000, "{place}");
-        assert_eq!(initrd_place(8 * MIB, 4 * MIB, u64::from(u32::MAX)), None);
+    fn releases_keep_to_their_own_files() {
+        let command = tree_command(&tree("kexec-tools 1:2.0.25-3+b1")).unwrap();
+        let folder = "/loaders/kexec-tools-1-2.0.25-3+b1";
+        assert_eq!(
+            command,
+            [
+                format!("{folder}/lib/ld-linux.so.2"),
+                "--library-path".into(),
+                format!("{folder}/lib:{folder}/lib/i386-linux-gnu"),
+                format!("{folder}/sbin/kexec"),
+            ]
+        );
+        assert_ne!(command, tree_command(&tree("kexec-tools 1:2.0.20-2.1")).unwrap());
     }
 
-    /// Bug: the real 5.10 cells at 1968M are refused, because the header's field (0x7fffffff in all of them) is taken where
-    /// QEMU does not look at it, or where the kernel moves the initramfs away.
     #[test]
-    fn real_kernels_at_1968m() {
-        let reservation = Reservation::At { size: testing::mib(256), offset_mib: 1968 };
-        let image = |xloadflags: u8| {
-            let mut bytes = vec![0; 0x400];
-            bytes[header::VERSION..][..2].copy_from_slice(&0x20fu16.to_le_bytes());
-            bytes[header::INITRD_ADDR_MAX..][..4].copy_from_slice(&0x7fff_ffffu32.to_le_bytes());
-            bytes[header::XLOADFLAGS] = xloadflags;
-            bytes
-        };
-        let place =
-            |image: &[u8]| initrd_place(5 * MIB, 3 * GIB, highest_initrd_address(image).unwrap()).unwrap();
-        assert!(!initrd_in_the_way(Arch::X86_64, &reservation, place(&image(0x7f))));
-        let i386 = place(&image(0));
-        assert!(i386.end < 0x8000_0000, "{i386}");
-        assert!(!initrd_in_the_way(Arch::I386, &reservation, i386));
-        assert_eq!(highest_initrd_address(&[0; 0x100]), None);
+    fn a_tree_without_a_linker_is_told() {
+        let mut tree = tree("kexec-tools 9");
+        tree.files.retain(|file| !file.path.contains("ld-linux"));
+        assert!(tree_command(&tree).unwrap_err().to_string().contains("ld-linux"));
     }
 }

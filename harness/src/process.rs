@@ -3,6 +3,7 @@
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal};
 use std::ffi::OsString;
+use std::fs::File;
 use std::io;
 use std::path::Path;
 use std::process::{ExitStatus, Stdio};
@@ -62,11 +63,16 @@ pub enum ProcessError {
 }
 
 impl Process {
-    /// Starts `program` with no standard input, its standard output thrown away, and its standard error kept.
-    pub async fn spawn(program: &Path, args: &[OsString]) -> Result<Self, ProcessError> {
+    /// Starts `program` with this file, or nothing, as its standard input, its standard output thrown away, and its standard
+    /// error kept.
+    pub async fn spawn(program: &Path, args: &[OsString], input: Option<File>) -> Result<Self, ProcessError> {
         let failed = |source| ProcessError::Spawn { program: program.display().to_string(), source };
         let mut command = Command::new(program);
-        command.args(args).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        command
+            .args(args)
+            .stdin(input.map_or_else(Stdio::null, Stdio::from))
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped());
         command.process_group(0).kill_on_drop(true);
         die_with_the_rig(&mut command);
         let mut child = spawn_from_lasting_thread(command).await.map_err(failed)?;
@@ -215,7 +221,7 @@ mod tests {
     #[tokio::test]
     async fn the_whole_group_ends() {
         let script = "sleep 600 & echo $! >&2; exec sleep 600";
-        let mut process = Process::spawn(Path::new("sh"), &args(&["-c", script])).await.unwrap();
+        let mut process = Process::spawn(Path::new("sh"), &args(&["-c", script]), None).await.unwrap();
         let grandchild = loop {
             match process.stderr().trim().parse() {
                 Ok(pid) => break Pid::from_raw(pid).unwrap(),
@@ -230,7 +236,7 @@ mod tests {
     #[tokio::test]
     async fn the_deaf_are_killed() {
         let script = "trap '' TERM; echo up >&2; while :; do sleep 1; done";
-        let mut process = Process::spawn(Path::new("sh"), &args(&["-c", script])).await.unwrap();
+        let mut process = Process::spawn(Path::new("sh"), &args(&["-c", script]), None).await.unwrap();
         while process.stderr().is_empty() {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
@@ -241,7 +247,7 @@ mod tests {
     /// Bug: the error of a missing program does not name it.
     #[tokio::test]
     async fn a_missing_program_is_named() {
-        let error = Process::spawn(Path::new("/nowhere/qemu"), &[]).await.unwrap_err();
+        let error = Process::spawn(Path::new("/nowhere/qemu"), &[], None).await.unwrap_err();
         assert!(error.to_string().contains("/nowhere/qemu"), "{error}");
     }
 }

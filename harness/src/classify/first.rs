@@ -88,8 +88,14 @@ fn unreserved(cell: &Cell, ready: &KernelFacts) -> Option<String> {
     match asked {
         Reservation::At { .. } => {
             let wanted = asked.range()?;
-            (regions.as_slice() != [wanted])
-                .then(|| format!("crashkernel={asked} is {wanted}, and the kernel reserved {}", found()))
+            // Beside a region above 4 GiB an x86_64 kernel up to 6.6 reserves a companion below, as with `,high`
+            // (arch/x86/kernel/setup.c, `reserve_crashkernel_low`). Segments lie in the wanted one all the same.
+            let companion = |region: &PhysRange| {
+                cell.first.arch == Arch::X86_64 && wanted.start >= FOUR_GIB && region.end < FOUR_GIB
+            };
+            let fits = regions.contains(&wanted)
+                && regions.iter().all(|region| *region == wanted || companion(region));
+            (!fits).then(|| format!("crashkernel={asked} is {wanted}, and the kernel reserved {}", found()))
         }
         Reservation::Auto { size } => (!regions.iter().any(|region| of_size(size.bytes())(&region)))
             .then(|| format!("crashkernel={asked} asks for {size}, and the kernel reserved {}", found())),

@@ -1,12 +1,15 @@
 //! The axes of a cell: their names, the values that they can have, and those that a cell has.
 
-use crate::cell::{Cell, Loader, Mib, Reservation, Trigger};
+use crate::cell::{Cell, Loader, Reader, Reservation, Trigger};
 use guest_protocol::Arch;
 use std::fmt;
 
 /// 896 MiB: the end of the low memory of an i386 kernel with the usual 3 GiB/1 GiB split, and the highest end of a crash
 /// region that released i386 loaders accept (-PAGE_OFFSET - 128 MiB with PAGE_OFFSET 0xC0000000).
 const LOW_MEMORY_END: u64 = 896 << 20;
+
+/// The value of `reader` in cells without one.
+const NO_READER: &str = "none";
 
 /// What a filter can ask for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,16 +27,20 @@ pub enum Axis {
     Pair,
     Reservation,
     Region,
+    RegionStart,
+    RegionLast,
+    Size,
     Platform,
     Machine,
     Memory,
     Cpus,
     Trigger,
+    Reader,
 }
 
 impl Axis {
     /// All axes, in the order of their documentation.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 21] = [
         Self::Id,
         Self::Suite,
         Self::First,
@@ -46,11 +53,15 @@ impl Axis {
         Self::Pair,
         Self::Reservation,
         Self::Region,
+        Self::RegionStart,
+        Self::RegionLast,
+        Self::Size,
         Self::Platform,
         Self::Machine,
         Self::Memory,
         Self::Cpus,
         Self::Trigger,
+        Self::Reader,
     ];
 
     /// Its name in expressions.
@@ -68,11 +79,15 @@ impl Axis {
             Self::Pair => "pair",
             Self::Reservation => "reservation",
             Self::Region => "region",
+            Self::RegionStart => "region.start",
+            Self::RegionLast => "region.last",
+            Self::Size => "size",
             Self::Platform => "platform",
             Self::Machine => "machine",
             Self::Memory => "memory",
             Self::Cpus => "cpus",
             Self::Trigger => "trigger",
+            Self::Reader => "reader",
         }
     }
 
@@ -93,11 +108,19 @@ impl Axis {
             Self::Region => {
                 "below, above or across 896 MiB where the place is fixed, auto where the first kernel chooses it"
             }
+            Self::RegionStart => {
+                "the first address of a region at a fixed place, such as 1968M or 0x7b000000; none of another"
+            }
+            Self::RegionLast => {
+                "the last address of a region at a fixed place, such as 0x8affffff; none of another"
+            }
+            Self::Size => "the size of the region, such as 256M",
             Self::Platform => "the platform's name in the scenario",
             Self::Machine => "QEMU's -machine with its options",
             Self::Memory => "the size of RAM, such as 4G or 3520M",
             Self::Cpus => "the number of CPUs",
             Self::Trigger => "nmi",
+            Self::Reader => "none, or what reads the vmcore beside the agent: vmcore-dmesg@VERSION",
         }
     }
 
@@ -133,13 +156,19 @@ impl Axis {
                 _ => value.parse::<Reservation>().ok().map(|reservation| reservation.to_string()),
             },
             Self::Region => matches!(value, "below" | "above" | "across" | "auto").then(|| value.to_owned()),
-            Self::Memory => value.parse::<Mib>().ok().map(|size| size.to_string()),
-            Self::Cpus => value.parse::<std::num::NonZeroU32>().ok().map(|cpus| cpus.to_string()),
+            Self::RegionStart | Self::RegionLast | Self::Size | Self::Memory | Self::Cpus => {
+                let unit = self.unit()?;
+                unit.parse(value).map(|number| unit.show(number))
+            }
             Self::Trigger => value.parse::<Trigger>().ok().map(|trigger| trigger.name().to_owned()),
+            Self::Reader => match value {
+                NO_READER => Some(value.to_owned()),
+                _ => value.parse::<Reader>().ok().map(|reader| reader.to_string()),
+            },
         }
     }
 
-    /// The values that the cell has on this axis: one or more.
+    /// The values that the cell has on this axis: one or more, or none where the cell has no such thing.
     pub(super) fn values(self, cell: &Cell) -> Vec<String> {
         let one = |value: &str| vec![value.to_owned()];
         match self {
@@ -160,9 +189,12 @@ impl Axis {
             Self::Region => one(region(cell.reservation)),
             Self::Platform => one(&cell.platform.name),
             Self::Machine => one(&cell.platform.machine),
-            Self::Memory => vec![cell.platform.memory.to_string()],
-            Self::Cpus => vec![cell.platform.cpus.to_string()],
+            Self::RegionStart | Self::RegionLast | Self::Size | Self::Memory | Self::Cpus => {
+                let shown = self.unit().zip(self.number(cell)).map(|(unit, number)| unit.show(number));
+                shown.into_iter().collect()
+            }
             Self::Trigger => one(cell.trigger.name()),
+            Self::Reader => vec![cell.reader.as_ref().map_or(NO_READER.to_owned(), Reader::to_string)],
         }
     }
 }

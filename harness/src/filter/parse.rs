@@ -1,5 +1,6 @@
 //! Text to filter: a recursive descent over characters. An error knows its place and shows it with a caret.
 
+use super::number::Relation;
 use super::{Axis, Expr, Test};
 use regex::Regex;
 use std::fmt;
@@ -12,6 +13,9 @@ pub(super) const EVERYTHING: &str = "all";
 
 /// Characters that end a word.
 const OPERATORS: &str = "&|!()=~\"";
+
+/// Characters that end an axis's name beside [`OPERATORS`]. Values may have them: `x86_64->i386` is one.
+const COMPARISONS: &str = "<>";
 
 /// What is wrong with an expression, and where.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -123,7 +127,7 @@ impl Parser<'_> {
     }
 
     fn test(&mut self) -> Result<Expr, FilterError> {
-        let Some(name) = self.word() else {
+        let Some(name) = self.word(COMPARISONS) else {
             return Err(self.error_here(format!("expected an axis; known: {}", axes())));
         };
         let named = &self.text[name.clone()];
@@ -133,10 +137,19 @@ impl Parser<'_> {
         let Some(axis) = Axis::by_name(named) else {
             return Err(self.error(name.clone(), format!("unknown axis `{named}`; known: {}", axes())));
         };
+        if let Some(relation) = self.relation(axis)? {
+            let (place, value) = self.value(axis)?;
+            let than = axis.unit().and_then(|unit| unit.parse(&value));
+            return match than {
+                Some(than) => Ok(Expr::Test { axis, test: Test::Compares(relation, than) }),
+                None => Err(self.error(place, never(axis, &value))),
+            };
+        }
         let negated = self.take('!');
         let matches = !negated && self.take('~');
         if !matches && !self.take('=') {
-            return Err(self.error_here(format!("expected =, != or ~ after `{axis}`")));
+            let known = if axis.unit().is_some() { "=, !=, ~, <, <=, > or >=" } else { "=, != or ~" };
+            return Err(self.error_here(format!("expected {known} after `{axis}`")));
         }
         let (place, value) = self.value(axis)?;
         let test = if matches {
@@ -149,20 +162,41 @@ impl Parser<'_> {
             })?)
         } else {
             let Some(value) = axis.canonical(&value) else {
-                return Err(
-                    self.error(place, format!("`{axis}` is never {value:?}: it is {}", axis.describe()))
-                );
+                return Err(self.error(place, never(axis, &value)));
             };
             if negated { Test::IsNot(value) } else { Test::Is(value) }
         };
         Ok(Expr::Test { axis, test })
     }
 
+    /// Passes over a comparison if one comes next. The axis has to be one that has an order.
+    fn relation(&mut self, axis: Axis) -> Result<Option<Relation>, FilterError> {
+        let Some(symbol) = self.peek().filter(|c| COMPARISONS.contains(*c)) else {
+            return Ok(None);
+        };
+        if axis.unit().is_none() {
+            let ordered: Vec<&str> =
+                Axis::ALL.into_iter().filter(|axis| axis.unit().is_some()).map(Axis::name).collect();
+            return Err(self.error_here(format!(
+                "`{axis}` has no order: use =, != or ~ (what can be compared is {})",
+                ordered.join(", ")
+            )));
+        }
+        self.take(symbol);
+        let or_equal = self.take('=');
+        Ok(Some(match (symbol, or_equal) {
+            ('<', false) => Relation::Below,
+            ('<', true) => Relation::AtMost,
+            (_, false) => Relation::Above,
+            (_, true) => Relation::AtLeast,
+        }))
+    }
+
     fn value(&mut self, axis: Axis) -> Result<(std::ops::Range<usize>, String), FilterError> {
         if self.peek() == Some('"') {
             return self.quoted();
         }
-        match self.word() {
+        match self.word("") {
             Some(place) => Ok((place.clone(), self.text[place].to_owned())),
             None => Err(self.error_here(format!("expected a value for `{axis}`: {}", axis.describe()))),
         }
@@ -195,11 +229,12 @@ impl Parser<'_> {
         Err(self.error(start..start + 1, "this quote is never closed".to_owned()))
     }
 
-    /// The next word, as its byte range.
-    fn word(&mut self) -> Option<std::ops::Range<usize>> {
+    /// The next word, as its byte range. It ends at an operator, or at one of `further` characters.
+    fn word(&mut self, further: &str) -> Option<std::ops::Range<usize>> {
         self.peek()?;
         let rest = &self.text[self.at..];
-        let length = rest.find(|c: char| c.is_whitespace() || OPERATORS.contains(c)).unwrap_or(rest.len());
+        let ends = |c: char| c.is_whitespace() || OPERATORS.contains(c) || further.contains(c);
+        let length = rest.find(ends).unwrap_or(rest.len());
         let start = self.at;
         self.at += length;
         (length > 0).then_some(start..self.at)
@@ -228,6 +263,14 @@ impl Parser<'_> {
 
     fn error(&self, place: std::ops::Range<usize>, what: String) -> FilterError {
         FilterError { text: self.text.to_owned(), place, what }
+    }
+}
+
+/// Says that no cell has this value.
+fn never(axis: Axis, value: &str) -> String {
+    match axis.unit() {
+        Some(unit) => format!("`{axis}` is never {value:?}: it is {}", unit.describe()),
+        None => format!("`{axis}` is never {value:?}: it is {}", axis.describe()),
     }
 }
 

@@ -26,6 +26,7 @@ fn cell() -> Cell {
             cpus: NonZeroU32::new(2).unwrap(),
         },
         trigger: Trigger::Nmi,
+        reader: None,
         first_cmdline: Vec::new(),
         capture_cmdline: Vec::new(),
         expected: Expectation::Captured { vmcore: ExpectedVmcore::Verified },
@@ -62,6 +63,10 @@ fn every_axis_selects_by_its_value() {
         "memory=4096M",
         "cpus=2",
         "trigger=nmi",
+        "size=256M",
+        "region.start=1968M",
+        "region.start=0x7b000000",
+        "region.last=0x8affffff",
         "all",
     ] {
         assert!(parse(selecting).matches(&cell()), "{selecting}");
@@ -99,6 +104,39 @@ fn regions_are_told_apart_at_896_mib() {
 }
 
 #[test]
+fn numbers_are_compared_as_numbers() {
+    // Compared as text, 1968M lies below 896M and 0x8affffff above everything.
+    for (text, selected) in [
+        ("region.start>=896M", true),
+        ("region.start >= 1968M", true),
+        ("region.start>1968M", false),
+        ("region.start<0x7b000001", true),
+        ("region.last<0x8affffff", false),
+        ("region.last<=0x8affffff", true),
+        ("size<64M", false),
+        ("size>=256M & size<=256M", true),
+        ("memory>4G", false),
+        ("memory>=4G", true),
+        ("memory<4097M", true),
+        ("cpus>1", true),
+        ("cpus<2|size>255M", true),
+    ] {
+        assert_eq!(parse(text).matches(&cell()), selected, "{text}");
+    }
+}
+
+#[test]
+fn a_region_without_a_fixed_place_has_no_start() {
+    // With a start of zero, `region.start<896M` would take every automatic region for one below the limit.
+    let mut cell = cell();
+    cell.reservation = "256M".parse().unwrap();
+    for text in ["region.start<896M", "region.start>=896M", "region.last<4G", "region.start=0x0"] {
+        assert!(!parse(text).matches(&cell), "{text}");
+    }
+    assert!(parse("region.start!=896M & size=256M").matches(&cell));
+}
+
+#[test]
 fn operators_bind_as_documented() {
     for (text, selected) in [
         ("userspace=x86_64 & cpus=1 | cpus=2", true),
@@ -119,7 +157,15 @@ fn errors_point_at_their_place() {
         ("", 1, "expected an axis"),
         ("userspce=i386", 1, "unknown axis `userspce`; known: id, suite"),
         ("cpus=2 & frist=x", 10, "unknown axis"),
-        ("cpus", 5, "expected =, != or ~"),
+        ("cpus", 5, "expected =, !=, ~, <, <=, > or >="),
+        ("first", 6, "expected =, != or ~ after"),
+        ("first<5.10", 6, "`first` has no order"),
+        ("cpus=2 & pair>=x86_64->i386", 14, "compared is region.start, region.last, size, memory, cpus"),
+        ("memory>4", 8, "`memory` is never \"4\": it is whole M or G"),
+        ("memory>", 8, "expected a value for `memory`"),
+        ("size<+64M", 6, "never"),
+        ("cpus>=two", 7, "`cpus` is never \"two\": it is a number"),
+        ("region.last<36ffe000", 13, "0x36ffe000"),
         ("cpus=", 6, "expected a value for `cpus`"),
         ("cpus=two", 6, "`cpus` is never \"two\""),
         ("userspace=i368", 11, "it is i386 or x86_64"),
@@ -166,6 +212,13 @@ fn expr() -> impl Strategy<Value = Expr> {
             Regex::new(&value).ok().map(|regex| Expr::Test { axis, test: Test::Matches(regex) })
         }),
     ];
+    let ordered = prop::sample::select(vec![Axis::Size, Axis::RegionStart, Axis::RegionLast, Axis::Memory]);
+    let relation =
+        prop::sample::select(vec![Relation::Below, Relation::AtMost, Relation::Above, Relation::AtLeast]);
+    let comparison = (ordered, relation, any::<u64>(), 0u32..33).prop_map(|(axis, relation, than, zeros)| {
+        Expr::Test { axis, test: Test::Compares(relation, (than >> zeros) << zeros) }
+    });
+    let leaf = prop_oneof![leaf, comparison];
     leaf.prop_recursive(4, 24, 3, |inner| {
         prop_oneof![
             prop::collection::vec(inner.clone(), 2..4).prop_map(Expr::All),
@@ -185,7 +238,7 @@ proptest! {
 
     /// Whatever is typed gives a filter or an error whose caret lies in the text.
     #[test]
-    fn anything_typed_is_borne(text in "\\PC{0,40}|[a-z.&|!()=~\" ]{0,40}") {
+    fn anything_typed_is_borne(text in "\\PC{0,40}|[a-z.&|!()=~<>\" ]{0,40}") {
         if let Err(error) = text.parse::<Filter>() {
             prop_assert!(error.column() <= text.chars().count() + 1);
             prop_assert_eq!(error.to_string().lines().count(), 3);

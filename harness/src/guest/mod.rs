@@ -11,6 +11,7 @@ mod ports;
 mod probe;
 mod reaped;
 mod running;
+mod saved;
 mod stopped;
 mod walk;
 
@@ -18,16 +19,26 @@ pub use deadlines::Deadlines;
 pub use probe::time_to_banner;
 pub use reaped::Reaped;
 pub use running::Running;
+pub use saved::Saved;
 pub use stopped::Stopped;
 
 use crate::accel::Accel;
 use crate::cell::Cell;
 use crate::phase::Phase;
-use crate::qemu::{MachineSpec, Wiring, qemu_args};
+use crate::qemu::{MachineSpec, Start, Wiring, qemu_args};
 use crate::scratch::GuestScratch;
 use crate::stop::Stop;
 use std::ffi::OsString;
 use std::path::Path;
+
+/// Where a guest begins.
+#[derive(Clone, Copy, Debug)]
+pub enum Origin<'a> {
+    /// At power-on.
+    PowerOn,
+    /// At *ready*, in the state of a guest that was booted with the same plan.
+    Saved(&'a Saved),
+}
 
 /// All that is needed to run a cell's guest.
 #[derive(Clone, Copy, Debug)]
@@ -38,7 +49,9 @@ pub struct GuestPlan<'a> {
     pub qemu: &'a Path,
     /// The accelerator.
     pub accel: Accel,
-    /// The first kernel's image.
+    /// Where it begins.
+    pub origin: Origin<'a>,
+    /// The first kernel's image: a bzImage, or an ELF with a PVH entry.
     pub kernel: &'a Path,
     /// Its initramfs.
     pub initramfs: &'a Path,
@@ -58,11 +71,15 @@ impl GuestPlan<'_> {
         let (console, channel, qmp) = (scratch.path("console"), scratch.path("channel"), scratch.path("qmp"));
         let console_log = self.console_log;
         let wiring = Wiring::Rig { console: &console, console_log, channel: &channel, qmp: &qmp };
-        self.args_wired(wiring)
+        let start = match self.origin {
+            Origin::PowerOn => Start::PowerOn,
+            Origin::Saved(_) => Start::Incoming,
+        };
+        self.args_wired(wiring, start)
     }
 
     /// QEMU's arguments with the ports led elsewhere.
-    pub fn args_wired(&self, wiring: Wiring<'_>) -> Vec<OsString> {
+    pub fn args_wired(&self, wiring: Wiring<'_>, start: Start) -> Vec<OsString> {
         qemu_args(&MachineSpec {
             platform: &self.cell.platform,
             accel: self.accel,
@@ -70,24 +87,44 @@ impl GuestPlan<'_> {
             initrd: Some(self.initramfs),
             cmdline: self.cmdline,
             wiring,
+            start,
         })
     }
 }
 
-/// Runs a cell's guest from start to end. `on_phase` is told each phase that begins.
+/// Runs a cell's guest from its origin to its end. `on_phase` is told each phase that begins.
 pub async fn run_guest(
     plan: GuestPlan<'_>,
     scratch: GuestScratch,
     mut stop: Stop,
     on_phase: &mut (dyn FnMut(Phase) + Send),
 ) -> Reaped {
-    let stopped = match Stopped::start(&plan, &scratch, &mut stop).await {
-        Ok(stopped) => stopped,
-        Err(reaped) => return *reaped,
-    };
-    let running = match stopped.cont(on_phase).await {
-        Ok(running) => running,
-        Err(reaped) => return *reaped,
-    };
-    running.walk(&plan, stop, on_phase).await
+    match start(&plan, &scratch, &mut stop, on_phase).await {
+        Ok(running) => running.walk(&plan, stop, on_phase).await,
+        Err(reaped) => *reaped,
+    }
+}
+
+/// Boots a guest to *ready* and saves its state into a file in `state`.
+///
+/// # Errors
+/// What is left of a guest that did not get there, or whose state could not be saved; its evidence's end says why.
+pub async fn boot_and_save(
+    plan: GuestPlan<'_>,
+    scratch: GuestScratch,
+    state: GuestScratch,
+    mut stop: Stop,
+    on_phase: &mut (dyn FnMut(Phase) + Send),
+) -> Result<Saved, Box<Reaped>> {
+    let running = start(&plan, &scratch, &mut stop, on_phase).await?;
+    running.save_at_ready(&plan, state, stop, on_phase).await
+}
+
+async fn start(
+    plan: &GuestPlan<'_>,
+    scratch: &GuestScratch,
+    stop: &mut Stop,
+    on_phase: &mut (dyn FnMut(Phase) + Send),
+) -> Result<Running, Box<Reaped>> {
+    Stopped::start(plan, scratch, stop).await?.cont(plan.origin, on_phase).await
 }

@@ -25,7 +25,7 @@ pub async fn time_to_banner(
         Ok(stopped) => stopped,
         Err(reaped) => return Err(cause(reaped.evidence.end)),
     };
-    let mut running = match stopped.cont(&mut |_| {}).await {
+    let mut running = match stopped.cont(plan.origin, &mut |_| {}).await {
         Ok(running) => running,
         Err(reaped) => return Err(cause(reaped.evidence.end)),
     };

@@ -28,6 +28,8 @@ pub struct Reaped {
     pub ended_ms: u64,
     /// A process of it that could not be ended: a fault of the run.
     pub leaked: Option<String>,
+    /// The saved state that it was to begin in could not be restored, and nothing of the guest ran: a boot of its own may do.
+    pub not_restored: bool,
 }
 
 impl Reaped {

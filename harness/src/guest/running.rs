@@ -1,18 +1,22 @@
 //! A guest that runs: one loop over everything that can happen to it, until its outcome is proven or nothing more is awaited.
 
+mod ending;
+mod save;
+
 use super::ports::{Chunk, Port};
-use super::stopped::{END_GRACE, Stopped};
-use super::walk::{Action, Sight, Walk};
-use super::{GuestPlan, Reaped, first_words, nonces};
+use super::stopped::Stopped;
+use super::walk::{Action, Goal, Sight, Walk};
+use super::{GuestPlan, Reaped, Saved, first_words, nonces};
 use crate::channel::{Line, LineSplitter};
 use crate::classify;
-use crate::evidence::{Evidence, GuestEnd, QmpEvent, Timed};
+use crate::cmdline::reader_argv;
+use crate::evidence::{GuestEnd, QmpEvent, Timed};
 use crate::phase::Phase;
 use crate::process::Process;
 use crate::qmp::{Qmp, QmpError, Unasked};
 use crate::registers;
 use crate::stop::Stop;
-use guest_protocol::{KernelFacts, LoadOrder, Message, Order, Planted, Read};
+use guest_protocol::{KernelFacts, LoadOrder, Message, Order, Planted, Read, ReaderOrder, Report};
 use qapi::qmp;
 use std::process::ExitStatus;
 use std::time::{Duration, Instant};
@@ -28,12 +32,8 @@ const QUIET: Duration = Duration::from_millis(300);
 const LAST_LOOKS_APART: Duration = Duration::from_millis(250);
 /// Console bytes that are kept: a kernel that prints for ever must not fill the host's memory. A boot prints 50 KB.
 const MAX_CONSOLE: usize = 16 << 20;
-/// How long the ports may take to end after QEMU is gone. Only a survivor that holds the sockets lets them.
-const DRAIN_PATIENCE: Duration = Duration::from_secs(5);
-/// QEMU closes its sockets a moment before it ends.
-const END_AFTER_SOCKETS: Duration = Duration::from_secs(5);
-/// The loader's own deadline ends before the phase's, so that the agent can still report it.
-const LOADER_SHARE: f64 = 0.75;
+/// The deadline of a loader, or of a reader, ends before the phase's, so that the agent can still report it.
+const PROGRAM_SHARE: f64 = 0.75;
 /// The socket takes an order at once; a rig that waits longer has a QEMU that does not run.
 const ORDER_PATIENCE: Duration = Duration::from_secs(10);
 
@@ -53,6 +53,10 @@ pub struct Running {
     last_output: Instant,
     lines: LineSplitter,
     facts: Option<KernelFacts>,
+    /// What the agent had reported when the state was saved in which this guest began; taken up when the walk begins.
+    resumed: Option<Report>,
+    /// Whether the guest is where it was to go.
+    arrived: bool,
     record: Reaped,
 }
 
@@ -62,14 +66,31 @@ enum Ending {
     Known(GuestEnd),
     /// QEMU has ended; its last words are still to be read.
     Exited(ExitStatus),
+    /// The guest is where it was to go, and runs.
+    Arrived,
 }
 
 impl Running {
     pub(super) fn new(stopped: Stopped) -> Self {
-        let Stopped { started, process, qmp, events, chunks, orders } = stopped;
-        let now = Instant::now();
         let mut record = Reaped::default();
         record.evidence.phases.push(Timed { ms: 0, what: Phase::Firmware });
+        Self::begin(stopped, Instant::now(), Walk::new(Goal::Outcome, Phase::Firmware), record)
+    }
+
+    /// A guest that begins in a saved state. Its evidence begins with that of the boot, and its clock where that one's stopped.
+    pub(super) fn resumed(stopped: Stopped, saved: &Saved) -> Self {
+        let now = Instant::now();
+        let zero = now.checked_sub(Duration::from_millis(saved.at_ms)).unwrap_or(now);
+        let record = Reaped { evidence: saved.evidence.clone(), ..Reaped::default() };
+        let mut running = Self::begin(stopped, zero, Walk::new(Goal::Outcome, Phase::FirstKernel), record);
+        running.note_facts(&saved.ready);
+        running.resumed = Some(saved.ready.clone());
+        running
+    }
+
+    fn begin(stopped: Stopped, zero: Instant, walk: Walk, record: Reaped) -> Self {
+        let Stopped { started, process, qmp, events, chunks, orders } = stopped;
+        let now = Instant::now();
         Self {
             started,
             process,
@@ -77,14 +98,20 @@ impl Running {
             events,
             chunks,
             order_port: orders,
-            zero: now,
-            walk: Walk::new(),
+            zero,
+            walk,
             phase_since: now,
             last_output: now,
             lines: LineSplitter::default(),
             facts: None,
+            resumed: None,
+            arrived: false,
             record,
         }
+    }
+
+    pub(super) fn phase(&self) -> Phase {
+        self.walk.phase()
     }
 
     pub(super) async fn cont(&mut self) -> Result<(), QmpError> {
@@ -115,10 +142,7 @@ impl Running {
             Ok(ending) => ending,
             Err(error) => self.exited_or(error).await,
         };
-        match ending {
-            Ending::Known(end) => self.reap(end).await,
-            Ending::Exited(status) => self.reap_exited(status).await,
-        }
+        self.reap_at(ending).await
     }
 
     async fn follow(
@@ -129,7 +153,17 @@ impl Running {
     ) -> Result<Ending, String> {
         let mut sampler = tokio::time::interval(SAMPLE_PERIOD);
         sampler.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        if let Some(ready) = self.resumed.take() {
+            let actions = self.walk.at(Sight::Report(&ready));
+            self.act(actions, plan, on_phase).await?;
+            if self.is_concluded(plan) {
+                return Ok(Ending::Known(GuestEnd::Concluded));
+            }
+        }
         loop {
+            if self.arrived {
+                return Ok(Ending::Arrived);
+            }
             let limit = plan.deadlines.of(self.walk.phase(), plan.accel);
             let deadline = tokio::time::Instant::from_std(self.phase_since + limit);
             let news = tokio::select! {
@@ -233,13 +267,17 @@ impl Running {
                 Vec::new()
             }
             Line::Report(report) => {
-                if let Message::Ready(facts) = &report.message {
-                    self.facts.get_or_insert_with(|| facts.clone());
-                }
+                self.note_facts(&report);
                 let actions = self.walk.at(Sight::Report(&report));
                 self.record.evidence.reports.push(Timed { ms, what: *report });
                 actions
             }
+        }
+    }
+
+    fn note_facts(&mut self, report: &Report) {
+        if let Message::Ready(facts) = &report.message {
+            self.facts.get_or_insert_with(|| facts.clone());
         }
     }
 
@@ -262,6 +300,7 @@ impl Running {
                     self.record.evidence.phases.push(Timed { ms: self.now_ms(), what: phase });
                     on_phase(phase);
                 }
+                Action::Arrived => self.arrived = true,
                 Action::OrderLoad => {
                     let order = self.load_order(plan);
                     self.order(Order::Load(order)).await?;
@@ -269,7 +308,8 @@ impl Running {
                 Action::Trigger => self.trigger().await?,
                 Action::OrderRead(planted) => {
                     let reads = self.reads(&planted);
-                    self.order(Order::Read { reads }).await?;
+                    let reader = reader_order(plan);
+                    self.order(Order::Read { reads, reader }).await?;
                 }
             }
         }
@@ -283,9 +323,12 @@ impl Running {
         };
         let plants = nonces::plants(ram, crash, nonces::draw);
         self.record.evidence.plants.clone_from(&plants);
-        let limit = plan.deadlines.of(Phase::Loading, plan.accel).as_secs_f64() * LOADER_SHARE;
+        let log_line = nonces::log_line(nonces::draw);
+        self.record.evidence.log_line.clone_from(&log_line);
+        let limit = plan.deadlines.of(Phase::Loading, plan.accel).as_secs_f64() * PROGRAM_SHARE;
         LoadOrder {
             plants,
+            log_line,
             argv: plan.loader_argv.to_vec(),
             timeout_seconds: limit.max(1.0) as u32,
             arm_unloaded: false,
@@ -357,95 +400,10 @@ impl Running {
         let seconds = u32::try_from(limit.as_secs()).unwrap_or(u32::MAX);
         Ok(Ending::Known(GuestEnd::Deadline { phase: self.walk.phase(), seconds }))
     }
-
-    /// QEMU does not take or say something any more, most often because it has just ended: sockets show that before the process
-    /// does. Then its status and its last words are the cause, else `trouble`.
-    async fn exited_or(&mut self, trouble: String) -> Ending {
-        match tokio::time::timeout(END_AFTER_SOCKETS, self.process.wait()).await {
-            Ok(Ok(status)) => Ending::Exited(status),
-            Ok(Err(error)) => Ending::Known(GuestEnd::Trouble { what: format!("{trouble}; {error}") }),
-            Err(_) => Ending::Known(GuestEnd::Trouble { what: trouble }),
-        }
-    }
-
-    /// Ends QEMU, and reads all that it wrote.
-    pub(super) async fn reap(mut self, end: GuestEnd) -> Reaped {
-        if let Err(error) = self.process.end(END_GRACE).await {
-            self.record.leaked = Some(error.to_string());
-        }
-        self.drain().await;
-        self.finish(end)
-    }
-
-    /// QEMU has ended on its own: by the guest's doing, or by somebody's.
-    async fn reap_exited(mut self, status: ExitStatus) -> Reaped {
-        // A wrapper may have left others of its group.
-        if let Err(error) = self.process.end(END_GRACE).await {
-            self.record.leaked = Some(error.to_string());
-        }
-        self.drain().await;
-        let end = match ended_by_guest(&self.record.evidence) {
-            true => GuestEnd::ByItself,
-            false => {
-                let stderr = self.process.stderr();
-                let said = match stderr.trim() {
-                    "" => "it said nothing".to_owned(),
-                    text => format!("it said: {text}"),
-                };
-                let what = format!(
-                    "QEMU (pid {}) ended, not by the guest's doing: {status}; {said}",
-                    self.process.pid()
-                );
-                GuestEnd::Trouble { what }
-            }
-        };
-        self.finish(end)
-    }
-
-    /// Reads ports and events to their ends. Only evidence comes of it, no more actions.
-    async fn drain(&mut self) {
-        let until = tokio::time::Instant::now() + DRAIN_PATIENCE;
-        while let Ok(Some(chunk)) = tokio::time::timeout_at(until, self.chunks.recv()).await {
-            match chunk.port {
-                Port::Console => {
-                    self.keep_console(&chunk);
-                }
-                Port::Channel => {
-                    for line in self.lines.push(&chunk.bytes) {
-                        self.keep_line(line, chunk.at);
-                    }
-                }
-            }
-        }
-        for line in std::mem::take(&mut self.lines).finish() {
-            self.keep_line(line, Instant::now());
-        }
-        while let Ok(Some(Unasked::Event(at, event))) =
-            tokio::time::timeout_at(until, self.events.recv()).await
-        {
-            self.take_event(at, event);
-        }
-    }
-
-    fn finish(self, end: GuestEnd) -> Reaped {
-        let ended_ms = self.now_ms();
-        let Self { started, process, qmp, zero, mut record, .. } = self;
-        record.evidence.end = Some(end);
-        record.stderr = process.stderr();
-        record.lasted = started.elapsed();
-        record.ended_ms = ended_ms;
-        let ms = |at: Instant| match at.checked_duration_since(zero) {
-            Some(after) => i64::try_from(after.as_millis()).unwrap_or(i64::MAX),
-            None => -i64::try_from(zero.duration_since(at).as_millis()).unwrap_or(i64::MAX),
-        };
-        record.qmp_log = qmp.log().into_iter().map(|line| (ms(line.at), line.direction, line.text)).collect();
-        record
-    }
 }
 
-/// Whether QEMU said that the guest shut down or reset itself. Its exit status says nothing: it is 0 after SIGTERM as well.
-fn ended_by_guest(evidence: &Evidence) -> bool {
-    let shutdown = evidence.events.iter().rev().find(|event| event.what.name == "SHUTDOWN");
-    shutdown
-        .is_some_and(|event| event.what.data.get("guest").and_then(serde_json::Value::as_bool) == Some(true))
+/// The order to run the cell's reader, where it has one.
+fn reader_order(plan: &GuestPlan<'_>) -> Option<ReaderOrder> {
+    let limit = plan.deadlines.of(Phase::Reading, plan.accel).as_secs_f64() * PROGRAM_SHARE;
+    reader_argv(plan.cell).map(|argv| ReaderOrder { argv, timeout_seconds: limit.max(1.0) as u32 })
 }

@@ -1,7 +1,7 @@
 //! A guest before its first instruction: QEMU runs, QMP is negotiated, both ports are drained.
 
 use super::ports::{Chunk, drain};
-use super::{GuestPlan, Reaped, Running};
+use super::{GuestPlan, Origin, Reaped, Running, saved};
 use crate::evidence::GuestEnd;
 use crate::phase::Phase;
 use crate::process::Process;
@@ -61,10 +61,15 @@ impl Stopped {
     ) -> Result<Self, Box<Reaped>> {
         let started = Instant::now();
         let never_ran = |what| Box::new(Reaped::never_ran(what));
+        let not_restored = |what| Box::new(Reaped { not_restored: true, ..Reaped::never_ran(what) });
         let listeners = Listeners::bind(scratch).map_err(|error| {
             never_ran(format!("cannot listen in {}: {error}", scratch.path("").display()))
         })?;
-        let mut process = Process::spawn(plan.qemu, &plan.args(scratch))
+        let state = match plan.origin {
+            Origin::PowerOn => None,
+            Origin::Saved(saved) => Some(saved.open().map_err(not_restored)?),
+        };
+        let mut process = Process::spawn(plan.qemu, &plan.args(scratch), state)
             .await
             .map_err(|error| never_ran(error.to_string()))?;
         let attached = tokio::select! {
@@ -79,32 +84,55 @@ impl Stopped {
             // It ends at once when it does not like its arguments.
             ended = process.wait() => Err(GuestEnd::Trouble { what: ended_early(ended, &process) }),
         };
-        let (qmp, events, chunks, orders) = match attached {
+        let (qmp, mut events, chunks, orders) = match attached {
             Ok(attached) => attached,
-            Err(end) => {
-                let mut reaped = Reaped::never_ran(String::new());
-                reaped.evidence.end = Some(end);
-                reaped.leaked = process.end(END_GRACE).await.err().map(|error| error.to_string());
-                reaped.stderr = process.stderr();
-                reaped.lasted = started.elapsed();
-                return Err(Box::new(reaped));
-            }
+            Err(end) => return Err(Box::new(ended(process, started, end).await)),
         };
+        if let Origin::Saved(_) = plan.origin {
+            let restored = tokio::select! {
+                biased;
+                () = stop.requested() => Err(GuestEnd::Interrupted),
+                restored = saved::restore(plan.cell.platform.memory, &qmp, &mut events, &mut process) => {
+                    restored.map_err(|what| GuestEnd::Trouble { what })
+                }
+            };
+            if let Err(end) = restored {
+                let not_restored = end != GuestEnd::Interrupted;
+                let reaped = ended(process, started, end).await;
+                return Err(Box::new(Reaped { not_restored, ..reaped }));
+            }
+        }
         Ok(Self { started, process, qmp, events, chunks, orders })
     }
 
-    /// Lets the guest run.
-    pub async fn cont(self, on_phase: &mut (dyn FnMut(Phase) + Send)) -> Result<Running, Box<Reaped>> {
+    /// Lets the guest run, from where it begins.
+    pub async fn cont(
+        self,
+        origin: Origin<'_>,
+        on_phase: &mut (dyn FnMut(Phase) + Send),
+    ) -> Result<Running, Box<Reaped>> {
         // The clock starts before the command: RESUME comes before its reply.
-        let mut running = Running::new(self);
+        let mut running = match origin {
+            Origin::PowerOn => Running::new(self),
+            Origin::Saved(saved) => Running::resumed(self, saved),
+        };
         match running.cont().await {
             Ok(()) => {
-                on_phase(Phase::Firmware);
+                on_phase(running.phase());
                 Ok(running)
             }
             Err(error) => Err(Box::new(running.reap(GuestEnd::Trouble { what: error.to_string() }).await)),
         }
     }
+}
+
+/// What is left of a QEMU whose guest never ran.
+async fn ended(mut process: Process, started: Instant, end: GuestEnd) -> Reaped {
+    let leaked = process.end(END_GRACE).await.err().map(|error| error.to_string());
+    let mut reaped =
+        Reaped { leaked, stderr: process.stderr(), lasted: started.elapsed(), ..Reaped::default() };
+    reaped.evidence.end = Some(end);
+    reaped
 }
 
 type Attached = (Qmp, mpsc::UnboundedReceiver<Unasked>, mpsc::Receiver<Chunk>, OwnedWriteHalf);

@@ -20,6 +20,8 @@ pub(super) enum Sight<'a> {
 pub(super) enum Action {
     /// A phase has begun: its deadline counts from now.
     Enter(Phase),
+    /// The guest is where it was to go.
+    Arrived,
     /// Order the load from the first kernel's agent.
     OrderLoad,
     /// Make the first kernel panic.
@@ -28,17 +30,27 @@ pub(super) enum Action {
     OrderRead(Vec<Planted>),
 }
 
+/// How far a guest is to go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Goal {
+    /// Up to *ready*, and no order is given.
+    Ready,
+    /// To the cell's outcome.
+    Outcome,
+}
+
 /// Where the walk is.
 #[derive(Debug)]
 pub(super) struct Walk {
+    goal: Goal,
     phase: Phase,
     planted: Vec<Planted>,
 }
 
 impl Walk {
-    /// At the moment of `cont`.
-    pub(super) fn new() -> Self {
-        Self { phase: Phase::Firmware, planted: Vec::new() }
+    /// At the moment of `cont`: in the firmware, or, from a saved state, in the first kernel.
+    pub(super) fn new(goal: Goal, phase: Phase) -> Self {
+        Self { goal, phase, planted: Vec::new() }
     }
 
     /// The present phase.
@@ -64,9 +76,10 @@ impl Walk {
     fn at_report(&mut self, report: &Report) -> Vec<Action> {
         match (&report.message, report.kernel, self.phase) {
             // A kernel without a console that early is silent up to here.
-            (Message::Ready(_), Side::First, Phase::Firmware | Phase::FirstKernel) => {
-                vec![self.enter(Phase::Loading), Action::OrderLoad]
-            }
+            (Message::Ready(_), Side::First, Phase::Firmware | Phase::FirstKernel) => match self.goal {
+                Goal::Ready => vec![Action::Arrived],
+                Goal::Outcome => vec![self.enter(Phase::Loading), Action::OrderLoad],
+            },
             (Message::Armed { planted }, Side::First, Phase::Loading) => {
                 self.planted.clone_from(planted);
                 vec![self.enter(Phase::Panicking), Action::Trigger]
@@ -82,6 +95,7 @@ impl Walk {
                 | Message::Armed { .. }
                 | Message::Up(_)
                 | Message::Vmcore(_)
+                | Message::Reader(_)
                 | Message::Done
                 | Message::Trouble { .. },
                 _,
@@ -125,7 +139,7 @@ mod tests {
     /// Bug: the panic is triggered before *armed*, or the addresses are not those that were read back last.
     #[test]
     fn a_whole_capture() {
-        let mut walk = Walk::new();
+        let mut walk = Walk::new(Goal::Outcome, Phase::Firmware);
         assert_eq!(walk.at(Sight::Console), [Action::Enter(Phase::FirstKernel)]);
         let ready = report(Side::First, Message::Ready(facts()));
         assert_eq!(walk.at(Sight::Report(&ready)), [Action::Enter(Phase::Loading), Action::OrderLoad]);
@@ -144,7 +158,7 @@ mod tests {
     /// Bug: a second *ready* (the first kernel rebooted) gets a second order, and its capture counts as this cell's.
     #[test]
     fn nothing_is_done_twice_or_out_of_order() {
-        let mut walk = Walk::new();
+        let mut walk = Walk::new(Goal::Outcome, Phase::Firmware);
         let ready = report(Side::First, Message::Ready(facts()));
         walk.at(Sight::Report(&ready));
         assert_eq!(walk.at(Sight::Report(&ready)), []);
@@ -153,5 +167,16 @@ mod tests {
         let armed = report(Side::Capture, Message::Armed { planted: vec![PLANTED] });
         assert_eq!(walk.at(Sight::Report(&armed)), [], "armed, said by the wrong side");
         assert_eq!(walk.phase(), Phase::Loading);
+    }
+
+    /// Bug: an order is in the state that many cells start from; or a cell that starts from one is never ordered to load.
+    #[test]
+    fn a_boot_that_is_shared_ends_at_ready() {
+        let ready = report(Side::First, Message::Ready(facts()));
+        let mut walk = Walk::new(Goal::Ready, Phase::Firmware);
+        assert_eq!(walk.at(Sight::Console), [Action::Enter(Phase::FirstKernel)]);
+        assert_eq!(walk.at(Sight::Report(&ready)), [Action::Arrived]);
+        let mut restored = Walk::new(Goal::Outcome, Phase::FirstKernel);
+        assert_eq!(restored.at(Sight::Report(&ready)), [Action::Enter(Phase::Loading), Action::OrderLoad]);
     }
 }

@@ -59,12 +59,36 @@ fn an_expectation_is_met_by_its_own_outcome_only() {
         met_by(&captured(ExpectedVmcore::Absent)),
         [Outcome::Captured { vmcore: VmcoreState::Absent { why: "text".to_owned() } }]
     );
+    let wrong = |why: &str| captured(ExpectedVmcore::Wrong { why: vec![why.to_owned()] });
+    assert_eq!(
+        met_by(&wrong("tex")),
+        [Outcome::Captured { vmcore: VmcoreState::Wrong { why: "text".to_owned() } }]
+    );
+    assert!(met_by(&wrong("virtual address")).is_empty());
     let by_loader = met_by(&refused(ExpectedRefuser::Loader, &["0x37ffffff", "0x7b000000"]));
     assert!(matches!(by_loader.as_slice(), [Outcome::Refused { by: Refuser::Loader, .. }]));
     let by_kernel = met_by(&refused(ExpectedRefuser::Kernel, &[]));
     assert!(matches!(by_kernel.as_slice(), [Outcome::Refused { by: Refuser::Kernel { errno: 12 }, .. }]));
     assert!(met_by(&refused(ExpectedRefuser::Loader, &["0x37ffffff", "0xffffffff"])).is_empty());
     assert!(matches!(met_by(&Expectation::Unreserved).as_slice(), [Outcome::Unreserved { .. }]));
+}
+
+#[test]
+fn an_observation_is_what_speaks_of_the_loader() {
+    // A region that was not reserved, or a guest that never panicked, would count for a loader that was never tried.
+    let met: std::collections::BTreeSet<_> =
+        met_by(&Expectation::Observed).iter().map(Outcome::kind).collect();
+    for outcome in outcomes() {
+        let verdict = judge(&outcome, &Expectation::Observed);
+        match outcome {
+            Outcome::Unreserved { .. } | Outcome::NoFirstKernel { .. } | Outcome::RigError { .. } => {
+                assert_eq!(verdict, Verdict::Error);
+            }
+            Outcome::NotPanicked { .. } => assert_eq!(verdict, Verdict::Fail),
+            _ => assert_eq!(verdict, Verdict::Pass),
+        }
+    }
+    assert_eq!(met.len(), 7);
 }
 
 #[test]

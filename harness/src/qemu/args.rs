@@ -21,6 +21,17 @@ pub struct MachineSpec<'a> {
     pub cmdline: &'a str,
     /// Where its ports lead.
     pub wiring: Wiring<'a>,
+    /// Where the machine begins.
+    pub start: Start,
+}
+
+/// Where a machine begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Start {
+    /// At power-on.
+    PowerOn,
+    /// In a saved state, which QMP's `migrate-incoming` will name.
+    Incoming,
 }
 
 /// Where the guest's two serial ports and QMP lead.
@@ -68,6 +79,10 @@ pub fn qemu_args(spec: &MachineSpec<'_>) -> Vec<OsString> {
         args.extend(["-initrd".into(), initrd.into()]);
     }
     wire(&mut args, spec.wiring);
+    match spec.start {
+        Start::PowerOn => {}
+        Start::Incoming => args.extend(["-incoming".into(), "defer".into()]),
+    }
     args
 }
 
@@ -145,6 +160,7 @@ mod tests {
                 channel: Path::new("/t/channel"),
                 qmp: Path::new("/t/qmp"),
             },
+            start: Start::PowerOn,
         };
         let golden = "\
 -nodefaults
@@ -188,6 +204,12 @@ socket,id=qmp,path=/t/qmp
 -mon
 chardev=qmp,mode=control";
         assert_eq!(text(qemu_args(&spec)), golden);
+        let restored = text(qemu_args(&MachineSpec { start: Start::Incoming, ..spec }));
+        assert_eq!(
+            restored,
+            format!("{golden}\n-incoming\ndefer"),
+            "the machine is the one whose state was saved"
+        );
     }
 
     /// Bug: the script of a failed cell waits stopped, or needs the rig's sockets.
@@ -201,6 +223,7 @@ chardev=qmp,mode=control";
             initrd: None,
             cmdline: "",
             wiring: Wiring::ByHand { channel: Path::new("channel") },
+            start: Start::PowerOn,
         };
         let args = text(qemu_args(&spec));
         let ports = "-serial\nmon:stdio\n-chardev\npipe,id=channel,path=channel\n-serial\nchardev:channel";

@@ -2,10 +2,12 @@
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Path of the message channel's pipes in the script, without `.in` and `.out`.
 pub const SCRIPT_CHANNEL: &str = "channel";
+/// Path of the initramfs that the script puts together.
+pub const SCRIPT_INITRAMFS: &str = "initramfs.cpio";
 
 /// What the script says and does before the command. QEMU opens both pipes for reading and writing, so that neither end of
 /// file ends the port.
@@ -24,12 +26,19 @@ mkfifo channel.in channel.out
 exec 3<> channel.out
 cat < channel.out 3>&- > agent-by-hand.jsonl &
 cat orders.jsonl 3>&- > channel.in & feeder=$!
-trap 'exec 3>&-; kill $feeder 2> /dev/null || true; wait; rm -f channel.in channel.out' EXIT
+trap 'exec 3>&-; kill $feeder 2> /dev/null || true; wait; rm -f channel.in channel.out initramfs.cpio' EXIT
+# The initramfs: the archives that this guest was given.
 ";
 
-/// A script that runs `qemu` with `by_hand`, and names in a comment what the rig itself ran.
-pub fn run_script(qemu: &Path, by_hand: &[OsString], by_rig: &[OsString]) -> Vec<u8> {
+/// A script that puts an initramfs together from `parts` and runs `qemu` with `by_hand`; a comment names what the rig ran.
+pub fn run_script(qemu: &Path, parts: &[PathBuf], by_hand: &[OsString], by_rig: &[OsString]) -> Vec<u8> {
     let mut script = HEADER.as_bytes().to_vec();
+    script.extend_from_slice(b"cat");
+    for part in parts {
+        script.push(b' ');
+        script.extend_from_slice(&quoted(part.as_os_str()));
+    }
+    script.extend_from_slice(format!(" > {SCRIPT_INITRAMFS}\n").as_bytes());
     script.extend_from_slice(b"\n# The rig's own command line, with its sockets:\n#   ");
     push_command(&mut script, qemu, by_rig, b" ");
     script.push(b'\n');
@@ -74,8 +83,10 @@ mod tests {
     #[test]
     fn arguments_survive_the_shell() {
         let args = ["-append", "a b='c' $HOME", "-m", "1M"].map(OsString::from);
-        let script = run_script(Path::new("/bin/echo"), &args, &[]);
         let folder = tempfile::tempdir().unwrap();
+        let part = folder.path().join("one part");
+        std::fs::write(&part, "").unwrap();
+        let script = run_script(Path::new("/bin/echo"), &[part], &args, &[]);
         let path = folder.path().join("run.sh");
         std::fs::write(&path, script).unwrap();
         std::fs::write(folder.path().join("orders.jsonl"), "").unwrap();

@@ -3,7 +3,8 @@
 //! ```text
 //! DIR/run.json             what was run, and, when the run ended by itself, its counts
 //! DIR/results.jsonl        one object a trial, written as it ends
-//! DIR/initramfs/*.cpio     what the guests booted with, by digest; the scripts use them
+//! DIR/initramfs/*.cpio     the archives of the guests' initramfs images, by content; the scripts use them
+//! DIR/kernels/*            first kernels that did not boot from the bzImage as it was fetched; the scripts use them
 //! DIR/<cell>/              evidence of an attempt; further ones have .run-N and .attempt-N in their names
 //! ```
 
@@ -13,7 +14,7 @@ mod record;
 
 pub use evidence_folder::{AttemptFolder, load_evidence};
 pub use failed::{FailedError, not_as_expected};
-pub use record::{AttemptRecord, CellResult, Versions};
+pub use record::{AttemptRecord, BootRecord, CellResult, Versions};
 
 use crate::accel::Accel;
 use crate::runner::{Summary, TrialId};
@@ -135,11 +136,11 @@ impl Report {
         Ok(AttemptFolder { path, name })
     }
 
-    /// Path of the initramfs with this content, written unless it is there.
-    pub fn initramfs(&self, digest: &str, bytes: &[u8]) -> Result<PathBuf, ReportError> {
-        let folder = self.folder.join("initramfs");
+    /// Path of the file `name`, which names its content, in this folder of the report; written unless it is there.
+    pub fn keep(&self, folder: &str, name: &str, bytes: &[u8]) -> Result<PathBuf, ReportError> {
+        let folder = self.folder.join(folder);
         std::fs::create_dir_all(&folder).map_err(io_error("create", &folder))?;
-        let path = folder.join(format!("{digest}.cpio"));
+        let path = folder.join(name);
         if !path.exists() {
             // Two guests may want the same one at the same time: it appears whole or not at all.
             let write = || {

@@ -2,6 +2,7 @@
 
 use crate::accel::Accel;
 use crate::cell::{Cell, CellId};
+use crate::first_image::Route;
 use crate::outcome::{Expectation, Outcome, Verdict};
 use crate::runner::TrialId;
 use serde::Serialize;
@@ -58,10 +59,21 @@ pub struct AttemptRecord {
     pub verdict: Verdict,
     /// From the start of QEMU to its end.
     pub seconds: f64,
+    /// How its guest came to *ready*; none where no guest was started.
+    pub boot: Option<BootRecord>,
     /// Things seen that decide nothing, such as a guest that did not power off.
     pub notes: Vec<String>,
     /// Folder of its evidence, relative to the report's folder.
     pub evidence: PathBuf,
+}
+
+/// How a guest came to *ready*.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct BootRecord {
+    /// The way that its kernel booted.
+    pub kernel: Route,
+    /// Key of the saved state that it began in, which names all that the boot depended on; none: it booted by itself.
+    pub saved_state: Option<String>,
 }
 
 /// Versions of all that took part in a trial.

@@ -1,16 +1,16 @@
 //! One attempt at a trial: a guest from its files to its judged outcome.
 
+use super::boot::{Files, PvhFiles, SharedBoot, cell_places, prepare};
 use super::{RunEvent, TrialId};
 use crate::accel::Accel;
-use crate::artifacts::{Artifacts, digest};
+use crate::artifacts::Artifacts;
 use crate::cell::Cell;
 use crate::cmdline::{first_cmdline, loader_argv};
-use crate::guest::{Deadlines, GuestPlan, Reaped, run_guest};
+use crate::evidence::GuestEnd;
+use crate::guest::{Deadlines, GuestPlan, Origin, Reaped, run_guest};
 use crate::outcome::Outcome;
-use crate::payload::{highest_initrd_address, initrd_in_the_way, initrd_place, payload};
-use crate::qemu::{SCRIPT_CHANNEL, Wiring, run_script};
-use crate::report::{AttemptFolder, AttemptRecord, Report, ReportError};
-use crate::scenario::low_memory_end;
+use crate::qemu::{SCRIPT_CHANNEL, SCRIPT_INITRAMFS, Start, Wiring, run_script};
+use crate::report::{AttemptFolder, AttemptRecord, BootRecord, Report, ReportError};
 use crate::scratch::Scratch;
 use crate::stop::Stop;
 use crate::{classify, judge};
@@ -24,7 +24,11 @@ use tokio::sync::mpsc::UnboundedSender;
 pub(super) struct Shared {
     pub(super) artifacts: Arc<Artifacts>,
     pub(super) qemu: PathBuf,
+    pub(super) qemu_version: String,
     pub(super) accel: Accel,
+    /// Every guest boots from power-on, its kernel from the bzImage.
+    pub(super) fresh: bool,
+    pub(super) pvh: PvhFiles,
     pub(super) deadlines: Deadlines,
     pub(super) scratch: Scratch,
     pub(super) report: Mutex<Report>,
@@ -46,20 +50,18 @@ pub(super) struct Attempted {
     pub(super) leaked: Option<String>,
 }
 
-/// Runs a guest for `cell` and judges it. What goes wrong before it runs is a rig error with its evidence folder; only a
-/// report that cannot be written is an error.
+/// Runs a guest for `cell`, from the state of `boot` if there is one, and judges it. What goes wrong before it runs is a rig
+/// error with its evidence folder; only a report that cannot be written is an error.
 pub(super) async fn attempt(
     shared: &Arc<Shared>,
-    cell: &Cell,
+    cell: &Arc<Cell>,
     trial: &TrialId,
     attempt: u32,
+    boot: Option<&SharedBoot>,
 ) -> Result<Attempted, ReportError> {
     let folder = shared.with_report(|report| report.attempt_folder(trial, attempt))?;
     let _ = shared.events.send(RunEvent::AttemptStarted { trial: trial.clone(), attempt });
-    let (reaped, script) = match prepare(shared, cell).await {
-        Ok(boot) => run(shared, cell, trial, &folder, &boot).await,
-        Err(what) => (Reaped::never_ran(what), Vec::new()),
-    };
+    let Ran { reaped, script, boot } = run(shared, cell, trial, &folder, boot).await;
     let outcome = classify::classify(cell, &reaped.evidence);
     let verdict = judge::judge(&outcome, &cell.expected);
     folder.write(&reaped, &script)?;
@@ -72,97 +74,105 @@ pub(super) async fn attempt(
         outcome,
         verdict,
         seconds: took.as_secs_f64(),
+        boot,
         notes: reaped.notes.clone(),
         evidence: folder.name,
     };
     Ok(Attempted { record, seconds: reaped.seconds(), leaked: reaped.leaked })
 }
 
-/// What a guest boots with.
-pub(super) struct Boot {
-    pub(super) kernel: PathBuf,
-    pub(super) initramfs: PathBuf,
-    pub(super) argv: Vec<String>,
-}
-
-/// Makes up the initramfs of a cell, off the async threads: it copies and hashes some ten megabytes.
-pub(super) async fn prepare(shared: &Arc<Shared>, cell: &Cell) -> Result<Boot, String> {
-    let (shared, cell) = (shared.clone(), cell.clone());
-    let prepared = tokio::task::spawn_blocking(move || {
-        let kernel = shared
-            .artifacts
-            .kernel(&cell.first)
-            .ok_or_else(|| format!("no kernel {} among the resolved artifacts", cell.first.name))?;
-        let payload = payload(&cell, &shared.artifacts).map_err(|error| error.to_string())?;
-        check_place(&cell, &kernel.bytes, payload.initramfs.len())?;
-        let digest = digest(&payload.initramfs);
-        let initramfs = shared
-            .with_report(|report| report.initramfs(&digest, &payload.initramfs))
-            .map_err(|error| error.to_string())?;
-        let path = &kernel.file.bzimage;
-        // The script of the evidence folder runs somewhere else.
-        let kernel =
-            std::path::absolute(path).map_err(|error| format!("cannot find {}: {error}", path.display()))?;
-        Ok(Boot { kernel, initramfs, argv: loader_argv(&cell, &payload.loader) })
-    });
-    prepared.await.unwrap_or_else(|error| Err(format!("making up the initramfs failed: {error}")))
-}
-
-/// Refuses an initramfs that QEMU would put into the region that the cell forces.
-fn check_place(cell: &Cell, kernel: &[u8], size: usize) -> Result<(), String> {
-    let Some(highest) = highest_initrd_address(kernel) else {
-        return Err(format!("kernel {} is too short for a bzImage", cell.first.name));
-    };
-    let Some(low_end) = low_memory_end(&cell.platform) else {
-        return Ok(());
-    };
-    match initrd_place(size as u64, low_end, highest) {
-        None => Err(format!("an initramfs of {} MiB does not fit below {low_end:#x}", size >> 20)),
-        Some(place) if initrd_in_the_way(cell.first.arch, &cell.reservation, place) => Err(format!(
-            "the initramfs ({} MiB) would lie at {place}, in the region {} that the cell forces; make loader or capture kernel smaller",
-            size >> 20,
-            cell.reservation
-        )),
-        Some(_) => Ok(()),
-    }
+/// A guest that ran.
+struct Ran {
+    reaped: Reaped,
+    /// The script that starts it again.
+    script: Vec<u8>,
+    boot: Option<BootRecord>,
 }
 
 async fn run(
     shared: &Arc<Shared>,
+    cell: &Arc<Cell>,
+    trial: &TrialId,
+    folder: &AttemptFolder,
+    boot: Option<&SharedBoot>,
+) -> Ran {
+    let mut note = None;
+    if let Some(boot) = boot {
+        let ran = run_from(shared, cell, trial, folder, &boot.files, Origin::Saved(&boot.saved)).await;
+        if !ran.reaped.not_restored {
+            return ran;
+        }
+        // Nothing of the guest has run yet: a boot of its own is as good.
+        note = match ran.reaped.evidence.end {
+            Some(GuestEnd::Trouble { what }) => Some(format!("booted by itself: {what}")),
+            _ => None,
+        };
+    }
+    let mut ran = match prepare(shared, vec![cell.clone()]).await {
+        Ok((files, _)) => run_from(shared, cell, trial, folder, &files, Origin::PowerOn).await,
+        Err(what) => Ran { reaped: Reaped::never_ran(what), script: Vec::new(), boot: None },
+    };
+    ran.reaped.notes.extend(note);
+    ran
+}
+
+async fn run_from(
+    shared: &Arc<Shared>,
     cell: &Cell,
     trial: &TrialId,
     folder: &AttemptFolder,
-    boot: &Boot,
-) -> (Reaped, Vec<u8>) {
+    files: &Files,
+    origin: Origin<'_>,
+) -> Ran {
+    let never_ran = |what| Ran { reaped: Reaped::never_ran(what), script: Vec::new(), boot: None };
+    let places = match cell_places(shared, cell) {
+        Ok(places) => places,
+        Err(what) => return never_ran(what),
+    };
     let scratch = match shared.scratch.guest() {
         Ok(scratch) => scratch,
-        Err(error) => {
-            return (Reaped::never_ran(format!("cannot make a temporary folder: {error}")), Vec::new());
-        }
+        Err(error) => return never_ran(format!("cannot make a temporary folder: {error}")),
     };
     let cmdline = first_cmdline(cell);
+    let argv = loader_argv(cell, &places);
     let console_log = folder.console_log();
     let plan = GuestPlan {
         cell,
         qemu: &shared.qemu,
         accel: shared.accel,
-        kernel: &boot.kernel,
-        initramfs: &boot.initramfs,
+        origin,
+        kernel: &files.kernel,
+        initramfs: &files.initramfs,
         cmdline: &cmdline,
-        loader_argv: &boot.argv,
+        loader_argv: &argv,
         deadlines: &shared.deadlines,
         console_log: &console_log,
     };
-    // The script runs in its own folder and reaches the initramfs from there, also when the report was moved.
-    let beside = Path::new("../initramfs").join(boot.initramfs.file_name().unwrap_or_default());
+    // The script runs in its own folder and reaches the report's files from there, also when the report was moved.
+    let beside: Vec<PathBuf> = files.parts.iter().map(|part| beside(part)).collect();
+    let kernel = match files.kernel.starts_with(folder.path.parent().unwrap_or(&folder.path)) {
+        true => self::beside(&files.kernel),
+        false => files.kernel.clone(),
+    };
     let wiring = Wiring::ByHand { channel: Path::new(SCRIPT_CHANNEL) };
-    let by_hand = GuestPlan { initramfs: &beside, ..plan }.args_wired(wiring);
-    let script = run_script(&shared.qemu, &by_hand, &plan.args(&scratch));
+    let by_hand = GuestPlan { initramfs: Path::new(SCRIPT_INITRAMFS), kernel: &kernel, ..plan };
+    let by_hand = by_hand.args_wired(wiring, Start::PowerOn);
+    let script = run_script(&shared.qemu, &beside, &by_hand, &plan.args(&scratch));
     let mut on_phase = |phase| {
         let _ = shared.events.send(RunEvent::PhaseEntered { trial: trial.clone(), phase });
     };
     let reaped = run_guest(plan, scratch, shared.stop.clone(), &mut on_phase).await;
-    (reaped, script)
+    let saved_state = match origin {
+        Origin::PowerOn => None,
+        Origin::Saved(_) => Some(files.key.clone()),
+    };
+    Ran { reaped, script, boot: Some(BootRecord { kernel: files.route, saved_state }) }
+}
+
+/// A file of one of the report's folders, as seen from an attempt's folder.
+fn beside(file: &Path) -> PathBuf {
+    let folder = file.parent().and_then(Path::file_name).unwrap_or_default();
+    Path::new("..").join(folder).join(file.file_name().unwrap_or_default())
 }
 
 /// The outcome of a trial whose task died.

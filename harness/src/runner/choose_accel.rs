@@ -2,7 +2,7 @@
 
 use crate::accel::{Accel, AccelChoice};
 use crate::cell::Cell;
-use crate::guest::{Deadlines, GuestPlan, time_to_banner};
+use crate::guest::{Deadlines, GuestPlan, Origin, time_to_banner};
 use crate::scratch::Scratch;
 use crate::stop::Stop;
 use std::path::Path;
@@ -36,6 +36,7 @@ pub(super) async fn choose(
                 cell,
                 qemu,
                 accel: Accel::Kvm,
+                origin: Origin::PowerOn,
                 kernel,
                 initramfs,
                 cmdline: CMDLINE,

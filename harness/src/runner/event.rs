@@ -46,6 +46,27 @@ pub enum RunEvent {
         /// What people must be told: fewer guests than asked for, why this accelerator, kernels that are not the locked ones.
         notices: Vec<String>,
     },
+    /// A guest is about to be booted whose state several trials will start from.
+    BootStarted {
+        /// What all its cells have in common, for people; no two boots at a time have the same.
+        boot: String,
+        /// How many trials wait for it.
+        trials: usize,
+    },
+    /// A boot's guest entered a phase.
+    BootPhase {
+        /// The boot.
+        boot: String,
+        /// The phase.
+        phase: Phase,
+    },
+    /// A boot has ended.
+    BootEnded {
+        /// The boot.
+        boot: String,
+        /// Why its state was not saved: its trials boot by themselves, and show what is wrong.
+        failed: Option<String>,
+    },
     /// A guest is about to be started for a trial.
     AttemptStarted {
         /// The trial.

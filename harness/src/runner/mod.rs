@@ -2,25 +2,29 @@
 
 mod admission;
 mod attempt;
+mod boot;
 mod choose_accel;
 mod event;
 mod options;
+mod schedule;
 mod trial;
 
 pub use event::{Conclusion, RunEvent, Summary, TrialId};
 pub use options::Options;
 
 use crate::accel::{Accel, AccelChoice};
-use crate::artifacts::{Artifacts, digest};
+use crate::artifacts::Artifacts;
 use crate::cell::Cell;
 use crate::outcome::Verdict;
-use crate::payload::payload;
+use crate::payload::Payload;
 use crate::qemu::{QemuVersionError, qemu_version};
-use crate::report::{Report, ReportError, RunHeader};
+use crate::report::{CellResult, Report, ReportError, RunHeader};
 use crate::scratch::Scratch;
 use crate::stop::Stop;
 use attempt::Shared;
-use std::collections::{HashMap, VecDeque};
+use boot::Booted;
+use schedule::{Schedule, Work};
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use tokio::sync::mpsc::UnboundedSender;
@@ -87,15 +91,19 @@ pub async fn run(
     let shared = Arc::new(Shared {
         artifacts,
         qemu,
+        qemu_version: version.clone(),
         accel,
+        fresh: options.fresh,
+        pvh: Mutex::new(BTreeMap::new()),
         deadlines: options.deadlines.clone(),
         scratch,
         report: Mutex::new(report),
         events: events.clone(),
         stop,
     });
+    let schedule = Schedule::new(trials, accel, options.fresh);
     let run = Run { shared, version, options, jobs: admission.jobs };
-    let summary = run.all(trials).await?;
+    let summary = run.all(schedule).await?;
     run.shared.with_report(|report| report.finish(&summary))?;
     let _ = events.send(RunEvent::RunEnded { summary: summary.clone() });
     Ok(summary)
@@ -105,7 +113,7 @@ pub async fn run(
 type Todo = (TrialId, Arc<Cell>);
 
 /// All trials, in the cells' order; a further run of all cells follows when all have had one.
-fn trials(cells: Vec<Cell>, repeat: u32) -> VecDeque<Todo> {
+fn trials(cells: Vec<Cell>, repeat: u32) -> Vec<Todo> {
     let cells: Vec<Arc<Cell>> = cells.into_iter().map(Arc::new).collect();
     let run = |repetition| {
         cells.iter().map(move |cell| (TrialId { cell: cell.id.clone(), repetition }, cell.clone()))
@@ -120,54 +128,86 @@ struct Run {
     jobs: usize,
 }
 
+/// What a task of the run has come to.
+enum Ended {
+    Boot(Booted),
+    Trial(Box<CellResult>, Option<String>),
+}
+
 impl Run {
-    async fn all(&self, mut todo: VecDeque<Todo>) -> Result<Summary, RunError> {
+    async fn all(&self, mut schedule: Schedule) -> Result<Summary, RunError> {
         let mut running = JoinSet::new();
-        let mut ids: HashMap<tokio::task::Id, Todo> = HashMap::new();
+        let mut trials: HashMap<tokio::task::Id, Vec<Todo>> = HashMap::new();
         let mut summary = Summary::default();
+        let mut enough = false;
         loop {
-            while running.len() < self.jobs && !self.shared.stop.is_requested() {
-                let Some((id, cell)) = todo.pop_front() else { break };
-                let trial = trial::trial(
-                    self.shared.clone(),
-                    cell.clone(),
-                    id.clone(),
-                    self.options.retries,
-                    self.version.clone(),
-                );
-                let handle = running.spawn(trial);
-                ids.insert(handle.id(), (id, cell));
+            while running.len() < self.jobs && !enough && !self.shared.stop.is_requested() {
+                let Some(work) = schedule.next() else { break };
+                let (task, waiting) = self.start(work, &mut running);
+                trials.insert(task, waiting);
             }
             let Some(ended) = running.join_next_with_id().await else { break };
-            let (result, leaked) = match ended {
-                Ok((task, done)) => {
-                    ids.remove(&task);
-                    done?
+            let (task, ended) = match ended {
+                Ok((task, ended)) => (task, Ok(ended?)),
+                Err(error) => (error.id(), Err(error)),
+            };
+            let waiting = trials.remove(&task).unwrap_or_default();
+            let results = match ended {
+                Ok(Ended::Boot(booted)) => {
+                    summary.leaked.extend(booted.leaked);
+                    schedule.boot_again(booted.rest);
+                    schedule.start_from(booted.ready, booted.boot.as_ref());
+                    Vec::new()
+                }
+                Ok(Ended::Trial(result, leaked)) => {
+                    summary.leaked.extend(leaked);
+                    vec![*result]
                 }
                 // A panic in the rig's own code, caught here so that the other trials go on.
-                Err(error) => match ids.remove(&error.id()) {
-                    Some((id, cell)) => {
+                Err(error) if !waiting.is_empty() => {
+                    let died = |(id, cell): &Todo| {
                         let outcome = attempt::task_died(&error);
-                        (
-                            trial::result_without_attempts(&self.shared, &cell, &id, outcome, &self.version),
-                            None,
-                        )
-                    }
-                    None => return Err(RunError::Host(format!("a task of the run died: {error}"))),
-                },
+                        trial::result_without_attempts(&self.shared, cell, id, outcome, &self.version)
+                    };
+                    waiting.iter().map(died).collect()
+                }
+                Err(error) => return Err(RunError::Host(format!("a task of the run died: {error}"))),
             };
-            summary.leaked.extend(leaked);
-            *summary.verdicts.entry(result.verdict).or_insert(0) += 1;
-            self.shared.with_report(|report| report.add(&result))?;
-            if self.options.fail_fast && matches!(result.verdict, Verdict::Fail | Verdict::Error) {
-                summary.not_run += todo.len();
-                todo.clear();
+            for result in results {
+                *summary.verdicts.entry(result.verdict).or_insert(0) += 1;
+                self.shared.with_report(|report| report.add(&result))?;
+                enough |= self.options.fail_fast && matches!(result.verdict, Verdict::Fail | Verdict::Error);
+                let _ = self.shared.events.send(RunEvent::TrialEnded { result: Box::new(result) });
             }
-            let _ = self.shared.events.send(RunEvent::TrialEnded { result: Box::new(result) });
         }
-        summary.not_run += todo.len();
+        summary.not_run += schedule.len();
         summary.interrupted = self.shared.stop.is_requested();
         Ok(summary)
+    }
+
+    /// Starts a piece of work, and says which trials wait for it.
+    fn start(
+        &self,
+        work: Work,
+        running: &mut JoinSet<Result<Ended, RunError>>,
+    ) -> (tokio::task::Id, Vec<Todo>) {
+        let shared = self.shared.clone();
+        match work {
+            Work::Boot(group) => {
+                let waiting = group.clone();
+                let boot = async move { Ok(Ended::Boot(boot::boot(shared, group).await)) };
+                (running.spawn(boot).id(), waiting)
+            }
+            Work::Trial((id, cell), boot) => {
+                let waiting = vec![(id.clone(), cell.clone())];
+                let (retries, version) = (self.options.retries, self.version.clone());
+                let trial = async move {
+                    let (result, leaked) = trial::trial(shared, cell, id, retries, version, boot).await?;
+                    Ok(Ended::Trial(Box::new(result), leaked))
+                };
+                (running.spawn(trial).id(), waiting)
+            }
+        }
     }
 }
 
@@ -188,9 +228,10 @@ async fn accelerator(
     let host =
         |error: &dyn std::fmt::Display| RunError::Host(format!("cannot prepare the probe of KVM: {error}"));
     let probe = scratch.guest().map_err(|error| host(&error))?;
-    let payload = payload(cell, artifacts).map_err(|error| host(&error))?;
-    let initramfs = probe.path(&format!("{}.cpio", &digest(&payload.initramfs)[..6]));
-    std::fs::write(&initramfs, &payload.initramfs).map_err(|error| host(&error))?;
+    let mut payload = Payload::default();
+    payload.parts = payload.missing(cell, artifacts).map_err(|error| host(&error))?;
+    let initramfs = probe.path("initramfs");
+    std::fs::write(&initramfs, payload.initramfs()).map_err(|error| host(&error))?;
     choose_accel::choose(options.accel, cell, qemu, &kernel.file.bzimage, &initramfs, scratch, stop)
         .await
         .map_err(RunError::Accel)

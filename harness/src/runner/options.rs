@@ -15,6 +15,9 @@ pub struct Options {
     pub accel: AccelChoice,
     /// Further attempts for a trial that was not as expected. Every attempt is listed; passing at a later one is *flaky*.
     pub retries: u32,
+    /// Boot every guest from power-on, by its bzImage. Else cells that need the same boot start from its saved state, where that
+    /// is faster.
+    pub fresh: bool,
     /// How often each cell is run.
     pub repeat: NonZeroU32,
     /// Start nothing more after the first trial that fails.
@@ -33,6 +36,7 @@ impl Default for Options {
             jobs: None,
             accel: AccelChoice::Auto,
             retries: 0,
+            fresh: false,
             repeat: NonZeroU32::MIN,
             fail_fast: false,
             report: PathBuf::from("target/e2e/latest"),

@@ -1,6 +1,7 @@
 //! One trial: attempts until it is as expected or no retry is left, and the result of them all.
 
 use super::attempt::{Attempted, Shared, attempt};
+use super::boot::SharedBoot;
 use super::{RunError, TrialId};
 use crate::artifacts::LoaderFiles;
 use crate::cell::{Cell, Kernel};
@@ -18,11 +19,14 @@ pub(super) async fn trial(
     id: TrialId,
     retries: u32,
     qemu: String,
+    boot: Option<Arc<SharedBoot>>,
 ) -> Result<(CellResult, Option<String>), RunError> {
     let mut attempts: Vec<Attempted> = Vec::new();
     loop {
         let number = u32::try_from(attempts.len()).unwrap_or(u32::MAX).saturating_add(1);
-        let attempted = attempt(&shared, &cell, &id, number).await?;
+        // A further attempt boots by itself: whatever the state had to do with the first one is then out of the way.
+        let boot = boot.as_deref().filter(|_| number == 1);
+        let attempted = attempt(&shared, &cell, &id, number, boot).await?;
         let passed = attempted.record.verdict == Verdict::Pass;
         attempts.push(attempted);
         if passed || number > retries || shared.stop.is_requested() {
@@ -46,6 +50,7 @@ pub(super) fn result_without_attempts(
         outcome,
         verdict,
         seconds: 0.0,
+        boot: None,
         notes: Vec::new(),
         evidence: PathBuf::new(),
     };

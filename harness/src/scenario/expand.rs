@@ -1,22 +1,26 @@
-//! A scenario as written to a checked suite: every combination of each block, the cells that cannot be, the rule that each
-//! cell's expectation comes from. All that is wrong is collected, not only the first thing.
+//! A scenario as written to a checked suite: the cells of each block, those that cannot be, the rule that each cell's expectation
+//! comes from. All that is wrong is collected, not only the first thing.
 
+use super::block::{self, Checked, PlacedRegion};
 use super::position::NodePath;
 use super::problem::{At, Finding};
 use super::rules::{self, Rule};
-use super::written::{Block, Region, Scenario, Text};
+use super::written::{Block, Scenario, Text};
 use super::{Catalog, SkippedCell, Suite, fit, id};
-use crate::cell::{Cell, CellId, Kernel, Loader, Platform};
-use crate::outcome::Expectation;
+use crate::artifacts::capture_userspace;
+use crate::cell::{Cell, CellId, Kernel, Loader, Platform, Reader};
 use guest_protocol::Arch;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Stands in a cell until its rule is found: rules ask for a cell's axes, so the cell has to be there before.
-const NOT_YET_EXPECTED: Expectation = Expectation::Unreserved;
-
 /// Checks a scenario and makes its cells.
 pub(super) fn suite(file: &str, written: &Scenario, catalog: &Catalog) -> Result<Suite, Vec<Finding>> {
-    let mut expansion = Expansion { written, catalog, findings: Vec::new(), seen: BTreeMap::new() };
+    let mut expansion = Expansion {
+        written,
+        catalog,
+        findings: Vec::new(),
+        seen: BTreeMap::new(),
+        impossible: BTreeMap::new(),
+    };
     let rules = expansion.rules();
     let mut cells = Vec::new();
     for (number, block) in written.matrix.0.iter().enumerate() {
@@ -36,6 +40,7 @@ pub(super) fn suite(file: &str, written: &Scenario, catalog: &Catalog) -> Result
         description: written.description.0.trim().to_owned(),
         cells: cells.into_iter().map(|placed| placed.cell).collect(),
         skipped,
+        impossible: expansion.impossible,
         rules,
         file: file.to_owned(),
     })
@@ -53,22 +58,15 @@ pub(super) fn why_impossible(cell: &Cell, catalog: &Catalog) -> Option<(&'static
     if let Some(why) = fit::why_not(&cell.first, cell.reservation, &cell.platform) {
         return Some(("region", why));
     }
-    if let Loader::KexecTools(version) = &cell.loader {
-        let known =
-            catalog.loaders.iter().any(|loader| loader.version == *version && loader.arch == cell.userspace);
-        if !known {
-            let all: Vec<String> = catalog
-                .loaders
-                .iter()
-                .map(|loader| format!("{} for {}", loader.version, loader.arch))
-                .collect();
-            let why = format!(
-                "the lock has no kexec-tools {version} for {}; it has {}",
-                cell.userspace,
-                all.join(", ")
-            );
-            return Some(("loader", why));
-        }
+    if let Loader::KexecTools(version) = &cell.loader
+        && let Some(why) = why_no_kexec_tools(version, cell.userspace, catalog)
+    {
+        return Some(("loader", why));
+    }
+    if let Some(Reader::VmcoreDmesg(version)) = &cell.reader
+        && let Some(why) = why_no_kexec_tools(version, capture_userspace(cell), catalog)
+    {
+        return Some(("reader", why));
     }
     if cell.id.0.len() > id::MAX_LENGTH {
         let why = format!(
@@ -79,6 +77,17 @@ pub(super) fn why_impossible(cell: &Cell, catalog: &Catalog) -> Option<(&'static
         return Some(("loader", why));
     }
     None
+}
+
+/// Why the lock has no such kexec-tools; none where it has.
+fn why_no_kexec_tools(version: &str, arch: Arch, catalog: &Catalog) -> Option<String> {
+    let known = catalog.loaders.iter().any(|loader| loader.version == version && loader.arch == arch);
+    if known {
+        return None;
+    }
+    let all: Vec<String> =
+        catalog.loaders.iter().map(|loader| format!("{} for {}", loader.version, loader.arch)).collect();
+    Some(format!("the lock has no kexec-tools {version} for {arch}; it has {}", all.join(", ")))
 }
 
 /// A cell and where it comes from.
@@ -93,6 +102,8 @@ struct Expansion<'s> {
     findings: Vec<Finding>,
     /// The cells so far by id, with their block's number.
     seen: BTreeMap<CellId, usize>,
+    /// Combinations that generated blocks leave out, by the axis to blame.
+    impossible: BTreeMap<&'static str, usize>,
 }
 
 impl Expansion<'_> {
@@ -115,57 +126,44 @@ impl Expansion<'_> {
     /// The cells of a block.
     fn block(&mut self, number: usize, block: &Block) -> Vec<Placed> {
         let at = NodePath::default().key("matrix").item(number);
-        let firsts = self.kernels(&block.first.0, &at.key("first"));
-        let captures = self.kernels(&block.capture.0, &at.key("capture"));
-        let regions = self.regions(block, &at.key("region"));
-        let mut left_out = vec![false; block.without.len()];
-        let mut placed = Vec::new();
-        for first in &firsts {
-            for capture in &captures {
-                for (region_number, (region, platform)) in &regions {
-                    for cell in combinations(block, first, capture, region, platform, &self.written.suite.0) {
-                        if let Some(number) = block.without.iter().position(|filter| filter.0.matches(&cell))
-                        {
-                            left_out[number] = true;
-                            continue;
-                        }
-                        if self.accept(&cell, number, &at, *region_number) {
-                            placed.push(Placed { cell, at: at.clone() });
-                        }
-                    }
-                }
-            }
+        let checked = Checked {
+            block,
+            suite: &self.written.suite.0,
+            firsts: self.kernels(&block.first.0, &at.key("first")),
+            captures: self.kernels(&block.capture.0, &at.key("capture")),
+            regions: self.regions(block, &at.key("region")),
+            at: at.clone(),
+        };
+        let made = checked.cells(self.catalog);
+        self.findings.extend(made.findings);
+        for (axis, combinations) in made.impossible {
+            *self.impossible.entry(axis).or_insert(0) += combinations;
         }
-        for (filter, _) in left_out.iter().enumerate().filter(|(_, used)| !**used) {
-            self.wrong(
-                at.key("without").item(filter),
-                "this filter leaves nothing out of its block: remove it".to_owned(),
-            );
+        let mut placed = Vec::new();
+        for cell in made.cells {
+            if self.is_new(&cell, number, &at) {
+                placed.push(Placed { cell, at: at.clone() });
+            }
         }
         placed
     }
 
-    /// Whether the cell can be and is new.
-    fn accept(&mut self, cell: &Cell, block: usize, at: &NodePath, region: usize) -> bool {
-        if let Some((axis, why)) = why_impossible(cell, self.catalog) {
-            let place = at.key(axis);
-            self.wrong(if axis == "region" { place.item(region) } else { place }, why);
-            return false;
-        }
-        if let Some(earlier) = self.seen.insert(cell.id.clone(), block) {
-            let what = if earlier == block {
-                format!("cell {} comes twice out of this block: an axis names the same thing twice", cell.id)
-            } else {
-                format!(
-                    "cell {} is already made by block {} of the matrix: take it out of one of the two",
-                    cell.id,
-                    earlier + 1
-                )
-            };
-            self.wrong(at.clone(), what);
-            return false;
-        }
-        true
+    /// Whether no earlier cell is the same.
+    fn is_new(&mut self, cell: &Cell, block: usize, at: &NodePath) -> bool {
+        let Some(earlier) = self.seen.insert(cell.id.clone(), block) else {
+            return true;
+        };
+        let what = if earlier == block {
+            format!("cell {} comes twice out of this block: an axis names the same thing twice", cell.id)
+        } else {
+            format!(
+                "cell {} is already made by block {} of the matrix: take it out of one of the two",
+                cell.id,
+                earlier + 1
+            )
+        };
+        self.wrong(at.clone(), what);
+        false
     }
 
     fn kernels(&mut self, names: &[Text], at: &NodePath) -> Vec<Kernel> {
@@ -186,11 +184,11 @@ impl Expansion<'_> {
         kernels
     }
 
-    /// The regions of a block with their platforms, numbered as written.
-    fn regions(&mut self, block: &Block, at: &NodePath) -> Vec<(usize, (Region, Platform))> {
+    /// The regions of a block with their platforms, in its order.
+    fn regions<'b>(&mut self, block: &'b Block, at: &NodePath) -> Vec<PlacedRegion<'b>> {
         let mut regions = Vec::new();
-        for (number, region) in block.region.0.iter().enumerate() {
-            let name = &region.0.platform;
+        for (limit, region, at) in block::listed(&block.region, at) {
+            let name = &region.platform;
             match self.written.platforms.iter().find(|(known, _)| known.0 == *name) {
                 Some((_, written)) => {
                     let platform = Platform {
@@ -200,15 +198,12 @@ impl Expansion<'_> {
                         cpu: written.cpu.0.clone(),
                         cpus: written.cpus,
                     };
-                    regions.push((number, (region.0.clone(), platform)));
+                    regions.push(PlacedRegion { region, platform, limit, at });
                 }
                 None => {
                     let known: Vec<&str> =
                         self.written.platforms.keys().map(|name| name.0.as_str()).collect();
-                    self.wrong(
-                        at.item(number),
-                        format!("no platform is named {name:?}; known: {}", known.join(", ")),
-                    );
+                    self.wrong(at, format!("no platform is named {name:?}; known: {}", known.join(", ")));
                 }
             }
         }
@@ -269,43 +264,4 @@ impl Expansion<'_> {
         }
         (kept, skipped)
     }
-}
-
-/// Every combination of a block's other axes.
-fn combinations(
-    block: &Block,
-    first: &Kernel,
-    capture: &Kernel,
-    region: &Region,
-    platform: &Platform,
-    suite: &str,
-) -> Vec<Cell> {
-    let words = |texts: &[Text]| texts.iter().map(|text| text.0.clone()).collect::<Vec<_>>();
-    let mut cells = Vec::new();
-    for userspace in &block.userspace.0 {
-        for loader in &block.loader.0 {
-            for args in &block.loader_args.0 {
-                for trigger in &block.trigger.0 {
-                    let mut cell = Cell {
-                        id: CellId(String::new()),
-                        suite: suite.to_owned(),
-                        first: first.clone(),
-                        userspace: userspace.0.0,
-                        loader: loader.0.clone(),
-                        loader_args: words(args),
-                        capture: capture.clone(),
-                        reservation: region.reservation,
-                        platform: platform.clone(),
-                        trigger: trigger.0,
-                        first_cmdline: words(&block.first_cmdline),
-                        capture_cmdline: words(&block.capture_cmdline),
-                        expected: NOT_YET_EXPECTED,
-                    };
-                    cell.id = id::of(&cell);
-                    cells.push(cell);
-                }
-            }
-        }
-    }
-    cells
 }

@@ -28,7 +28,12 @@ const Q35_LOW_LIMIT: u64 = 0xb000_0000;
 /// Where low RAM of `q35` ends from there on.
 const Q35_LOW_ALIGNED: u64 = 0x8000_0000;
 
-/// Fixed offsets are multiples of this: kernels from 6.7 on refuse others (CRASH_ALIGN, asm/crash_reserve.h).
+/// Kernels from this version on, major and minor, refuse offsets that are no multiple of [`OFFSET_ALIGNMENT_MIB`] (generic
+/// reservation code with CRASH_ALIGN, asm/crash_reserve.h). Older ones take every MiB: 513M was granted by 6.1, and refused by
+/// 6.12.
+const COARSE_OFFSETS_SINCE: (u32, u32) = (6, 7);
+
+/// Fixed offsets are multiples of this where they are coarse.
 const OFFSET_ALIGNMENT_MIB: u32 = 16;
 
 /// What firmware keeps of the end of low RAM for its tables (SeaBIOS takes 128 KiB and more with the guest's size).
@@ -46,8 +51,16 @@ const MOST_WITHOUT_PAE: u64 = 4 * GIB;
 /// i386 kernels choose places below this (CRASH_ADDR_LOW_MAX, asm/crash_reserve.h).
 const I386_AUTO_END: u64 = 512 * MIB;
 
-/// i386 and x86_64 kernels run from here on (CONFIG_PHYSICAL_START), so nothing lower is free for a region of any size.
+/// i386 and x86_64 kernels run from here on (CONFIG_PHYSICAL_START); with a forced region they stay there (`nokaslr`).
 const KERNEL_START: u64 = 16 * MIB;
+
+/// Every first kernel here needs at the least so much from [`KERNEL_START`] on. Which of the next MiB are free depends on the
+/// kernel: i386 ones grant 32M@32M, and 5.10-amd64 nothing below 80M.
+const KERNEL_AT_LEAST: u64 = 8 * MIB;
+
+/// The first MiB belongs to firmware and real mode; kernels keep all of it for themselves since 5.13, and since 5.5 with
+/// `crashkernel=`.
+const REAL_MODE_END: u64 = MIB;
 
 /// Where RAM lies: from 0 to `low_end`, and from 4 GiB to `high_end` (4 GiB where there is none).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,25 +90,31 @@ pub(super) fn why_not(first: &Kernel, reservation: Reservation, platform: &Platf
     }
     match reservation {
         Reservation::At { offset_mib, .. } => {
-            if offset_mib % OFFSET_ALIGNMENT_MIB != 0 {
+            if offset_mib % OFFSET_ALIGNMENT_MIB != 0 && has_coarse_offsets(first) {
                 return Some(format!(
-                    "kernels from 6.7 on take only multiples of {OFFSET_ALIGNMENT_MIB}M for an offset, and {offset_mib}M is none"
+                    "{} takes only multiples of {OFFSET_ALIGNMENT_MIB}M for an offset, as kernels from 6.7 on do, and \
+                     {offset_mib}M is none",
+                    first.name
                 ));
             }
             let range = reservation.range()?;
-            let low = range.start >= KERNEL_START && range.end < ram.low_end - FIRMWARE_TAIL;
+            let below_kernel = range.start >= REAL_MODE_END && range.end < KERNEL_START;
+            let above_kernel = range.start >= KERNEL_START + KERNEL_AT_LEAST
+                && range.end < ram.low_end.saturating_sub(FIRMWARE_TAIL);
             let high = range.start >= HIGH_START && range.end < ram.high_end;
-            (!low && !high).then(|| {
+            (!below_kernel && !above_kernel && !high).then(|| {
                 let high = match ram.high_end.checked_sub(HIGH_START) {
                     None | Some(0) => String::new(),
                     Some(size) => format!(" and {}M from 4096M on", size / MIB),
                 };
                 format!(
                     "{name} cannot hold {reservation} ({range}): with {memory}, machine {machine} has RAM up to {}M{high}, and \
-                     the first {}M and the last {}M of low RAM are taken",
+                     firmware has the first {}M and the last {}M of low RAM, the first kernel {}M and more from {}M on",
                     ram.low_end / MIB,
-                    KERNEL_START / MIB,
+                    REAL_MODE_END / MIB,
                     FIRMWARE_TAIL / MIB,
+                    KERNEL_AT_LEAST / MIB,
+                    KERNEL_START / MIB,
                 )
             })
         }
@@ -113,6 +132,20 @@ pub(super) fn why_not(first: &Kernel, reservation: Reservation, platform: &Platf
             let room = ram.low_end.min(I386_AUTO_END) - KERNEL_START;
             too_large(size, room, name, "below 512M, where an i386 kernel chooses the place")
         }
+    }
+}
+
+/// Whether the kernel takes coarse offsets only. Of one that is not out of the lock file the version is not known before it
+/// boots, so it is taken for a new one: every kernel takes those.
+fn has_coarse_offsets(kernel: &Kernel) -> bool {
+    let version = || {
+        let (version, _) = kernel.name.split_once('-')?;
+        let (major, minor) = version.split_once('.')?;
+        Some((major.parse::<u32>().ok()?, minor.parse::<u32>().ok()?))
+    };
+    match kernel.path {
+        Some(_) => true,
+        None => version().is_none_or(|version| version >= COARSE_OFFSETS_SINCE),
     }
 }
 
@@ -229,6 +262,28 @@ mod tests {
     }
 
     #[test]
+    fn offsets_are_coarse_for_new_kernels_only() {
+        // Bug: what is just above a limit is never tried by the kernels that would take it; or a local kernel boots for nothing.
+        for (name, path, coarse) in [
+            ("5.10-amd64", None, false),
+            ("6.1-686-pae", None, false),
+            ("6.6-amd64", None, false),
+            ("6.7-amd64", None, true),
+            ("6.12-amd64", None, true),
+            ("7.0-amd64", None, true),
+            ("5.10-amd64", Some("/tmp/5.10-amd64".into()), true),
+            ("vmlinuz", None, true),
+        ] {
+            let kernel = Kernel { name: name.to_owned(), path, ..kernel(Arch::X86_64, true) };
+            let why = why_not(&kernel, "128M@513M".parse().unwrap(), &platform("pc", "4G"));
+            assert_eq!(why.is_some(), coarse, "{name}: {why:?}");
+        }
+        let old = Kernel { name: "5.10-686".to_owned(), ..kernel(Arch::I386, false) };
+        assert_eq!(why_not(&old, "15M@1M".parse().unwrap(), &platform("pc", "4G")), None);
+        assert!(why_not(&old, "16M@1M".parse().unwrap(), &platform("pc", "4G")).is_some());
+    }
+
+    #[test]
     fn the_regions_that_were_measured_fit() {
         let x86_64 = kernel(Arch::X86_64, true);
         for (reservation, machine, memory) in [
@@ -238,6 +293,8 @@ mod tests {
             ("256M@3264M", "pc,max-ram-below-4g=4G", "3968M"),
             ("192M@3264M", "pc-i440fx-1.7", "8G"),
             ("256M@4096M", "pc", "8G"),
+            ("32M@32M", "pc", "4G"),
+            ("128M@3808M", "pc,max-ram-below-4g=4G", "3968M"),
             ("256M", "q35", "4G"),
             ("256M,high", "pc", "8G"),
         ] {
@@ -256,7 +313,9 @@ mod tests {
             (&x86_64, "256M@1968M", "q35", "4G", "RAM up to 2048M"),
             (&x86_64, "256M@3264M", "pc", "3520M", "RAM up to 3520M, and"),
             (&x86_64, "256M@520M", "pc", "4G", "multiples of 16M"),
-            (&x86_64, "256M@0M", "pc", "4G", "the first 16M"),
+            (&x86_64, "16M@0M", "pc", "4G", "firmware has the first 1M"),
+            (&x86_64, "15M@2M", "pc", "4G", "multiples of 16M"),
+            (&x86_64, "256M@16M", "pc", "4G", "8M and more from 16M on"),
             (&x86_64, "256M,high", "pc", "4G", "needs 6G"),
             (&x86_64, "5G,high", "pc", "6G", "too large"),
             (&x86_64, "4G", "pc", "8G", "too large"),

@@ -3,18 +3,55 @@
 
 use super::problem::Finding;
 use super::surprises;
-use crate::cell::{Loader, Mib, Reservation, Trigger};
+use crate::cell::{Loader, Mib, Reader, Reservation, Trigger};
 use crate::filter::Filter;
 use crate::outcome::HangCause;
 use guest_protocol::Arch;
-use serde::de::{Deserialize, Deserializer, Error, SeqAccess, Visitor};
+use serde::de::value::SeqAccessDeserializer;
+use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::marker::PhantomData;
 use std::num::NonZeroU32;
 use std::str::FromStr;
 
-/// A scenario file.
+/// A scenario file: one of its own, or another one's cells in another number.
+pub(super) enum Document {
+    Whole(Box<Scenario>),
+    Derived(Derived),
+}
+
+/// A suite that takes the cells of another file, and of its blocks that are generated every combination.
+#[derive(serde::Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct Derived {
+    pub(super) suite: Name,
+    pub(super) description: Text,
+    /// The other suite's name; its file lies beside this one.
+    pub(super) base: Name,
+    pub(super) coverage: CoverageWord,
+}
+
+impl Derived {
+    /// The base as this suite has it.
+    ///
+    /// # Errors
+    /// The base has nothing that is generated, so that this suite would be the same.
+    pub(super) fn over(self, base: Scenario) -> Result<Scenario, String> {
+        let mut matrix = base.matrix;
+        let mut generated = matrix.0.iter_mut().filter_map(|block| block.coverage.as_mut()).peekable();
+        if generated.peek().is_none() {
+            return Err(format!(
+                "no block of suite {} has a `coverage` that this one could change",
+                base.suite.0
+            ));
+        }
+        generated.for_each(|coverage| *coverage = self.coverage);
+        Ok(Scenario { suite: self.suite, description: self.description, matrix, ..base })
+    }
+}
+
+/// A scenario of its own.
 #[derive(serde::Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(super) struct Scenario {
@@ -38,7 +75,7 @@ pub(super) struct Platform {
     pub(super) cpus: NonZeroU32,
 }
 
-/// Cells: every combination of what its axes list.
+/// Cells: combinations of what its axes list.
 #[derive(serde::Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(super) struct Block {
@@ -48,15 +85,48 @@ pub(super) struct Block {
     #[serde(default = "no_words")]
     pub(super) loader_args: Filled<Vec<Text>>,
     pub(super) capture: Filled<Text>,
-    pub(super) region: Filled<Literal<Region>>,
+    pub(super) region: Regions,
     #[serde(default = "nmi")]
     pub(super) trigger: Filled<Literal<Trigger>>,
+    pub(super) reader: Option<Filled<Literal<Reader>>>,
     #[serde(default)]
     pub(super) first_cmdline: Vec<Text>,
     #[serde(default)]
     pub(super) capture_cmdline: Vec<Text>,
     #[serde(default)]
     pub(super) without: Vec<Literal<Filter>>,
+    pub(super) coverage: Option<CoverageWord>,
+    #[serde(default)]
+    pub(super) every: Vec<Filled<Factor>>,
+    #[serde(default)]
+    pub(super) beside: Vec<Literal<Loader>>,
+}
+
+/// How many of a block's combinations are made, where it leaves out by itself what cannot be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum CoverageWord {
+    /// All of them.
+    Full,
+    /// Enough for every pair of two axes' values, and for what `every` lists.
+    Pairwise,
+}
+
+/// What a combination can be asked for by: an axis of a block, or what follows from one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum Factor {
+    First,
+    Userspace,
+    Loader,
+    LoaderArgs,
+    Capture,
+    Region,
+    Trigger,
+    /// The architectures of both kernels.
+    Pair,
+    /// The name that regions stand under.
+    Limit,
 }
 
 /// Cells that are not run.
@@ -74,6 +144,7 @@ pub(super) struct Rule {
     pub(super) when: Literal<Filter>,
     pub(super) outcome: OutcomeWord,
     pub(super) vmcore: Option<VmcoreWord>,
+    pub(super) why: Option<Filled<Text>>,
     pub(super) by: Option<RefuserWord>,
     pub(super) message: Option<Filled<Text>>,
     pub(super) cause: Option<HangCause>,
@@ -87,13 +158,15 @@ pub(super) enum OutcomeWord {
     Refused,
     Hung,
     Unreserved,
+    Observed,
 }
 
-#[derive(Clone, Copy, serde::Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(super) enum VmcoreWord {
     Verified,
     Absent,
+    Wrong,
 }
 
 #[derive(Clone, Copy, serde::Deserialize)]
@@ -104,9 +177,18 @@ pub(super) enum RefuserWord {
 }
 
 /// Reads the text of a scenario.
-pub(super) fn read(text: &str) -> Result<Scenario, Finding> {
+pub(super) fn read(text: &str) -> Result<Document, Finding> {
     surprises::find(text)?;
-    serde_yaml::from_str(text).map_err(|error| finding(&error))
+    // Told apart by the one key before it is read in earnest, so that errors are those of the shape that is meant.
+    let is_derived =
+        serde_yaml::from_str::<serde_yaml::Mapping>(text).is_ok_and(|keys| keys.contains_key("base"));
+    if is_derived {
+        serde_yaml::from_str(text).map(Document::Derived).map_err(|error| finding(&error))
+    } else {
+        serde_yaml::from_str(text)
+            .map(|whole| Document::Whole(Box::new(whole)))
+            .map_err(|error| finding(&error))
+    }
 }
 
 /// An error of the YAML reader.
@@ -219,6 +301,39 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Filled<T> {
             }
         }
         deserializer.deserialize_seq(ListVisitor(PhantomData))
+    }
+}
+
+/// The regions of a block: a list, or lists under names. A name is that of the limit which its regions try.
+#[derive(Clone)]
+pub(super) enum Regions {
+    Plain(Filled<Literal<Region>>),
+    ByLimit(Vec<(Name, Filled<Literal<Region>>)>),
+}
+
+impl<'de> Deserialize<'de> for Regions {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct RegionsVisitor;
+        impl<'de> Visitor<'de> for RegionsVisitor {
+            type Value = Regions;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a list, or lists under the names of limits")
+            }
+            fn visit_seq<A: SeqAccess<'de>>(self, seq: A) -> Result<Regions, A::Error> {
+                Filled::deserialize(SeqAccessDeserializer::new(seq)).map(Regions::Plain)
+            }
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Regions, A::Error> {
+                let mut lists = Vec::new();
+                while let Some(entry) = map.next_entry()? {
+                    lists.push(entry);
+                }
+                if lists.is_empty() {
+                    return Err(A::Error::custom("there is no region here"));
+                }
+                Ok(Regions::ByLimit(lists))
+            }
+        }
+        deserializer.deserialize_any(RegionsVisitor)
     }
 }
 

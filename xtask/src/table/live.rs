@@ -1,7 +1,7 @@
 //! The bars while a run goes on: how far it is, and for each running cell its phase and how long it has been in it.
 
 use harness::phase::Phase;
-use harness::runner::TrialId;
+use harness::runner::RunEvent;
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::collections::HashMap;
 use std::time::Duration;
@@ -10,63 +10,88 @@ use std::time::Duration;
 const TICK: Duration = Duration::from_millis(250);
 
 /// Bars, or nothing where there is no terminal.
-pub(super) struct Live {
+pub(crate) struct Live {
     shown: bool,
     bars: MultiProgress,
     total: Option<ProgressBar>,
-    running: HashMap<TrialId, ProgressBar>,
+    /// By the name of the trial or boot.
+    running: HashMap<String, ProgressBar>,
 }
 
 impl Live {
-    pub(super) fn new(shown: bool) -> Self {
+    pub(crate) fn new(shown: bool) -> Self {
         let target = if shown { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
         Self { shown, bars: MultiProgress::with_draw_target(target), total: None, running: HashMap::new() }
     }
 
+    /// Draws what an event changes.
+    pub(crate) fn follow(&mut self, event: &RunEvent) {
+        match event {
+            RunEvent::RunStarted { total, .. } => self.begin(*total),
+            RunEvent::BootStarted { boot, trials } => {
+                self.start(boot.clone(), format!("boot of {boot} for {trials} cells"));
+            }
+            RunEvent::BootPhase { boot, phase } => self.enter(boot, *phase),
+            RunEvent::BootEnded { boot, .. } => self.clear(boot),
+            RunEvent::AttemptStarted { trial, attempt } => {
+                let shown = match attempt {
+                    1 => trial.to_string(),
+                    attempt => format!("{trial} (try {attempt})"),
+                };
+                self.start(trial.to_string(), shown);
+            }
+            RunEvent::PhaseEntered { trial, phase } => self.enter(&trial.to_string(), *phase),
+            RunEvent::AttemptEnded { .. } => {}
+            RunEvent::TrialEnded { result } => self.end(&result.trial().to_string()),
+            RunEvent::RunEnded { .. } => self.finish(),
+        }
+    }
+
     /// The run begins.
-    pub(super) fn begin(&mut self, total: usize) {
+    fn begin(&mut self, total: usize) {
         let bar = ProgressBar::new(u64::try_from(total).unwrap_or(u64::MAX))
             .with_style(style("{prefix:>12.bold.green} [{elapsed_precise}] {wide_bar} {pos}/{len} cells"))
             .with_prefix("Cells");
         self.total = Some(self.add(bar));
     }
 
-    /// A guest starts.
-    pub(super) fn start(&mut self, trial: &TrialId, attempt: u32) {
-        let id = match attempt {
-            1 => trial.to_string(),
-            attempt => format!("{trial} (try {attempt})"),
-        };
+    /// A guest starts, shown by these words.
+    fn start(&mut self, name: String, shown: String) {
         let bar = ProgressBar::new_spinner()
             .with_style(style("{spinner:>12} [{elapsed:>8}] {prefix}  {wide_msg}"))
-            .with_prefix(id)
+            .with_prefix(shown)
             .with_message("start of QEMU");
         let bar = self.add(bar);
-        if let Some(earlier) = self.running.insert(trial.clone(), bar) {
+        if let Some(earlier) = self.running.insert(name, bar) {
             earlier.finish_and_clear();
         }
     }
 
     /// A guest enters a phase; its age counts anew.
-    pub(super) fn enter(&mut self, trial: &TrialId, phase: Phase) {
-        if let Some(bar) = self.running.get(trial) {
+    fn enter(&mut self, name: &str, phase: Phase) {
+        if let Some(bar) = self.running.get(name) {
             bar.reset_elapsed();
             bar.set_message(phase.in_words());
         }
     }
 
-    /// A trial has its verdict.
-    pub(super) fn end(&mut self, trial: &TrialId) {
-        if let Some(bar) = self.running.remove(trial) {
+    /// A guest is gone.
+    fn clear(&mut self, name: &str) {
+        if let Some(bar) = self.running.remove(name) {
             bar.finish_and_clear();
         }
+    }
+
+    /// A trial has its verdict.
+    fn end(&mut self, name: &str) {
+        self.clear(name);
         if let Some(total) = &self.total {
             total.inc(1);
         }
     }
 
     /// The run has ended: all bars go.
-    pub(super) fn finish(&mut self) {
+    pub(crate) fn finish(&mut self) {
         for (_, bar) in self.running.drain() {
             bar.finish_and_clear();
         }
@@ -76,7 +101,7 @@ impl Live {
     }
 
     /// Lets `write` write lines that the bars do not overwrite.
-    pub(super) fn aside(&self, write: impl FnOnce()) {
+    pub(crate) fn aside(&self, write: impl FnOnce()) {
         if self.shown { self.bars.suspend(write) } else { write() }
     }
 

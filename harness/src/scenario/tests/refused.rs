@@ -21,7 +21,7 @@ expect:
 ";
 
 fn problems(text: &str) -> Vec<String> {
-    match parse("my.yaml", text, &Catalog::locked().unwrap()) {
+    match parse("my.yaml", text, &Catalog::locked().unwrap(), &no_base) {
         Ok(suite) => panic!("nothing wrong with {} cells of\n{text}", suite.cells.len()),
         Err(problems) => problems.iter().map(Problem::to_string).collect(),
     }
@@ -64,6 +64,7 @@ fn errors_of_form_are_told_with_their_place() {
         ("suite: mine", "suite: my suite", "1:8", "is no name"),
         ("userspace: [i386]", "userspace: [i686]", "7:17", "is no architecture"),
         ("loader: [in-tree]", "loader: [kexec]", "8:14", "is no loader"),
+        ("    capture:", "    reader: [dmesg]\n    capture:", "9:14", "is no reader"),
         ("256M@1968M on pc-4g", "256@1968M on pc-4g", "10:14", "is no reservation"),
         ("256M@1968M on pc-4g", "256M@1968M pc-4g", "10:14", "is no region"),
         ("256M@1968M on pc-4g", "0M@1968M on pc-4g", "10:14", "at least 1M"),
@@ -141,9 +142,20 @@ fn what_does_not_fit_together_is_told_with_its_place() {
             "10:29",
             "cannot hold 192M@3264M (0xcc000000-0xd7ffffff)",
         ),
-        ("256M@1968M", "256M@1969M", "10:14", "multiples of 16M"),
+        (
+            "[5.10-amd64]\n    userspace: [i386]\n    loader: [in-tree]\n    capture: [5.10-amd64]\n    region: [256M@1968M",
+            "[6.12-amd64]\n    userspace: [i386]\n    loader: [in-tree]\n    capture: [5.10-amd64]\n    region: [256M@1969M",
+            "10:14",
+            "multiples of 16M",
+        ),
         ("256M@1968M on pc-4g", "'256M,high on pc-4g'", "10:14", "needs 6G"),
         ("machine: pc", "machine: microvm", "10:14", "is not known"),
+        (
+            "    capture:",
+            "    reader: [vmcore-dmesg@2.0.0]\n    capture:",
+            "9:13",
+            "no kexec-tools 2.0.0 for i386",
+        ),
         ("loader: [in-tree]", "loader: [in-tree, in-tree]", "6:5", "comes twice out of this block"),
         ("when: all", "when: cpus=2", "6:5", "no rule of `expect` matches cell 5.10-amd64.i386"),
         ("    vmcore: verified\n", "", "12:14", "add `vmcore: verified`"),
@@ -153,6 +165,8 @@ fn what_does_not_fit_together_is_told_with_its_place() {
             "15:5",
             "`cause` says nothing",
         ),
+        ("vmcore: verified", "vmcore: wrong", "13:14", "is expected with what is wrong"),
+        ("vmcore: verified\n", "vmcore: verified\n    why: [x]\n", "15:5", "`why` says nothing"),
         ("captured\n    vmcore: verified", "hung\n    cause: unknown", "13:14", "is expected with its cause"),
         ("captured\n    vmcore: verified", "refused", "13:14", "add `by: loader`"),
     ] {
@@ -228,7 +242,7 @@ proptest! {
     fn damaged_files_are_borne(at in 0..GOOD.len(), by in "[ \\[\\]{}:,\n#&*!|>'\"%@a0-]{0,3}", cut in 0usize..6) {
         let end = (at + cut).min(GOOD.len());
         let text = format!("{}{by}{}", &GOOD[..at], &GOOD[end..]);
-        if let Err(problems) = parse("my.yaml", &text, &Catalog::default()) {
+        if let Err(problems) = parse("my.yaml", &text, &Catalog::default(), &no_base) {
             prop_assert!(problems.iter().count() > 0);
         }
     }

@@ -1,0 +1,140 @@
+//! Comparisons: the axes that have an order, and how their numbers are written.
+
+use super::Axis;
+use crate::cell::Cell;
+use std::num::NonZeroU32;
+
+const MIB: u64 = 1 << 20;
+const GIB: u64 = 1 << 30;
+
+/// How a number is compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Relation {
+    Below,
+    AtMost,
+    Above,
+    AtLeast,
+}
+
+impl Relation {
+    /// As it is written.
+    pub(super) const fn symbol(self) -> &'static str {
+        match self {
+            Self::Below => "<",
+            Self::AtMost => "<=",
+            Self::Above => ">",
+            Self::AtLeast => ">=",
+        }
+    }
+
+    pub(super) const fn holds(self, number: u64, than: u64) -> bool {
+        match self {
+            Self::Below => number < than,
+            Self::AtMost => number <= than,
+            Self::Above => number > than,
+            Self::AtLeast => number >= than,
+        }
+    }
+}
+
+/// What the numbers of an axis are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Unit {
+    /// Sizes and addresses, in bytes.
+    Bytes,
+    /// Things that are counted.
+    Count,
+}
+
+impl Unit {
+    /// The number that is written here: `896M`, `4G` or `0x36ffe000` for bytes, `2` for a count.
+    pub(super) fn parse(self, text: &str) -> Option<u64> {
+        // `from_str_radix` and `parse` take a sign.
+        let digits = |text: &str, radix| {
+            (!text.starts_with('+')).then(|| u64::from_str_radix(text, radix).ok()).flatten()
+        };
+        match self {
+            Self::Count => text.parse::<NonZeroU32>().ok().map(|count| u64::from(count.get())),
+            Self::Bytes => {
+                if let Some(hex) = text.strip_prefix("0x") {
+                    digits(hex, 16)
+                } else if let Some(mib) = text.strip_suffix('M') {
+                    digits(mib, 10)?.checked_mul(MIB)
+                } else {
+                    digits(text.strip_suffix('G')?, 10)?.checked_mul(GIB)
+                }
+            }
+        }
+    }
+
+    /// A number as [`Unit::parse`] reads it: whole MiB as such, other addresses in hexadecimal.
+    pub(super) fn show(self, number: u64) -> String {
+        match self {
+            Self::Bytes if number % MIB == 0 => format!("{}M", number / MIB),
+            Self::Bytes => format!("{number:#x}"),
+            Self::Count => number.to_string(),
+        }
+    }
+
+    /// How a number is written, for error messages.
+    pub(super) const fn describe(self) -> &'static str {
+        match self {
+            Self::Bytes => "whole M or G, or bytes in hexadecimal, such as 896M, 4G or 0x36ffe000",
+            Self::Count => "a number, such as 2",
+        }
+    }
+}
+
+impl Axis {
+    /// What the axis's numbers are; none where its values have no order.
+    pub(super) const fn unit(self) -> Option<Unit> {
+        match self {
+            Self::Size | Self::RegionStart | Self::RegionLast | Self::Memory => Some(Unit::Bytes),
+            Self::Cpus => Some(Unit::Count),
+            Self::Id
+            | Self::Suite
+            | Self::First
+            | Self::FirstArch
+            | Self::Userspace
+            | Self::Loader
+            | Self::Args
+            | Self::Capture
+            | Self::CaptureArch
+            | Self::Pair
+            | Self::Reservation
+            | Self::Region
+            | Self::Platform
+            | Self::Machine
+            | Self::Trigger
+            | Self::Reader => None,
+        }
+    }
+
+    /// The cell's number on an axis that has an order; none where the cell has no such thing, as a region that the first kernel
+    /// places has no known start.
+    pub(super) fn number(self, cell: &Cell) -> Option<u64> {
+        match self {
+            Self::Size => Some(cell.reservation.size().bytes()),
+            Self::RegionStart => cell.reservation.range().map(|range| range.start),
+            Self::RegionLast => cell.reservation.range().map(|range| range.end),
+            Self::Memory => Some(cell.platform.memory.bytes()),
+            Self::Cpus => Some(u64::from(cell.platform.cpus.get())),
+            Self::Id
+            | Self::Suite
+            | Self::First
+            | Self::FirstArch
+            | Self::Userspace
+            | Self::Loader
+            | Self::Args
+            | Self::Capture
+            | Self::CaptureArch
+            | Self::Pair
+            | Self::Reservation
+            | Self::Region
+            | Self::Platform
+            | Self::Machine
+            | Self::Trigger
+            | Self::Reader => None,
+        }
+    }
+}

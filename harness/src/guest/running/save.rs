@@ -1,0 +1,61 @@
+//! A boot whose state many cells start from: followed to *ready*, saved, and ended.
+
+use super::{Ending, Goal, Running, Walk};
+use crate::evidence::GuestEnd;
+use crate::guest::{GuestPlan, Reaped, Saved, saved};
+use crate::phase::Phase;
+use crate::scratch::GuestScratch;
+use crate::stop::Stop;
+use guest_protocol::Message;
+use qapi::qmp;
+
+impl Running {
+    /// Follows the guest to *ready* and saves its state into `state`.
+    pub(in crate::guest) async fn save_at_ready(
+        mut self,
+        plan: &GuestPlan<'_>,
+        state: GuestScratch,
+        mut stop: Stop,
+        on_phase: &mut (dyn FnMut(Phase) + Send),
+    ) -> Result<Saved, Box<Reaped>> {
+        self.walk = Walk::new(Goal::Ready, self.walk.phase());
+        match self.follow(plan, &mut stop, on_phase).await {
+            Ok(Ending::Arrived) => {}
+            Ok(ending) => return Err(Box::new(self.reap_at(ending).await)),
+            Err(error) => {
+                let ending = self.exited_or(error).await;
+                return Err(Box::new(self.reap_at(ending).await));
+            }
+        }
+        let ready = self.record.evidence.reports.iter().map(|report| &report.what);
+        let ready = ready.rev().find(|report| matches!(report.message, Message::Ready(_))).cloned();
+        let events = self.record.evidence.events.len();
+        let written = tokio::select! {
+            biased;
+            () = stop.requested() => Err(GuestEnd::Interrupted),
+            written = self.write(plan, &state) => written.map_err(|what| GuestEnd::Trouble { what }),
+        };
+        let at_ms = self.now_ms();
+        let (Ok(()), Some(ready)) = (&written, ready) else {
+            let end = written.err().unwrap_or(GuestEnd::Concluded);
+            return Err(Box::new(self.reap(end).await));
+        };
+        // Bytes that the guest wrote before it stopped may still be on their way: they are read when QEMU is gone.
+        let mut reaped = self.reap(GuestEnd::Concluded).await;
+        let mut evidence = std::mem::take(&mut reaped.evidence);
+        // What followed is the rig's own doing and no part of any cell's story.
+        evidence.events.truncate(events);
+        evidence.end = None;
+        if reaped.leaked.is_some() {
+            reaped.evidence = evidence;
+            return Err(Box::new(reaped));
+        }
+        Saved::new(state, evidence, ready, at_ms)
+            .map_err(|error| Box::new(Reaped::never_ran(format!("cannot look at the saved state: {error}"))))
+    }
+
+    async fn write(&mut self, plan: &GuestPlan<'_>, state: &GuestScratch) -> Result<(), String> {
+        self.qmp.execute(qmp::stop {}).await.map_err(|error| error.to_string())?;
+        saved::write(plan.cell.platform.memory, &self.qmp, &mut self.events, state).await
+    }
+}

@@ -1,0 +1,262 @@
+//! The saved state of a guest at *ready*, from which many cells start, and how QEMU is brought to write and read one.
+//!
+//! A state is a QEMU migration stream. It is written through a socket, by a task of the rig, and read from a file that is QEMU's
+//! standard input: no shell, and no path in a URI.
+
+use crate::cell::Mib;
+use crate::evidence::Evidence;
+use crate::process::Process;
+use crate::qmp::{Qmp, Unasked};
+use crate::scratch::GuestScratch;
+use guest_protocol::Report;
+use qapi::qmp;
+use std::fs::File;
+use std::io;
+use std::time::Duration;
+use tokio::net::UnixListener;
+use tokio::sync::mpsc;
+
+/// The state's file.
+const FILE: &str = "state";
+/// The socket that QEMU writes it to.
+const SOCKET: &str = "state.sock";
+/// How long writing or reading a state may take, for a guest of any size (measured: half a second for 4 GiB) ...
+const DEADLINE: Duration = Duration::from_secs(30);
+/// ... and for each GiB more, since QEMU looks at every page.
+const DEADLINE_PER_GIB: Duration = Duration::from_secs(2);
+/// QEMU's default of 128 MiB/s is for networks. In bytes a second: as good as none.
+const BANDWIDTH: u64 = 1 << 40;
+
+/// A guest's state at *ready*. Its file is removed when this is dropped.
+#[derive(Debug)]
+pub struct Saved {
+    scratch: GuestScratch,
+    /// Size of the file in bytes. A state that has another when it is used was damaged.
+    size: u64,
+    /// What was seen up to *ready*: the beginning of the evidence of every cell that starts from here.
+    pub(super) evidence: Evidence,
+    /// The agent's report of *ready*.
+    pub(super) ready: Report,
+    /// When the guest was stopped, in milliseconds since `cont`.
+    pub(super) at_ms: u64,
+}
+
+impl Saved {
+    /// Size of the file in bytes.
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// The state that [`write`] has put into `scratch`, with the evidence of how the guest got there.
+    pub(super) fn new(
+        scratch: GuestScratch,
+        evidence: Evidence,
+        ready: Report,
+        at_ms: u64,
+    ) -> io::Result<Self> {
+        let size = std::fs::metadata(scratch.path(FILE))?.len();
+        Ok(Self { scratch, size, evidence, ready, at_ms })
+    }
+
+    /// The file, to be QEMU's standard input.
+    pub(super) fn open(&self) -> Result<File, String> {
+        let path = self.scratch.path(FILE);
+        let found = File::open(&path).and_then(|file| Ok((file.metadata()?.len(), file)));
+        match found {
+            Ok((size, file)) if size == self.size => Ok(file),
+            Ok((size, _)) => {
+                Err(format!("{} has {size} bytes, and {} were written", path.display(), self.size))
+            }
+            Err(error) => Err(format!("cannot open {}: {error}", path.display())),
+        }
+    }
+}
+
+fn deadline(memory: Mib) -> Duration {
+    let gib = u32::try_from(memory.bytes() >> 30).unwrap_or(u32::MAX);
+    DEADLINE + DEADLINE_PER_GIB * gib
+}
+
+/// Lets a stopped guest write its state into `scratch`. The guest is of no use afterwards.
+pub(super) async fn write(
+    memory: Mib,
+    qmp: &Qmp,
+    events: &mut mpsc::UnboundedReceiver<Unasked>,
+    scratch: &GuestScratch,
+) -> Result<(), String> {
+    let socket = scratch.path(SOCKET);
+    let listener = UnixListener::bind(&socket)
+        .map_err(|error| format!("cannot listen on {}: {error}", socket.display()))?;
+    let path = scratch.path(FILE);
+    let file =
+        File::create_new(&path).map_err(|error| format!("cannot create {}: {error}", path.display()))?;
+    let copied = async {
+        let (stream, _) = listener.accept().await?;
+        let mut stream = stream.into_std()?;
+        stream.set_nonblocking(false)?;
+        let copy = tokio::task::spawn_blocking(move || io::copy(&mut stream, &mut &file));
+        copy.await.map_err(io::Error::other)?
+    };
+    let ordered = async {
+        announce(qmp).await?;
+        let parameters = qmp::MigrateSetParameters { max_bandwidth: Some(BANDWIDTH), ..Default::default() };
+        let run = qmp.execute(qmp::migrate_set_parameters(parameters)).await;
+        run.map_err(|error| error.to_string())?;
+        let uri = Some(format!("unix:{}", socket.display()));
+        let migrate = qmp::migrate { uri, channels: None, detach: None, resume: None };
+        qmp.execute(migrate).await.map_err(|error| error.to_string())?;
+        ended(events).await
+    };
+    let all = async {
+        let (copied, ordered) = tokio::join!(copied, ordered);
+        ordered?;
+        copied.map_err(|error| format!("cannot write {}: {error}", path.display()))
+    };
+    let limit = deadline(memory);
+    match tokio::time::timeout(limit, all).await {
+        Ok(written) => written.map(drop).map_err(|why| format!("cannot save the guest's state: {why}")),
+        Err(_) => Err(format!("the guest's state was not saved within {} s", limit.as_secs())),
+    }
+}
+
+/// Brings a QEMU that waits for a state (`-incoming defer`) to read the one that is its standard input.
+pub(super) async fn restore(
+    memory: Mib,
+    qmp: &Qmp,
+    events: &mut mpsc::UnboundedReceiver<Unasked>,
+    process: &mut Process,
+) -> Result<(), String> {
+    let ordered = async {
+        announce(qmp).await?;
+        let incoming =
+            qmp::migrate_incoming { uri: Some("fd:0".into()), channels: None, exit_on_error: None };
+        qmp.execute(incoming).await.map_err(|error| error.to_string())?;
+        ended(events).await
+    };
+    let limit = deadline(memory);
+    let restored = tokio::select! {
+        restored = tokio::time::timeout(limit, ordered) => restored,
+        // A QEMU that does not like the state says so and ends.
+        ended = process.wait() => {
+            let status = ended.map_or_else(|error| error.to_string(), |status| status.to_string());
+            Ok(Err(format!("QEMU ended ({status}): {}", process.stderr().trim())))
+        }
+    };
+    match restored {
+        Ok(restored) => restored.map_err(|why| format!("cannot restore the guest's state: {why}")),
+        Err(_) => Err(format!("the guest's state was not restored within {} s", limit.as_secs())),
+    }
+}
+
+/// Asks for events of the migration; they are off by default.
+async fn announce(qmp: &Qmp) -> Result<(), String> {
+    let events = qmp::MigrationCapabilityStatus { capability: qmp::MigrationCapability::events, state: true };
+    let set = qmp::migrate_set_capabilities { capabilities: vec![events] };
+    qmp.execute(set).await.map(|_| ()).map_err(|error| error.to_string())
+}
+
+/// Waits for the migration's end. Its other events tell nothing more, and the guest is stopped.
+async fn ended(events: &mut mpsc::UnboundedReceiver<Unasked>) -> Result<(), String> {
+    while let Some(unasked) = events.recv().await {
+        let Unasked::Event(_, event) = unasked else { break };
+        match (event.name.as_str(), event.data.get("status").and_then(serde_json::Value::as_str)) {
+            ("MIGRATION", Some("completed")) => return Ok(()),
+            ("MIGRATION", Some(status @ ("failed" | "cancelled"))) => {
+                return Err(format!("QEMU says that it {status}"));
+            }
+            _ => {}
+        }
+    }
+    Err("the QMP connection ended".into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scratch::Scratch;
+    use crate::testing;
+    use std::io::{BufRead, BufReader, Read, Write};
+    use std::os::unix::net::UnixStream;
+    use std::path::Path;
+
+    /// A QEMU that answers every command and ends each migration like this; an outgoing one brings these bytes.
+    fn qemu(status: &'static str, state: &'static [u8]) -> UnixStream {
+        let (client, server) = UnixStream::pair().unwrap();
+        std::thread::spawn(move || {
+            let mut say = server.try_clone().unwrap();
+            writeln!(say, r#"{{"QMP": {{"version": {{}}, "capabilities": []}}}}"#).unwrap();
+            for line in BufReader::new(server).lines().map_while(Result::ok) {
+                let command: serde_json::Value = serde_json::from_str(&line).unwrap();
+                writeln!(say, r#"{{"return": {{}}, "id": {}}}"#, command["id"]).unwrap();
+                let name = command["execute"].as_str().unwrap_or_default();
+                if name == "migrate" {
+                    let uri = command["arguments"]["uri"].as_str().unwrap();
+                    let mut stream = UnixStream::connect(uri.strip_prefix("unix:").unwrap()).unwrap();
+                    stream.write_all(state).unwrap();
+                }
+                if name.starts_with("migrate") && !name.contains("set") {
+                    for status in ["setup", "active", status] {
+                        let data = format!(r#"{{"event": "MIGRATION", "data": {{"status": "{status}"}}}}"#);
+                        writeln!(say, "{data}").unwrap();
+                    }
+                }
+            }
+        });
+        client.set_nonblocking(true).unwrap();
+        client
+    }
+
+    async fn negotiated(client: UnixStream) -> (Qmp, mpsc::UnboundedReceiver<Unasked>) {
+        let client = tokio::net::UnixStream::from_std(client).unwrap();
+        Qmp::negotiate(client, Duration::from_secs(5)).await.unwrap()
+    }
+
+    fn ready() -> Report {
+        let message = guest_protocol::Message::Done;
+        Report { seq: 0, kernel: guest_protocol::Side::First, message }
+    }
+
+    /// Bug: the state's last bytes are missing, because QEMU said that it is done before they were read.
+    #[tokio::test]
+    async fn the_whole_state_is_written() {
+        let (run, _) = Scratch::new().unwrap();
+        let folder = run.guest().unwrap();
+        let (qmp, mut events) = negotiated(qemu("completed", &[7; 1 << 20])).await;
+        write(testing::mib(4096), &qmp, &mut events, &folder).await.unwrap();
+        let saved = Saved::new(folder, Evidence::default(), ready(), 1).unwrap();
+        let mut read = Vec::new();
+        saved.open().unwrap().read_to_end(&mut read).unwrap();
+        assert!(read == [7; 1 << 20] && saved.size() == 1 << 20, "{} bytes", read.len());
+    }
+
+    /// Bug: a state that QEMU could not write whole is used.
+    #[tokio::test]
+    async fn a_failed_save_is_told() {
+        let (run, _) = Scratch::new().unwrap();
+        let (qmp, mut events) = negotiated(qemu("failed", b"half")).await;
+        let error = write(testing::mib(4096), &qmp, &mut events, &run.guest().unwrap()).await.unwrap_err();
+        assert!(error.contains("failed"), "{error}");
+    }
+
+    /// Bug: a truncated file is fed to QEMU, and its complaint counts as a fault of the guest.
+    #[tokio::test]
+    async fn a_damaged_state_is_found() {
+        let (run, _) = Scratch::new().unwrap();
+        let folder = run.guest().unwrap();
+        std::fs::write(folder.path(FILE), b"state").unwrap();
+        let saved = Saved::new(folder, Evidence::default(), ready(), 1).unwrap();
+        std::fs::write(saved.scratch.path(FILE), b"sta").unwrap();
+        let error = saved.open().unwrap_err();
+        assert!(error.contains("3 bytes, and 5 were written"), "{error}");
+    }
+
+    /// Bug: a QEMU that rejects the state and ends is waited for until the deadline, its words lost.
+    #[tokio::test]
+    async fn a_qemu_that_rejects_the_state_is_quoted() {
+        let (qmp, mut events) = negotiated(qemu("active", b"")).await;
+        let script = ["-c", "echo 'error while loading state' >&2; exit 1"].map(std::ffi::OsString::from);
+        let mut process = Process::spawn(Path::new("sh"), &script, None).await.unwrap();
+        let error = restore(testing::mib(4096), &qmp, &mut events, &mut process).await.unwrap_err();
+        assert!(error.contains("error while loading state"), "{error}");
+    }
+}
