@@ -22,7 +22,7 @@ impl std::fmt::Display for CellId {
 }
 
 /// One fully determined trial.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cell {
     /// Its name.
     pub id: CellId,
@@ -53,7 +53,7 @@ pub struct Cell {
 }
 
 /// A kernel: its name and its architecture, which is known before anything boots.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Kernel {
     /// Name in the lock file, such as `6.1-686-pae`, or for a local image its file name.
     pub name: String,
@@ -66,7 +66,7 @@ pub struct Kernel {
 }
 
 /// What loads the capture kernel.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Loader {
     /// This repository's `kexec-load`.
@@ -106,7 +106,7 @@ impl std::fmt::Display for Mib {
 }
 
 /// What `crashkernel=` asks for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "kind")]
 pub enum Reservation {
     /// `size`: the kernel chooses the place.
@@ -169,7 +169,7 @@ impl std::fmt::Display for Reservation {
 }
 
 /// The emulated machine.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Platform {
     /// Name in the scenario, part of the cell's id.
     pub name: String,
@@ -184,7 +184,7 @@ pub struct Platform {
 }
 
 /// What makes the first kernel panic.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Trigger {
     /// QMP's `inject-nmi`, with `unknown_nmi_panic` on the first kernel's command line.

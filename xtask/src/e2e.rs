@@ -79,7 +79,8 @@ async fn run_cells(
         stopper.request();
     });
     let (sender, mut events) = mpsc::unbounded_channel();
-    let running = runner::run(plan.cells, artifacts, options(args, host), sender, stop);
+    let Plan { cells, skipped: not_run, .. } = plan;
+    let running = runner::run(cells, &not_run, artifacts, options(args, host), sender, stop);
     let showing = async {
         while let Some(event) = events.recv().await {
             table.show(event);
@@ -99,7 +100,12 @@ fn failure_of(error: RunError) -> Failure {
         // Asked for by the user, and not to be had here.
         RunError::Qemu(_)
         | RunError::Accel(_)
-        | RunError::Report(ReportError::Foreign(_) | ReportError::Busy(_)) => Failure::Input(error.into()),
+        | RunError::Report(
+            ReportError::Foreign(_)
+            | ReportError::Busy(_)
+            | ReportError::Different { .. }
+            | ReportError::Unreadable(_),
+        ) => Failure::Input(error.into()),
         // A report that cannot be written is a full or broken disk, often in the middle of a run.
         RunError::Report(ReportError::Io { .. }) | RunError::Host(_) => Failure::Rig(error.into()),
     }
@@ -127,6 +133,7 @@ fn options(args: &E2eArgs, host: &Host) -> Options {
         repeat: args.repeat,
         fail_fast: args.fail_fast,
         report: report_folder(args, host),
+        resume: args.resume,
         qemu: args.qemu.clone().unwrap_or_else(|| QEMU.program.into()),
         deadlines: Deadlines::default(),
     }
@@ -207,6 +214,7 @@ mod tests {
         assert_eq!(status(ReportError::Io { what: "write", path: "r".into(), source }), 3);
         assert_eq!(status(ReportError::Foreign("r".into())), 2);
         assert_eq!(status(ReportError::Busy("r".into())), 2);
+        assert_eq!(status(ReportError::Different { folder: "r".into(), what: "x".into() }), 2);
     }
 
     /// Catches a tool that is demanded although this run does not use it, which would keep people from running.

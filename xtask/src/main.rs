@@ -2,6 +2,7 @@
 
 mod build;
 mod cli;
+mod compare_verb;
 mod doctor;
 mod e2e;
 mod exit;
@@ -55,6 +56,7 @@ fn run(command_line: CommandLine) -> Result<Exit, Failure> {
         let host = Host { repo: Repo::find(), style: Style::detect(), interrupts };
         match command_line.verb {
             Verb::E2e(args) => e2e::run(&args, &host).await,
+            Verb::CompareLoaders(args) => compare_verb::run(&args, &host),
             Verb::Test(args) => test_verb::run(&args, &host).await,
             Verb::BuildLoader(args) => loader_verb::run(&args, &host).await,
             Verb::Images(args) => images_verb::run(&args, &host).await,
