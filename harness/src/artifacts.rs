@@ -1,7 +1,7 @@
 //! What the guests of a run are made of, resolved and checked before anything boots: after [`Artifacts::resolve`] no cell can
 //! fail for a missing or unfit file. Where the files come from is the business of a [`Source`].
 
-use crate::cell::{Cell, Kernel, Loader};
+use crate::cell::{Cell, Kernel, Loader, Reader};
 use crate::elf::{self, ProgramFault};
 use guest_protocol::Arch;
 use sha2::{Digest, Sha256};
@@ -20,6 +20,8 @@ pub trait Source {
     fn kernel(&self, kernel: &Kernel) -> Result<KernelFile, String>;
     /// A released kexec-tools of this upstream version.
     fn reference_loader(&self, version: &str, arch: Arch) -> Result<LoaderTree, String>;
+    /// The `vmcore-dmesg` of a released kexec-tools of this upstream version.
+    fn vmcore_dmesg(&self, version: &str, arch: Arch) -> Result<LoaderTree, String>;
 }
 
 /// A kernel as a file.
@@ -33,7 +35,7 @@ pub struct KernelFile {
     pub notice: Option<String>,
 }
 
-/// A loader with all the files that it needs in the guest.
+/// A loader, or a reader of vmcores, with all the files that it needs in the guest.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LoaderTree {
     /// Path of the program in the guest.
@@ -104,6 +106,7 @@ pub struct Artifacts {
     agents: BTreeMap<Arch, Program>,
     kernels: BTreeMap<Kernel, KernelImage>,
     loaders: BTreeMap<(Loader, Arch), LoaderFiles>,
+    readers: BTreeMap<(Reader, Arch), LoaderTree>,
 }
 
 /// An artifact that cannot be had, or that is not what a guest needs.
@@ -151,6 +154,13 @@ impl Artifacts {
                 let what = format!("loader {} for {}", cell.loader, cell.userspace);
                 loader(&cell.loader, cell.userspace, source).map_err(named(what))
             });
+            if let Some(reader) = &cell.reader {
+                let arch = capture_userspace(cell);
+                insert(&mut resolved.readers, (reader.clone(), arch), &mut missing, || {
+                    let Reader::VmcoreDmesg(version) = reader;
+                    source.vmcore_dmesg(version, arch).map_err(named(format!("reader {reader} for {arch}")))
+                });
+            }
         }
         missing.dedup();
         if missing.is_empty() { Ok(resolved) } else { Err(missing) }
@@ -171,14 +181,20 @@ impl Artifacts {
         self.loaders.get(&(loader.clone(), arch))
     }
 
-    /// What people must be told about the kernels and loaders of this run.
+    /// A reader.
+    pub fn reader(&self, reader: &Reader, arch: Arch) -> Option<&LoaderTree> {
+        self.readers.get(&(reader.clone(), arch))
+    }
+
+    /// What people must be told about the kernels, loaders and readers of this run.
     pub fn notices(&self) -> Vec<String> {
         let kernels = self.kernels.values().map(|kernel| &kernel.file.notice);
         let loaders = self.loaders.values().map(|loader| match loader {
             LoaderFiles::Static(_) => &None,
             LoaderFiles::Tree(tree) => &tree.notice,
         });
-        kernels.chain(loaders).flatten().cloned().collect()
+        let readers = self.readers.values().map(|reader| &reader.notice);
+        kernels.chain(loaders).chain(readers).flatten().cloned().collect()
     }
 }
 

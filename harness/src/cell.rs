@@ -44,6 +44,8 @@ pub struct Cell {
     pub platform: Platform,
     /// What makes the first kernel panic.
     pub trigger: Trigger,
+    /// What reads the vmcore in the capture kernel beside the rig's agent, where anything does.
+    pub reader: Option<Reader>,
     /// Words for the first kernel's command line beyond those that every cell has.
     pub first_cmdline: Vec<String>,
     /// Words for the capture kernel's command line beyond those that every cell has.
@@ -83,6 +85,22 @@ impl std::fmt::Display for Loader {
             Self::InTree => f.pad("in-tree"),
             Self::KexecTools(version) => f.pad(&format!("kexec-tools@{version}")),
             Self::Path(path) => f.pad(&path.display().to_string()),
+        }
+    }
+}
+
+/// A program that reads the vmcore independently of the rig.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Reader {
+    /// The `vmcore-dmesg` of a released kexec-tools out of the lock file, by its upstream version.
+    VmcoreDmesg(String),
+}
+
+impl std::fmt::Display for Reader {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::VmcoreDmesg(version) => f.pad(&format!("vmcore-dmesg@{version}")),
         }
     }
 }
@@ -199,6 +217,14 @@ impl Trigger {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Nmi => "nmi",
+        }
+    }
+
+    /// The first kernel's panic line, without its time.
+    pub const fn panic_text(self) -> &'static str {
+        match self {
+            // arch/x86/kernel/nmi.c, `unknown_nmi_error`, and kernel/panic.c.
+            Self::Nmi => "Kernel panic - not syncing: NMI: Not continuing",
         }
     }
 }

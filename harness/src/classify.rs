@@ -5,11 +5,14 @@
 //! proves stands however the guest was ended; only where nothing is proven does [`Evidence::end`] decide, and trouble of rig,
 //! QEMU or host is then a rig error, never a statement on the loader.
 
+mod addresses;
 pub mod console;
 mod coverage;
 mod errno;
 mod first;
+mod given;
 mod load;
+mod log;
 mod panicked;
 mod story;
 mod vmcore;

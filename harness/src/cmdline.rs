@@ -1,6 +1,6 @@
 //! The command lines of both kernels and the loader's arguments: pure functions of the cell.
 
-use crate::cell::{Cell, Loader, Reservation};
+use crate::cell::{Cell, Loader, Reader, Reservation};
 use guest_protocol::{SIDE_PARAMETER, Side};
 
 /// The agent in both initramfs images.
@@ -16,6 +16,11 @@ pub struct Places {
     /// The capture kernel's initramfs.
     pub initrd: String,
 }
+
+/// A reader of the vmcore in the capture kernel's initramfs.
+pub const READER_PATH: &str = "/bin/vmcore-reader";
+/// What the capture kernel offers it.
+const VMCORE_PATH: &str = "/proc/vmcore";
 
 /// Words that both kernels need to speak on the first port, early as well, and to run the agent.
 ///
@@ -64,6 +69,13 @@ pub fn loader_argv(cell: &Cell, places: &Places) -> Vec<String> {
     argv.extend(cell.loader_args.iter().cloned());
     argv.push(places.kernel.clone());
     argv
+}
+
+/// The reader's argument vector; none in a cell without one.
+pub fn reader_argv(cell: &Cell) -> Option<Vec<String>> {
+    match cell.reader.as_ref()? {
+        Reader::VmcoreDmesg(_) => Some(vec![READER_PATH.to_owned(), VMCORE_PATH.to_owned()]),
+    }
 }
 
 #[cfg(test)]

@@ -24,6 +24,8 @@ pub struct Evidence {
     pub foreign_lines: Vec<Timed<String>>,
     /// The nonces that were ordered.
     pub plants: Vec<Plant>,
+    /// The line that was ordered into the first kernel's log; empty before the order.
+    pub log_line: String,
     /// Events of QMP.
     pub events: Vec<Timed<QmpEvent>>,
     /// Register samples, oldest first.

@@ -47,7 +47,7 @@ pub fn overall(attempts: &[Verdict]) -> Option<Verdict> {
 fn meets(outcome: &Outcome, expected: &Expectation) -> bool {
     match (expected, outcome) {
         (Expectation::Captured { vmcore }, Outcome::Captured { vmcore: found }) => {
-            vmcore_meets(found, *vmcore)
+            vmcore_meets(found, vmcore)
         }
         (Expectation::Refused { by, message }, Outcome::Refused { by: refuser, message: said }) => {
             refuser_meets(*refuser, *by) && missing_texts(said, message).is_empty()
@@ -85,12 +85,15 @@ const fn speaks_of_the_loader(outcome: &Outcome) -> bool {
     }
 }
 
-const fn vmcore_meets(found: &VmcoreState, expected: ExpectedVmcore) -> bool {
+fn vmcore_meets(found: &VmcoreState, expected: &ExpectedVmcore) -> bool {
     match (found, expected) {
         (VmcoreState::Verified, ExpectedVmcore::Verified)
         | (VmcoreState::Absent { .. }, ExpectedVmcore::Absent) => true,
-        (VmcoreState::Verified, ExpectedVmcore::Absent)
-        | (VmcoreState::Absent { .. }, ExpectedVmcore::Verified)
+        (VmcoreState::Wrong { why: found }, ExpectedVmcore::Wrong { why }) => {
+            missing_texts(found, why).is_empty()
+        }
+        (VmcoreState::Verified, ExpectedVmcore::Absent | ExpectedVmcore::Wrong { .. })
+        | (VmcoreState::Absent { .. }, ExpectedVmcore::Verified | ExpectedVmcore::Wrong { .. })
         | (VmcoreState::Wrong { .. }, ExpectedVmcore::Verified | ExpectedVmcore::Absent) => false,
     }
 }
@@ -124,7 +127,7 @@ fn cause_meets(found: HangCause, expected: HangCause) -> bool {
     }
 }
 
-/// The expected texts that a refusal does not contain.
+/// The expected texts that a refusal, or what is said of a vmcore, does not contain.
 fn missing_texts<'a>(said: &str, expected: &'a [String]) -> Vec<&'a str> {
     expected.iter().map(String::as_str).filter(|text| !said.contains(text)).collect()
 }

@@ -4,6 +4,7 @@
 //! starts, reads or writes stands at the rim.
 
 pub mod accel;
+pub mod agreement;
 pub mod artifacts;
 pub mod boot;
 pub mod cell;

@@ -239,13 +239,18 @@ pub enum Expectation {
 }
 
 /// The vmcore that is expected.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ExpectedVmcore {
     /// Readable and right.
     Verified,
     /// None.
     Absent,
+    /// One with a known fault, such as a released loader's.
+    Wrong {
+        /// Every one of these stands in what is said to be wrong with it. At least one, or any fault would do.
+        why: Vec<String>,
+    },
 }
 
 /// The refuser that is expected.

@@ -7,7 +7,7 @@
 
 use crate::artifacts::{Artifacts, KernelImage, LoaderFiles, LoaderTree, capture_userspace, digest};
 use crate::cell::{Cell, Loader};
-use crate::cmdline::{AGENT_PATH, Places};
+use crate::cmdline::{AGENT_PATH, Places, READER_PATH};
 use guest_protocol::Arch;
 use images::initramfs::{Initramfs, InitramfsError};
 use std::collections::BTreeMap;
@@ -131,11 +131,6 @@ fn capture_kernel<'a>(cell: &Cell, artifacts: &'a Artifacts) -> Result<&'a Kerne
         .ok_or_else(|| PayloadError::Unresolved(format!("kernel {}", cell.capture.name)))
 }
 
-/// The capture kernel's initramfs, whole.
-fn capture_initrd(cell: &Cell, artifacts: &Artifacts) -> Result<Vec<u8>, PayloadError> {
-    Ok(with_agent(capture_userspace(cell), artifacts)?.finish())
-}
-
 /// The path of a static loader. Others than this repository's own are told apart by their content: several may run in one boot.
 fn static_path(loader: &Loader, digest: &str) -> String {
     match loader {
@@ -185,6 +180,22 @@ fn tree_command(tree: &LoaderTree) -> Result<Vec<String>, PayloadError> {
     folders.sort();
     folders.dedup();
     Ok(vec![linker, "--library-path".into(), folders.join(":"), in_tree_folder(tree, &tree.program)])
+}
+
+/// The capture kernel's initramfs: the agent, and the reader where the cell has one. Cells alike in these share its bytes.
+fn capture_initrd(cell: &Cell, artifacts: &Artifacts) -> Result<Vec<u8>, PayloadError> {
+    let arch = capture_userspace(cell);
+    let mut image = with_agent(arch, artifacts)?;
+    if let Some(reader) = &cell.reader {
+        let tree = artifacts
+            .reader(reader, arch)
+            .ok_or_else(|| PayloadError::Unresolved(format!("reader {reader} for {arch}")))?;
+        for file in &tree.files {
+            let path = if file.path == tree.program { READER_PATH } else { &file.path };
+            image.file(path, file.mode, &file.bytes)?;
+        }
+    }
+    Ok(image.finish())
 }
 
 /// An initramfs with an agent, the folders that it mounts on, and the device that PID 1's standard streams need.

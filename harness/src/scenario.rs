@@ -20,7 +20,7 @@ mod written;
 use crate::cell::{Cell, Kernel};
 pub(crate) use fit::low_memory_end;
 use guest_protocol::Arch;
-pub use overrides::{Overrides, combine};
+pub use overrides::{Overrides, combine, with_loader};
 use position::NodePath;
 use problem::{At, Finding};
 pub use problem::{Problem, Problems};

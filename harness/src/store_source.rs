@@ -38,13 +38,21 @@ impl Source for StoreSource<'_> {
     }
 
     fn reference_loader(&self, version: &str, arch: Arch) -> Result<LoaderTree, String> {
-        let tree = self.store.reference_loader(version, arch).map_err(|error| error.to_string())?;
-        let mut files = Vec::with_capacity(tree.files.len());
-        for file in &tree.files {
-            let bytes = file.read().map_err(|error| error.to_string())?.into();
-            files.push(TreeFile { path: file.path.clone(), mode: file.mode, bytes });
-        }
-        let version = format!("kexec-tools {}", tree.package_version);
-        Ok(LoaderTree { program: tree.program, version, notice: tree.notice, files })
+        read_tree(self.store.reference_loader(version, arch))
     }
+
+    fn vmcore_dmesg(&self, version: &str, arch: Arch) -> Result<LoaderTree, String> {
+        read_tree(self.store.vmcore_dmesg(version, arch))
+    }
+}
+
+fn read_tree(tree: Result<images::LoaderTree, images::Error>) -> Result<LoaderTree, String> {
+    let tree = tree.map_err(|error| error.to_string())?;
+    let mut files = Vec::with_capacity(tree.files.len());
+    for file in &tree.files {
+        let bytes = file.read().map_err(|error| error.to_string())?.into();
+        files.push(TreeFile { path: file.path.clone(), mode: file.mode, bytes });
+    }
+    let version = format!("kexec-tools {}", tree.package_version);
+    Ok(LoaderTree { program: tree.program, version, notice: tree.notice, files })
 }

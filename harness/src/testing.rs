@@ -1,7 +1,10 @@
 //! Values that several unit tests start from.
 
+use crate::accel::Accel;
 use crate::cell::{Cell, CellId, Kernel, Loader, Mib, Platform, Reservation, Trigger};
-use crate::outcome::{Expectation, ExpectedVmcore};
+use crate::judge;
+use crate::outcome::{Expectation, ExpectedVmcore, Outcome};
+use crate::report::{CellResult, Versions};
 use guest_protocol::Arch;
 use std::num::NonZeroU32;
 
@@ -30,8 +33,35 @@ pub(crate) fn cell() -> Cell {
             cpus: NonZeroU32::MIN,
         },
         trigger: Trigger::Nmi,
+        reader: None,
         first_cmdline: Vec::new(),
         capture_cmdline: Vec::new(),
         expected: Expectation::Captured { vmcore: ExpectedVmcore::Verified },
+    }
+}
+
+/// A result of [`cell`] with this outcome.
+pub(crate) fn result(outcome: Outcome) -> CellResult {
+    let cell = cell();
+    CellResult {
+        id: cell.id.clone(),
+        repetition: 1,
+        suite: cell.suite.clone(),
+        expected: cell.expected.clone(),
+        words: judge::describe(&outcome),
+        verdict: judge::judge(&outcome, &cell.expected),
+        cell,
+        outcome,
+        attempts: Vec::new(),
+        seconds: std::collections::BTreeMap::new(),
+        evidence: std::path::PathBuf::new(),
+        versions: Versions {
+            qemu: String::new(),
+            first: String::new(),
+            capture: String::new(),
+            loader: String::new(),
+            agent: String::new(),
+        },
+        accel: Accel::Tcg,
     }
 }

@@ -28,6 +28,7 @@ fn cell(first: Arch, capture: Arch) -> Cell {
             cpus: NonZeroU32::MIN,
         },
         trigger: Trigger::Nmi,
+        reader: None,
         first_cmdline: Vec::new(),
         capture_cmdline: Vec::new(),
         expected: Expectation::Captured { vmcore: ExpectedVmcore::Verified },

@@ -87,6 +87,10 @@ impl Source for Stage {
     fn reference_loader(&self, version: &str, _: Arch) -> Result<LoaderTree, String> {
         Err(format!("there is no {version} here"))
     }
+
+    fn vmcore_dmesg(&self, version: &str, _: Arch) -> Result<LoaderTree, String> {
+        Err(format!("there is no {version} here"))
+    }
 }
 
 fn cell(id: &str) -> Cell {
@@ -109,6 +113,7 @@ fn cell(id: &str) -> Cell {
             cpus: NonZeroU32::MIN,
         },
         trigger: Trigger::Nmi,
+        reader: None,
         first_cmdline: Vec::new(),
         capture_cmdline: Vec::new(),
         expected: Expectation::Captured { vmcore: ExpectedVmcore::Verified },

@@ -61,7 +61,7 @@ pub struct KernelImage {
     pub notice: Option<String>,
 }
 
-/// A reference loader that is there and verified.
+/// A program of a released kexec-tools that is there and verified: the loader, or its reader of vmcores.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LoaderTree {
     /// Upstream version asked for, such as `2.0.20`.
@@ -136,6 +136,15 @@ impl Store {
 
     /// A released kexec-tools by upstream version and architecture, fetched when it is not there.
     pub fn reference_loader(&self, version: &str, arch: Arch) -> Result<LoaderTree, Error> {
+        self.kexec_tools(version, arch, "sbin/kexec")
+    }
+
+    /// The `vmcore-dmesg` of a released kexec-tools, likewise. Releases before 2.0.21 do not know the logs of Linux 5.10 and later.
+    pub fn vmcore_dmesg(&self, version: &str, arch: Arch) -> Result<LoaderTree, Error> {
+        self.kexec_tools(version, arch, "sbin/vmcore-dmesg")
+    }
+
+    fn kexec_tools(&self, version: &str, arch: Arch, program: &str) -> Result<LoaderTree, Error> {
         let Ready { tree, notice } =
             self.ready(&ArtifactName::Loader { version: version.to_owned(), arch })?;
         // `PT_INTERP` of the programs, and the folder in which that Debian dynamic linker looks first.
@@ -143,9 +152,8 @@ impl Store {
             Arch::I386 => ("lib/ld-linux.so.2", "lib/i386-linux-gnu"),
             Arch::X86_64 => ("lib64/ld-linux-x86-64.so.2", "lib/x86_64-linux-gnu"),
         };
-        const PROGRAM: &str = "sbin/kexec";
         let mut files = Vec::new();
-        for name in [PROGRAM, linker, &format!("{libraries}/libc.so.6")] {
+        for name in [program, linker, &format!("{libraries}/libc.so.6")] {
             // Newer packages have everything below /usr, of which /lib and /sbin are links.
             let (source, record) = file(&tree, name).or_else(|_| file(&tree, &format!("usr/{name}")))?;
             files.push(GuestFile { path: format!("/{name}"), mode: record.mode, source });
@@ -154,7 +162,7 @@ impl Store {
             version: version.to_owned(),
             package_version: first_deb(&tree)?.version.clone(),
             arch,
-            program: format!("/{PROGRAM}"),
+            program: format!("/{program}"),
             files,
             notice,
         })

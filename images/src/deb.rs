@@ -32,6 +32,8 @@ pub(crate) struct Recipe {
     pub(crate) wants: fn(&str) -> bool,
     /// Stop reading after that many: the rest of a kernel package is 100 MB of modules.
     pub(crate) enough: usize,
+    /// Goes up when [`Recipe::wants`] takes more than before, so that trees of an older program are unpacked again.
+    pub(crate) revision: u32,
 }
 
 /// What was unpacked, by path relative to the tree.
@@ -233,7 +235,7 @@ mod tests {
         (dir, result)
     }
 
-    const ALL: Recipe = Recipe { wants: |_| true, enough: usize::MAX };
+    const ALL: Recipe = Recipe { wants: |_| true, enough: usize::MAX, revision: 0 };
     const FILE: tar::EntryType = tar::EntryType::Regular;
 
     /// Catches wrong offsets after an odd-sized member, unwanted files being taken, and wrong records.
@@ -243,7 +245,8 @@ mod tests {
             tar(&[("./a/b", FILE, b"one"), ("./c", FILE, b"two"), ("./l", tar::EntryType::Symlink, b"a/b")]);
         for (name, data) in [("data.tar", data.clone()), ("data.tar.xz", xz(&data))] {
             let deb = ar(&[("debian-binary", b"2.0\n"), ("control.tar.xz/", b"odd"), (name, &data)]);
-            let (dir, contents) = run(&deb, Recipe { wants: |path| path != "c", enough: usize::MAX });
+            let (dir, contents) =
+                run(&deb, Recipe { wants: |path| path != "c", enough: usize::MAX, revision: 0 });
             let contents = contents.unwrap();
             assert_eq!(fs::read(dir.path().join("tree/a/b")).unwrap(), b"one");
             assert!(!dir.path().join("tree/c").exists());
@@ -263,7 +266,7 @@ mod tests {
         data.truncate(1024);
         data.extend_from_slice(&[0xff; 512]);
         let deb = ar(&[("data.tar", &data)]);
-        assert!(run(&deb, Recipe { wants: |_| true, enough: 1 }).1.is_ok());
+        assert!(run(&deb, Recipe { wants: |_| true, enough: 1, revision: 0 }).1.is_ok());
         assert!(run(&deb, ALL).1.is_err(), "the rest is no archive");
     }
 

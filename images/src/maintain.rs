@@ -7,6 +7,7 @@ use crate::debversion;
 use crate::digest::Sha256;
 use crate::error::Error;
 use crate::lock::{ArtifactName, Deb, Lock};
+use crate::recipe;
 use crate::store::{Store, remove_tree};
 use crate::tree::{Check, Tree};
 
@@ -69,7 +70,7 @@ impl Store {
         let locked = self.lock.debs(&name)?.into_iter().cloned().collect();
         let used = self.used(&name)?;
         let bytes = used.iter().filter(|deb| !self.cache.has(deb)).map(|deb| deb.size).sum();
-        let state = match Tree::open(&self.cache.tree(&used), Check::Sizes) {
+        let state = match Tree::open(&self.cache.tree(&used), Check::Sizes, recipe::of(&name)) {
             Ok(Some(_)) => State::Ready,
             _ if bytes == 0 => State::Fetched,
             _ => State::Missing { bytes },
@@ -97,7 +98,7 @@ impl Store {
             }
         }
         let folder = self.cache.tree(&used);
-        match Tree::open(&folder, Check::Hashes) {
+        match Tree::open(&folder, Check::Hashes, recipe::of(name)) {
             Ok(None) => {}
             Ok(Some(tree)) => result.checked += tree.manifest.contents.files.len(),
             Err(rotten) => {

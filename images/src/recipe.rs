@@ -15,16 +15,17 @@ pub(crate) fn of(name: &ArtifactName) -> Recipe {
         ArtifactName::Kernel(_) => Recipe {
             wants: |path| path.starts_with("boot/vmlinuz-") || path.starts_with("boot/config-"),
             enough: KERNEL_FILES,
+            revision: 0,
         },
-        ArtifactName::Loader { .. } => Recipe { wants: loader_file, enough: usize::MAX },
-        ArtifactName::Rust => Recipe { wants: rust_file, enough: usize::MAX },
+        ArtifactName::Loader { .. } => Recipe { wants: loader_file, enough: usize::MAX, revision: 1 },
+        ArtifactName::Rust => Recipe { wants: rust_file, enough: usize::MAX, revision: 0 },
     }
 }
 
-/// The program, the dynamic linker under all its names, and libc under both of its own (it is a link to the other before 2.33).
+/// The loader and its reader of vmcores, the dynamic linker under all its names, and libc under both of its own (it is a link to the other before 2.33).
 fn loader_file(path: &str) -> bool {
     let (folder, file) = path.rsplit_once('/').unwrap_or(("", path));
-    let program = file == "kexec" && matches!(folder, "sbin" | "usr/sbin");
+    let program = matches!(file, "kexec" | "vmcore-dmesg") && matches!(folder, "sbin" | "usr/sbin");
     let folder = folder.strip_prefix("usr/").unwrap_or(folder);
     let library = folder == "lib"
         || folder == "lib64"
@@ -86,6 +87,7 @@ mod tests {
         for path in [
             "sbin/kexec",
             "usr/sbin/kexec",
+            "sbin/vmcore-dmesg",
             "lib/ld-linux.so.2",
             "lib64/ld-linux-x86-64.so.2",
             "lib/i386-linux-gnu/ld-2.31.so",
@@ -96,7 +98,7 @@ mod tests {
             assert!(loader_file(path), "{path}");
         }
         for path in [
-            "sbin/vmcore-dmesg",
+            "sbin/coldreboot",
             "lib/i386-linux-gnu/libm.so.6",
             "usr/lib/i386-linux-gnu/gconv/libc.so.6",
             "etc/ld.so.conf",

@@ -130,10 +130,12 @@ impl Store {
 
     /// Fetches the packages of artifacts that are not unpacked yet, and gives the failures by the package's hash.
     fn fetch_missing(&self, wanted: &[(&ArtifactName, Vec<Deb>)]) -> HashMap<Sha256, Error> {
-        let ready = |debs: &[Deb]| matches!(Tree::open(&self.cache.tree(debs), Check::Sizes), Ok(Some(_)));
+        let ready = |name: &ArtifactName, debs: &[Deb]| {
+            matches!(Tree::open(&self.cache.tree(debs), Check::Sizes, recipe::of(name)), Ok(Some(_)))
+        };
         let mut missing: Vec<&Deb> = wanted
             .iter()
-            .filter(|(_, debs)| !ready(debs))
+            .filter(|(name, debs)| !ready(name, debs))
             .flat_map(|(_, debs)| debs)
             .filter(|deb| !self.cache.has(deb))
             .collect();
@@ -154,14 +156,14 @@ impl Store {
     /// The artifact's tree with every file verified, made first when it is not there or rotten.
     pub(crate) fn ready(&self, name: &ArtifactName) -> Result<Ready, Error> {
         let mut debs = self.used(name)?;
-        if let Ok(Some(tree)) = Tree::open(&self.cache.tree(&debs), recipe::check(name)) {
+        if let Ok(Some(tree)) = Tree::open(&self.cache.tree(&debs), recipe::check(name), recipe::of(name)) {
             return Ok(Ready { tree, notice: self.notice(name, &debs)? });
         }
         let _guard = self.cache.lock(&lock_name(name), &self.progress)?;
         // Somebody else may have made it, or found a substitute, while we waited for the lock.
         debs = self.used(name)?;
         let folder = self.cache.tree(&debs);
-        match Tree::open(&folder, recipe::check(name)) {
+        match Tree::open(&folder, recipe::check(name), recipe::of(name)) {
             Ok(Some(tree)) => return Ok(Ready { tree, notice: self.notice(name, &debs)? }),
             Ok(None) => {}
             Err(rotten) => {
@@ -179,7 +181,7 @@ impl Store {
         let folder = self.cache.tree(&debs);
         if folder.exists() {
             // Two locked versions can have the same substitute, and a rotten tree can be that of one.
-            if let Ok(Some(tree)) = Tree::open(&folder, recipe::check(name)) {
+            if let Ok(Some(tree)) = Tree::open(&folder, recipe::check(name), recipe::of(name)) {
                 return Ok(Ready { tree, notice: self.notice(name, &debs)? });
             }
             remove_tree(&folder)?;

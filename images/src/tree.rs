@@ -22,6 +22,9 @@ const MAX_LINKS: usize = 8;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Manifest {
     pub(crate) debs: Vec<Deb>,
+    /// [`Recipe::revision`] by which it was unpacked.
+    #[serde(default)]
+    pub(crate) revision: u32,
     #[serde(flatten)]
     pub(crate) contents: Contents,
 }
@@ -43,8 +46,8 @@ pub(crate) enum Check {
 }
 
 impl Tree {
-    /// Opens a tree. `Ok(None)` is that there is none, `Err` that it is rotten, and how.
-    pub(crate) fn open(folder: &Path, check: Check) -> Result<Option<Self>, String> {
+    /// Opens a tree. `Ok(None)` is that there is none, `Err` that it is rotten, or of another recipe, and how.
+    pub(crate) fn open(folder: &Path, check: Check, recipe: Recipe) -> Result<Option<Self>, String> {
         let path = folder.join(MANIFEST);
         let text = match fs::read(&path) {
             Ok(text) => text,
@@ -53,6 +56,9 @@ impl Tree {
         };
         let manifest: Manifest = serde_json::from_slice(&text)
             .map_err(|error| format!("cannot read {}: {error}", path.display()))?;
+        if manifest.revision < recipe.revision {
+            return Err(format!("{} was unpacked by an older version of this program", folder.display()));
+        }
         for (name, record) in &manifest.contents.files {
             check_file(&folder.join(name), record, check)?;
         }
@@ -71,7 +77,8 @@ impl Tree {
             deb::unpack(file, temporary.path(), recipe, &mut contents)?;
         }
         make_links(temporary.path(), &contents)?;
-        let manifest = Manifest { debs: debs.iter().map(|(deb, _)| deb.clone()).collect(), contents };
+        let debs = debs.iter().map(|(deb, _)| deb.clone()).collect();
+        let manifest = Manifest { debs, revision: recipe.revision, contents };
         let path = temporary.path().join(MANIFEST);
         let text = serde_json::to_vec(&manifest).map_err(|error| Error::io("write", &path)(error.into()))?;
         let mut file = File::create_new(&path).map_err(Error::io("create", &path))?;

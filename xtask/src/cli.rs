@@ -20,12 +20,19 @@ pub(crate) struct CommandLine {
 pub(crate) enum Verb {
     /// Run cells in emulated machines and compare what comes of them with what is expected.
     E2e(Box<E2eArgs>),
-    /// Run all that CI checks: formatting, lints, tests, and the suite `smoke` end to end.
+    /// Run all that CI checks: formatting, lints, tests, the suite `smoke` end to end, and a few mutants.
     Test(TestArgs),
     /// Show what the loaders of a report came to in the same cells, and where they differ.
     ///
     /// Exits with 1 where this repository's loader fared worse than another, or failed in a way that it never should.
     CompareLoaders(CompareLoadersArgs),
+    /// Measure, and print ratios.
+    Bench {
+        #[command(subcommand)]
+        action: BenchAction,
+    },
+    /// Put deliberate bugs into loader and agent, and see whether the rig catches each.
+    Mutants(MutantsArgs),
     /// Build `kexec-load` for i386 and x86_64 userspace.
     BuildLoader(BuildLoaderArgs),
     /// Kernels and reference loaders: list, fetch, verify, re-pin.
@@ -34,7 +41,13 @@ pub(crate) enum Verb {
     Doctor(DoctorArgs),
 }
 
-#[derive(Args, Debug)]
+#[derive(Debug, Subcommand)]
+pub(crate) enum BenchAction {
+    /// Run the same cells with fresh and with shared boots: the ratio of their times, and whether they agree.
+    Boots(Box<E2eArgs>),
+}
+
+#[derive(Args, Clone, Debug)]
 #[command(after_help = Exit::help())]
 pub(crate) struct E2eArgs {
     /// Suites of scenarios/ by name, or YAML files by path.
@@ -90,6 +103,66 @@ pub(crate) struct E2eArgs {
     /// Begins a report where there is none. One of other cells, arguments or versions is refused.
     #[arg(long, conflicts_with_all = ["failed", "list"])]
     pub(crate) resume: bool,
+    /// QEMU to use. Default: qemu-system-x86_64 in PATH.
+    #[arg(long, value_name = "PATH")]
+    pub(crate) qemu: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) host: HostArgs,
+    #[command(flatten)]
+    pub(crate) store: StoreArgs,
+}
+
+impl E2eArgs {
+    /// What the command line gives where it names nothing but suites.
+    pub(crate) fn of_suites(suites: Vec<String>, host: HostArgs, store: StoreArgs) -> Self {
+        Self {
+            suites,
+            list: false,
+            format: ListFormat::Text,
+            filter: None,
+            partition: None,
+            failed: false,
+            loader: Vec::new(),
+            kernel: Vec::new(),
+            jobs: None,
+            accel: AccelArg::Auto,
+            retries: 0,
+            repeat: NonZeroU32::MIN,
+            fresh: false,
+            fail_fast: false,
+            report: None,
+            resume: false,
+            qemu: None,
+            host,
+            store,
+        }
+    }
+}
+
+#[derive(Args, Debug)]
+#[command(after_help = Exit::help())]
+pub(crate) struct MutantsArgs {
+    /// Mutants of xtask/mutants.toml by name. Default: all.
+    #[arg(value_name = "NAME")]
+    pub(crate) names: Vec<String>,
+    /// Take only those few that CI runs.
+    #[arg(long, conflicts_with = "names")]
+    pub(crate) slice: bool,
+    /// List the mutants; build and run nothing.
+    #[arg(long)]
+    pub(crate) list: bool,
+    /// Format of the list.
+    #[arg(long, value_enum, default_value_t, requires = "list")]
+    pub(crate) format: ListFormat,
+    /// Guests that run at the same time. Default: as many as CPUs and free memory allow.
+    #[arg(short, long, value_name = "N")]
+    pub(crate) jobs: Option<NonZeroUsize>,
+    /// Acceleration. `auto` takes KVM only where a probe shows that it really runs.
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) accel: AccelArg,
+    /// Folder of the reports: `mutants.jsonl`, and a folder as that of `e2e` for each run.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) report: Option<PathBuf>,
     /// QEMU to use. Default: qemu-system-x86_64 in PATH.
     #[arg(long, value_name = "PATH")]
     pub(crate) qemu: Option<PathBuf>,

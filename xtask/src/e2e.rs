@@ -5,8 +5,8 @@
 
 mod list;
 mod local_kernel;
-mod plan;
-mod ready;
+pub(crate) mod plan;
+pub(crate) mod ready;
 
 use crate::cli::{AccelArg, E2eArgs, KernelSide, LoaderArg};
 use crate::exit::{Exit, Failure};
@@ -14,15 +14,18 @@ use crate::setup::{self, Needs};
 use crate::table::{self, Context, Table};
 use crate::tools::{self, CC, GPGV, QEMU, Tool};
 use crate::{Host, output, store};
-use harness::accel::AccelChoice;
+use harness::accel::{Accel, AccelChoice};
 use harness::artifacts::Artifacts;
+use harness::cell::Cell;
 use harness::guest::Deadlines;
-use harness::report::ReportError;
-use harness::runner::{self, Conclusion, Options, RunError};
+use harness::report::{CellResult, ReportError};
+use harness::runner::{self, Conclusion, Options, RunError, RunEvent, Summary};
+use harness::scenario::SkippedCell;
 use harness::stop;
 use plan::Plan;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 
 pub(crate) async fn run(args: &E2eArgs, host: &Host) -> Result<Exit, Failure> {
@@ -35,7 +38,38 @@ pub(crate) async fn run(args: &E2eArgs, host: &Host) -> Result<Exit, Failure> {
     let store = store::open(&args.store)?;
     let i686 = setup::provide(&needs, args.host, &store, &host.interrupts).await?;
     let artifacts = ready::artifacts(&plan.cells, store, &i686, host).await?;
-    run_cells(plan, artifacts, args, host).await
+    run_cells(plan, artifacts, args, host).await.map(|ran| ran.exit)
+}
+
+/// Runs the selected cells twice, with every guest booted by itself and with shared boots, and gives both.
+pub(crate) async fn run_both_ways(args: &E2eArgs, host: &Host) -> Result<[Ran; 2], Failure> {
+    let plan = plan::make(args, &host.repo)?;
+    let needs = Needs { tools: needed_tools(args)?, components: &[] };
+    let store = store::open(&args.store)?;
+    let i686 = setup::provide(&needs, args.host, &store, &host.interrupts).await?;
+    let artifacts = ready::artifacts(&plan.cells, store, &i686, host).await?;
+    let way = |fresh: bool| {
+        let folder = args.report.clone().unwrap_or_else(|| host.repo.bench_reports());
+        let report = Some(folder.join(if fresh { "fresh" } else { "shared" }));
+        E2eArgs { fresh, report, ..args.clone() }
+    };
+    let fresh = run_cells(plan.clone(), artifacts.clone(), &way(true), host).await?;
+    // What the first run has found out about KVM need not be found out again.
+    let accel = match fresh.results.first().map(|result| result.accel) {
+        Some(Accel::Kvm) => AccelArg::Kvm,
+        Some(Accel::Tcg) => AccelArg::Tcg,
+        None => args.accel,
+    };
+    let shared = run_cells(plan, artifacts, &E2eArgs { accel, ..way(false) }, host).await?;
+    Ok([fresh, shared])
+}
+
+/// A run that has ended.
+pub(crate) struct Ran {
+    pub(crate) exit: Exit,
+    pub(crate) results: Vec<CellResult>,
+    /// From the first guest's start to the last one's end.
+    pub(crate) took: Duration,
 }
 
 /// The host tools that an end-to-end run with these arguments needs.
@@ -64,7 +98,8 @@ async fn run_cells(
     artifacts: Arc<Artifacts>,
     args: &E2eArgs,
     host: &Host,
-) -> Result<Exit, Failure> {
+) -> Result<Ran, Failure> {
+    let began = Instant::now();
     let context = Context {
         again: again(args),
         id_width: table::id_width(plan.cells.iter().map(|cell| cell.id.0.as_str())),
@@ -72,6 +107,27 @@ async fn run_cells(
     let mut table = Table::new(host.style, context);
     let skipped = plan.skipped.len();
     plan.skipped.iter().for_each(|skipped| table.show_skipped(skipped));
+    let Plan { cells, skipped: not_run, .. } = plan;
+    let show = |event| table.show(event);
+    let ended = drive(cells, &not_run, artifacts, options(args, host), host, show).await;
+    table.abandon();
+    let summary = ended?;
+    output::line(table::count_line(&summary, skipped));
+    Ok(Ran { exit: exit_of(summary.conclusion()), results: table.into_results(), took: began.elapsed() })
+}
+
+/// Runs cells, and hands every event to `show`; `skipped` is written down. An interruption by the user ends the run, and the summary says so.
+///
+/// # Errors
+/// The run could not be done at all, as [`failure_of`] sorts it.
+pub(crate) async fn drive(
+    cells: Vec<Cell>,
+    skipped: &[SkippedCell],
+    artifacts: Arc<Artifacts>,
+    options: Options,
+    host: &Host,
+    mut show: impl FnMut(RunEvent),
+) -> Result<Summary, Failure> {
     let (stopper, stop) = stop::stop();
     let mut interrupts = host.interrupts.clone();
     let bridge = tokio::spawn(async move {
@@ -79,19 +135,15 @@ async fn run_cells(
         stopper.request();
     });
     let (sender, mut events) = mpsc::unbounded_channel();
-    let Plan { cells, skipped: not_run, .. } = plan;
-    let running = runner::run(cells, &not_run, artifacts, options(args, host), sender, stop);
+    let running = runner::run(cells, skipped, artifacts, options, sender, stop);
     let showing = async {
         while let Some(event) = events.recv().await {
-            table.show(event);
+            show(event);
         }
     };
     let (ended, ()) = tokio::join!(running, showing);
     bridge.abort();
-    table.abandon();
-    let summary = ended.map_err(failure_of)?;
-    output::line(table::count_line(&summary, skipped));
-    Ok(exit_of(summary.conclusion()))
+    ended.map_err(failure_of)
 }
 
 /// What a run that could not be done at all means to the caller.
@@ -120,7 +172,7 @@ const fn exit_of(conclusion: Conclusion) -> Exit {
     }
 }
 
-fn options(args: &E2eArgs, host: &Host) -> Options {
+pub(crate) fn options(args: &E2eArgs, host: &Host) -> Options {
     Options {
         jobs: args.jobs,
         accel: match args.accel {

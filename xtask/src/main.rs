@@ -1,5 +1,6 @@
 //! `cargo xtask`: the command line of the rig. Thin: each verb is a few lines over `harness` and `images`.
 
+mod bench;
 mod build;
 mod cli;
 mod compare_verb;
@@ -9,6 +10,7 @@ mod exit;
 mod images_verb;
 mod interrupt;
 mod loader_verb;
+mod mutants;
 mod output;
 mod process;
 mod repo;
@@ -58,6 +60,8 @@ fn run(command_line: CommandLine) -> Result<Exit, Failure> {
             Verb::E2e(args) => e2e::run(&args, &host).await,
             Verb::CompareLoaders(args) => compare_verb::run(&args, &host),
             Verb::Test(args) => test_verb::run(&args, &host).await,
+            Verb::Bench { action } => bench::run(&action, &host).await,
+            Verb::Mutants(args) => mutants::run(&args, &host).await,
             Verb::BuildLoader(args) => loader_verb::run(&args, &host).await,
             Verb::Images(args) => images_verb::run(&args, &host).await,
             Verb::Doctor(args) => doctor::run(&args, &host).await,

@@ -39,8 +39,27 @@ impl Repo {
         self.root.join("target/e2e/latest")
     }
 
+    /// Where mutants are built.
+    pub(crate) fn mutants(&self) -> PathBuf {
+        self.target().join("mutants")
+    }
+
+    /// Where the last report on mutants is, unless `--report` says otherwise.
+    pub(crate) fn default_mutants_report(&self) -> PathBuf {
+        self.root.join("target/mutants/latest")
+    }
+
+    /// Where the report of `test` on mutants is.
+    pub(crate) fn test_mutants_report(&self) -> PathBuf {
+        self.root.join("target/mutants/test")
+    }
+
     /// Where the report of `test` is: the one that somebody is looking into stays where it is.
     pub(crate) fn test_report(&self) -> PathBuf {
         self.root.join("target/e2e/test")
+    }
+    /// Where the reports of `bench boots` are, unless `--report` says otherwise.
+    pub(crate) fn bench_reports(&self) -> PathBuf {
+        self.root.join("target/bench/boots")
     }
 }

@@ -2,8 +2,8 @@
 //!
 //! Lines go to standard output as cells end; bars, where there is a terminal for them, to standard error.
 
-mod live;
-mod paint;
+pub(crate) mod live;
+pub(crate) mod paint;
 mod row;
 mod summary;
 
@@ -13,6 +13,7 @@ use harness::runner::RunEvent;
 use harness::scenario::SkippedCell;
 use live::Live;
 use paint::Paint;
+pub(crate) use row::one_line;
 use std::path::PathBuf;
 use std::time::Instant;
 pub(crate) use summary::{count_line, shell_quoted};
@@ -52,6 +53,7 @@ impl Table {
 
     /// Shows one event.
     pub(crate) fn show(&mut self, event: RunEvent) {
+        self.live.follow(&event);
         match event {
             RunEvent::RunStarted { total, jobs, accel, qemu, report, earlier, notices } => {
                 let plural = if total == 1 { "cell" } else { "cells" };
@@ -72,40 +74,27 @@ impl Table {
                 }
                 self.results = earlier;
                 self.report = report;
-                self.live.begin(total);
                 self.print(&lines);
             }
-            RunEvent::BootStarted { boot, trials } => {
-                self.live.start(boot.clone(), format!("boot of {boot} for {trials} cells"));
+            RunEvent::BootEnded { boot, failed: Some(why) } => {
+                let note = self.paint.warning("Note");
+                let why = row::one_line(&why);
+                self.print(&[format!(
+                    "{note} {boot} could not be shared, its cells boot by themselves: {why}"
+                )]);
             }
-            RunEvent::BootPhase { boot, phase } => self.live.enter(&boot, phase),
-            RunEvent::BootEnded { boot, failed } => {
-                self.live.clear(&boot);
-                if let Some(why) = failed {
-                    let note = self.paint.warning("Note");
-                    let why = row::one_line(&why);
-                    self.print(&[format!(
-                        "{note} {boot} could not be shared, its cells boot by themselves: {why}"
-                    )]);
-                }
-            }
-            RunEvent::AttemptStarted { trial, attempt } => {
-                let shown = match attempt {
-                    1 => trial.to_string(),
-                    attempt => format!("{trial} (try {attempt})"),
-                };
-                self.live.start(trial.to_string(), shown);
-            }
-            RunEvent::PhaseEntered { trial, phase } => self.live.enter(&trial.to_string(), phase),
             // Told with the trial's end, where one can see whether another attempt followed.
             RunEvent::AttemptEnded { .. } => {}
+            RunEvent::BootStarted { .. }
+            | RunEvent::BootPhase { .. }
+            | RunEvent::BootEnded { failed: None, .. }
+            | RunEvent::AttemptStarted { .. }
+            | RunEvent::PhaseEntered { .. } => {}
             RunEvent::TrialEnded { result } => {
-                self.live.end(&result.trial().to_string());
                 self.print(&row::lines(&result, &self.report, self.context.id_width, self.paint));
                 self.results.push(*result);
             }
             RunEvent::RunEnded { summary } => {
-                self.live.finish();
                 let took = self.began.elapsed();
                 self.print(&summary::lines(
                     &summary,
@@ -129,6 +118,11 @@ impl Table {
     /// Takes the bars away, should the run have ended without saying so.
     pub(crate) fn abandon(&mut self) {
         self.live.finish();
+    }
+
+    /// The results that it has shown.
+    pub(crate) fn into_results(self) -> Vec<CellResult> {
+        self.results
     }
 
     fn print(&self, lines: &[String]) {

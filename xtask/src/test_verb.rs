@@ -1,15 +1,13 @@
-//! `cargo xtask test`: everything that CI checks, one step after the other, the suite `smoke` end to end as the last.
+//! `cargo xtask test`: everything that CI checks, one step after the other, the suite `smoke` end to end and a few mutants as the last.
 //!
 //! A step that fails does not keep the others from running: one CI run tells everything that is wrong.
 
-use crate::build;
-use crate::cli::{AccelArg, E2eArgs, ListFormat, TestArgs};
+use crate::cli::{AccelArg, E2eArgs, ListFormat, MutantsArgs, TestArgs};
 use crate::exit::{Exit, Failure};
 use crate::process::{self, RunError};
 use crate::setup::{self, Needs};
 use crate::tools::{self, Component};
-use crate::{Host, e2e, output, store};
-use std::num::NonZeroU32;
+use crate::{Host, bench, build, e2e, mutants, output, store};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 use tokio::process::Command;
@@ -31,7 +29,9 @@ struct Done {
 pub(crate) async fn run(args: &TestArgs, host: &Host) -> Result<Exit, Failure> {
     let e2e_args = smoke(args, host.repo.test_report());
     // First of all: on a host that lacks something, nothing is run.
-    let needs = Needs { tools: e2e::needed_tools(&e2e_args)?, components: &COMPONENTS };
+    let mut tools = e2e::needed_tools(&e2e_args)?;
+    tools.push(tools::GIT);
+    let needs = Needs { tools, components: &COMPONENTS };
     let i686 = setup::provide(&needs, args.host, &store::open(&args.store)?, &host.interrupts).await?;
 
     let mut done = Vec::new();
@@ -47,6 +47,10 @@ pub(crate) async fn run(args: &TestArgs, host: &Host) -> Result<Exit, Failure> {
         step("lints of the programs for guests", build::lint(&host.repo, &i686, &host.interrupts)).await?,
     );
     done.push(step("end to end: smoke", e2e::run(&e2e_args, host)).await?);
+    let sample = boots_sample(&e2e_args);
+    done.push(step("shared boots agree with fresh ones", bench::boots(&sample, host)).await?);
+    let mutants_args = slice(args, host.repo.test_mutants_report());
+    done.push(step("mutants: a few of them", mutants::run(&mutants_args, host)).await?);
     report(&done);
     Ok(worst(done.iter().map(|step| step.ended)))
 }
@@ -111,27 +115,30 @@ fn worst(steps: impl Iterator<Item = Exit>) -> Exit {
 
 /// The end-to-end run of CI, as its own command line would give it.
 fn smoke(args: &TestArgs, report: PathBuf) -> E2eArgs {
-    E2eArgs {
-        suites: vec![SUITE.to_owned()],
+    let suites = vec![SUITE.to_owned()];
+    E2eArgs { report: Some(report), ..E2eArgs::of_suites(suites, args.host, args.store.clone()) }
+}
+
+/// The mutants of CI, likewise.
+fn slice(args: &TestArgs, report: PathBuf) -> MutantsArgs {
+    MutantsArgs {
+        names: Vec::new(),
+        slice: true,
         list: false,
         format: ListFormat::Text,
-        filter: None,
-        partition: None,
-        failed: false,
-        loader: Vec::new(),
-        kernel: Vec::new(),
         jobs: None,
         accel: AccelArg::Auto,
-        retries: 0,
-        repeat: NonZeroU32::MIN,
-        fresh: false,
-        fail_fast: false,
         report: Some(report),
-        resume: false,
         qemu: None,
         host: args.host,
         store: args.store.clone(),
     }
+}
+
+/// The sample of `smoke` that is run with fresh boots as well: one boot, and each kind of outcome once.
+fn boots_sample(smoke: &E2eArgs) -> E2eArgs {
+    let filter = "first=5.10-amd64 & userspace=i386 & reservation=256M@1968M";
+    E2eArgs { filter: Some(filter.into()), report: None, ..smoke.clone() }
 }
 
 #[cfg(test)]
@@ -157,14 +164,16 @@ mod tests {
 
     /// Catches a CI run whose options drift away from those that a person gets by default.
     #[test]
-    fn smoke_is_what_the_command_line_would_give() {
+    fn runs_are_what_the_command_line_would_give() {
         let parse = |words: &[&str]| CommandLine::try_parse_from(words).unwrap().verb;
-        let (Verb::Test(test), Verb::E2e(e2e)) = (
+        let (Verb::Test(test), Verb::E2e(e2e), Verb::Mutants(mutants)) = (
             parse(&["xtask", "test", "--install"]),
             parse(&["xtask", "e2e", "smoke", "--install", "--report", "r"]),
+            parse(&["xtask", "mutants", "--slice", "--install", "--report", "r"]),
         ) else {
             panic!("other verbs");
         };
         assert_eq!(format!("{:?}", smoke(&test, "r".into())), format!("{e2e:?}"));
+        assert_eq!(format!("{:?}", slice(&test, "r".into())), format!("{mutants:?}"));
     }
 }

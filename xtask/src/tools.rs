@@ -35,6 +35,13 @@ pub(crate) const CC: Tool = Tool {
     packages: &["gcc", "libc6-dev"],
 };
 
+/// Lists the workspace's files.
+pub(crate) const GIT: Tool = Tool {
+    program: "git",
+    purpose: "lists the workspace's files, of which mutants are built in a copy",
+    packages: &["git"],
+};
+
 /// Verifies the archive's signatures.
 pub(crate) const GPGV: Tool = Tool {
     program: "gpgv",

@@ -1,6 +1,6 @@
-//! How sizes, reservations, loaders and triggers are written in scenarios, filters and on the command line.
+//! How sizes, reservations, loaders, triggers and readers are written in scenarios, filters and on the command line.
 
-use super::{Loader, Mib, Reservation, Trigger};
+use super::{Loader, Mib, Reader, Reservation, Trigger};
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -68,6 +68,22 @@ impl FromStr for Trigger {
             let known: Vec<&str> = Self::ALL.into_iter().map(Self::name).collect();
             LiteralError(format!("{text:?} is no trigger; known: {}", known.join(", ")))
         })
+    }
+}
+
+impl FromStr for Reader {
+    type Err = LiteralError;
+
+    /// `vmcore-dmesg@2.0.25`, by the version of the kexec-tools that has it.
+    fn from_str(text: &str) -> Result<Self, LiteralError> {
+        match text.split_once('@') {
+            Some(("vmcore-dmesg", version)) if !version.is_empty() => {
+                Ok(Self::VmcoreDmesg(version.to_owned()))
+            }
+            Some(_) | None => Err(LiteralError(format!(
+                "{text:?} is no reader: vmcore-dmesg@VERSION, such as vmcore-dmesg@2.0.25"
+            ))),
+        }
     }
 }
 

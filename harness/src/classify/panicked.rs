@@ -19,7 +19,7 @@ const QUIET_MS: u64 = 2000;
 
 /// A crash image is loaded; what became of the panic.
 pub(super) fn find(cell: &Cell, story: &Story<'_>, ready: &KernelFacts, evidence: &Evidence) -> Finding {
-    if let (Some((side, what)), None) = (story.trouble, story.vmcore) {
+    if let (Some((side, what)), None) = (story.trouble, seen_whole(cell, story)) {
         let what = with_foreign_lines(format!("the {} agent: {what}", side_words(side)), evidence);
         return Finding::Final(match (side, story.up) {
             // Its kernel came up and could not serve it, which is how too little or wrong memory shows as well.
@@ -34,6 +34,13 @@ pub(super) fn find(cell: &Cell, story: &Story<'_>, ready: &KernelFacts, evidence
         Some(up) => after_up(cell, story, ready, up, evidence),
         None => before_up(cell, story, ready, evidence),
     }
+}
+
+/// The report on the vmcore, once all that belongs to it is there: the reader's too, where the cell has one and there is a vmcore.
+fn seen_whole<'a>(cell: &Cell, story: &Story<'a>) -> Option<&'a VmcoreReport> {
+    let report = story.vmcore?;
+    let awaited = cell.reader.is_some() && !matches!(report, VmcoreReport::Absent);
+    (!awaited || story.reader.is_some() || story.done).then_some(report)
 }
 
 /// The image is loaded, and the panic was not triggered yet.
@@ -67,7 +74,7 @@ fn after_up(
         return Finding::Final(Outcome::RigError { what });
     }
     let text = since_trigger(evidence);
-    let Some(report) = story.vmcore else {
+    let Some(report) = seen_whole(cell, story) else {
         return before_vmcore(cell, &text, evidence);
     };
     let outcome = if let (VmcoreReport::Absent, Some(why)) = (report, outside_of_region(ready, up)) {
@@ -77,7 +84,7 @@ fn after_up(
             reason: format!("the kernel that came up is no capture kernel: {why}"),
         }
     } else {
-        match vmcore::state(ready, up, story.planted.unwrap_or(&[]), &evidence.plants, report, &text) {
+        match vmcore::state(cell, story, ready, up, evidence, report, &text) {
             Ok(vmcore) => Outcome::Captured { vmcore },
             Err(what) => Outcome::RigError { what },
         }

@@ -2,7 +2,7 @@
 //! the protocol. A story that does not hold is a rig error: no verdict may rest on a channel that lost or mixed messages.
 
 use crate::evidence::{Evidence, Timed};
-use guest_protocol::{KernelFacts, LoadReport, Message, Planted, Report, Side, VmcoreReport};
+use guest_protocol::{KernelFacts, LoadReport, Message, Planted, ReaderReport, Report, Side, VmcoreReport};
 
 /// What the agents said.
 #[derive(Default)]
@@ -17,6 +17,8 @@ pub(super) struct Story<'a> {
     pub(super) up: Option<&'a KernelFacts>,
     /// What /proc/vmcore held.
     pub(super) vmcore: Option<&'a VmcoreReport>,
+    /// What became of the independent reader.
+    pub(super) reader: Option<&'a ReaderReport>,
     /// Everything is said.
     pub(super) done: bool,
     /// An agent's own trouble: in which kernel, and what.
@@ -97,6 +99,11 @@ impl<'a> Story<'a> {
                 None if self.up.is_none() => return out_of_order("up"),
                 None => {}
             },
+            Message::Reader(report) => match self.reader.replace(report) {
+                Some(_) => return twice(),
+                None if self.vmcore.is_none() => return out_of_order("vmcore"),
+                None => {}
+            },
             Message::Done => match std::mem::replace(&mut self.done, true) {
                 true => return twice(),
                 false if self.vmcore.is_none() => return out_of_order("vmcore"),
@@ -145,6 +152,7 @@ const fn name_and_side(message: &Message) -> (&'static str, Option<Side>) {
         Message::Armed { .. } => ("armed", Some(Side::First)),
         Message::Up(_) => ("up", Some(Side::Capture)),
         Message::Vmcore(_) => ("vmcore", Some(Side::Capture)),
+        Message::Reader(_) => ("reader", Some(Side::Capture)),
         Message::Done => ("done", Some(Side::Capture)),
         Message::Trouble { .. } => ("trouble", None),
     }

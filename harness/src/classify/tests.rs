@@ -7,11 +7,12 @@ mod properties;
 
 use super::*;
 use crate::cell::{Cell, CellId, Kernel, Loader, Mib, Platform, Reservation, Trigger};
+use crate::cmdline::capture_cmdline;
 use crate::evidence::{CpuState, QmpEvent, RegisterSample, Timed};
 use crate::outcome::{Expectation, ExpectedVmcore};
 use guest_protocol::{
-    Arch, ExitKind, Found, HexBytes, KernelFacts, LoadHeader, LoadReport, Message, PhysRange, Place, Plant,
-    Planted, ReadResult, Report, Side, Vmcore, VmcoreReport,
+    Arch, ExitKind, FirstLog, Found, HexBytes, KernelFacts, LoadHeader, LoadReport, Mapping, Message,
+    PhysRange, Place, Plant, Planted, ReadResult, Report, Side, Vmcore, VmcoreReport,
 };
 use std::num::NonZeroU32;
 
@@ -29,6 +30,9 @@ const NMI_PANIC: &str = "\
 ";
 
 const END_OF_PANIC: &str = "[    9.104105] ---[ end Kernel panic - not syncing: NMI: Not continuing ]---\r\n";
+
+/// The line that was ordered into the first kernel's log.
+const LOG_LINE: &str = "kdump-rig: the log of this cell has 0123456789abcdef";
 
 /// How an i386 kernel faults in its own panic path.
 const FAULT: &str = "\
@@ -67,6 +71,7 @@ fn cell(first: Arch, capture: Arch) -> Cell {
             cpus: NonZeroU32::MIN,
         },
         trigger: Trigger::Nmi,
+        reader: None,
         first_cmdline: Vec::new(),
         capture_cmdline: Vec::new(),
         expected: Expectation::Captured { vmcore: ExpectedVmcore::Verified },
@@ -96,10 +101,14 @@ fn capture_facts(cell: &Cell) -> KernelFacts {
     KernelFacts {
         release: "6.1.0-50".to_owned(),
         machine: machine(cell.capture.arch).to_owned(),
-        cmdline: "console=ttyS0 kdump_rig=capture elfcorehdr=0x8aff0000".to_owned(),
+        cmdline: format!("elfcorehdr=0x8aff0000 {}", capture_cmdline(cell)),
         cpus: 1,
         crash_regions: Vec::new(),
-        system_ram: vec![PhysRange { start: 0x1000, end: 0x9_efff }, REGION],
+        // All of the region but the core header.
+        system_ram: vec![
+            PhysRange { start: 0x1000, end: 0x9_efff },
+            PhysRange { start: REGION.start, end: 0x8afe_ffff },
+        ],
         kernel_code: Some(PhysRange { start: 0x7c00_0000, end: 0x7ce0_2000 }),
         crash_loaded: None,
         ..first_facts(cell)
@@ -143,7 +152,7 @@ fn vmcore(cell: &Cell) -> Vmcore {
         crashtime: Some(1_700_000_000),
         loads: vec![LoadHeader {
             physical: 0x10_0000,
-            virtual_: 0xffff_8880_0010_0000,
+            virtual_: if cell.first.arch == Arch::X86_64 { 0xffff_8880_0010_0000 } else { 0xc010_0000 },
             size: REGION.start - 0x10_0000,
             offset: 0x2000,
         }],
@@ -152,7 +161,15 @@ fn vmcore(cell: &Cell) -> Vmcore {
             .zip(plants())
             .map(|(place, plant)| ReadResult { address: place.address, found: Found::Bytes(plant.bytes) })
             .collect(),
+        mappings: Ok(vec![Mapping { first: Some(0x10_0000), last: Some(REGION.start - 1) }]),
+        uts_release: Ok("5.10.0-32".to_owned()),
+        log: Ok(FirstLog { records: 700, tail: first_log() }),
     }
+}
+
+/// The end of the first kernel's log.
+fn first_log() -> String {
+    format!("random: crng init done\n{LOG_LINE}\n{}\nCPU: 0 PID: 1 Comm: init", Trigger::Nmi.panic_text())
 }
 
 /// Evidence in the making: each step adds what a real run would have seen.
@@ -164,7 +181,7 @@ struct Life {
 
 impl Life {
     fn of(cell: Cell) -> Self {
-        let evidence = Evidence { plants: plants(), ..Evidence::default() };
+        let evidence = Evidence { plants: plants(), log_line: LOG_LINE.to_owned(), ..Evidence::default() };
         Self { cell, evidence }
             .console(100, "[    0.000000] Linux version 5.10.0-32 (debian-kernel@lists.debian.org)\r\n")
     }

@@ -1,9 +1,14 @@
-//! What /proc/vmcore is worth: the planted bytes, the notes, VMCOREINFO, and the place of the kernel that offers it.
+//! What /proc/vmcore is worth: the planted bytes, the notes, VMCOREINFO, the addresses in its headers, the first kernel's log, and
+//! the place of the kernel that offers it.
 
 use super::console::Text;
-use super::coverage;
 use super::first::machine_arch;
+use super::given::{self, ELFCOREHDR};
 use super::panicked::outside_of_region;
+use super::story::Story;
+use super::{addresses, coverage, log};
+use crate::cell::Cell;
+use crate::evidence::Evidence;
 use crate::outcome::VmcoreState;
 use guest_protocol::{Arch, Found, KernelFacts, Plant, Planted, Vmcore, VmcoreReport};
 
@@ -13,15 +18,13 @@ const EM_386: u16 = 3;
 /// e_machine of x86_64 (System V ABI for AMD64, EM_X86_64).
 const EM_X86_64: u16 = 62;
 
-/// The word by which a loader tells the capture kernel where the ELF core headers are.
-const ELFCOREHDR: &str = "elfcorehdr=";
-
 /// Judges the report. The error is a rig error's text: the rig did not plant, or the agent did not read what it was told to.
 pub(super) fn state(
+    cell: &Cell,
+    story: &Story<'_>,
     ready: &KernelFacts,
     up: &KernelFacts,
-    planted: &[Planted],
-    plants: &[Plant],
+    evidence: &Evidence,
     report: &VmcoreReport,
     console: &Text,
 ) -> Result<VmcoreState, String> {
@@ -30,26 +33,39 @@ pub(super) fn state(
             let why = format!("there is none, because the capture kernel's command line has no {ELFCOREHDR}");
             return Ok(VmcoreState::Wrong { why });
         }
-        VmcoreReport::Absent => return Ok(absent(ready, up, console)),
+        VmcoreReport::Absent => return Ok(absent(cell, ready, up, console)),
         VmcoreReport::Unreadable { why } => return Ok(VmcoreState::Wrong { why: why.clone() }),
         VmcoreReport::Present(vmcore) => vmcore,
     };
-    let mut wrong = nonces(planted, plants, vmcore)?;
-    wrong.extend(headers(ready, vmcore));
+    if evidence.log_line.is_empty() {
+        return Err(
+            "nothing was ordered into the first kernel's log, so nothing of it can be verified".to_owned()
+        );
+    }
+    let mut wrong = nonces(story.planted.unwrap_or(&[]), &evidence.plants, vmcore)?;
+    wrong.extend(headers(cell, ready, vmcore));
     wrong.extend(coverage::wrong(ready, &vmcore.loads));
+    wrong.extend(addresses::wrong(ready, vmcore));
+    wrong.extend(log::wrong(ready, cell.trigger, evidence, vmcore));
+    if let Some(reader) = &cell.reader {
+        wrong.extend(log::reader_wrong(reader, story.reader, cell.trigger, evidence));
+    }
     wrong.extend(outside_of_region(ready, up));
     wrong.extend(coverage::foreign_ram(ready, up));
+    wrong.extend(given::wrong(cell, ready, up));
     Ok(if wrong.is_empty() { VmcoreState::Verified } else { VmcoreState::Wrong { why: wrong.join("; ") } })
 }
 
 /// A capture kernel without /proc/vmcore: its own words must say why, and its memory must be its own all the same.
-fn absent(ready: &KernelFacts, up: &KernelFacts, console: &Text) -> VmcoreState {
+fn absent(cell: &Cell, ready: &KernelFacts, up: &KernelFacts, console: &Text) -> VmcoreState {
     let wrong = |why: String| VmcoreState::Wrong { why };
     if let Some(line) = console.no_core_header() {
         return wrong(format!("there is none, because {ELFCOREHDR} points to no core header: {line}"));
     }
-    if let Some(why) = coverage::foreign_ram(ready, up) {
-        return wrong(why);
+    let mut foreign: Vec<String> = coverage::foreign_ram(ready, up).into_iter().collect();
+    foreign.extend(given::wrong(cell, ready, up));
+    if !foreign.is_empty() {
+        return wrong(foreign.join("; "));
     }
     match console.no_vmcore() {
         Some(line) => VmcoreState::Absent { why: line.to_owned() },
@@ -92,15 +108,20 @@ fn nonces(planted: &[Planted], plants: &[Plant], vmcore: &Vmcore) -> Result<Vec<
 }
 
 /// What is wrong with the ELF header and the notes.
-fn headers(ready: &KernelFacts, vmcore: &Vmcore) -> Vec<String> {
+fn headers(cell: &Cell, ready: &KernelFacts, vmcore: &Vmcore) -> Vec<String> {
     let mut wrong = Vec::new();
-    // An i386 kernel's core is 64-bit ELF where its RAM ends above 4 GiB.
-    let (machine, classes): (u16, &[u8]) = match machine_arch(&ready.machine) {
-        Some(Arch::X86_64) => (EM_X86_64, &[64]),
-        Some(Arch::I386) | None => (EM_386, &[32, 64]),
+    let (machines, classes): (&[u16], &[u8]) = match (machine_arch(&ready.machine), cell.capture.arch) {
+        (Some(Arch::X86_64), _) => (&[EM_X86_64], &[64]),
+        // An i386 kernel's core is 64-bit ELF where its RAM ends above 4 GiB.
+        (Some(Arch::I386) | None, Arch::I386) => (&[EM_386], &[32, 64]),
+        // An x86_64 capture kernel offers what its own machine's headers describe (fs/proc/vmcore.c), whosever memory it is.
+        (Some(Arch::I386) | None, Arch::X86_64) => (&[EM_386, EM_X86_64], &[32, 64]),
     };
-    if vmcore.machine != machine {
-        wrong.push(format!("its ELF machine is {}, that of the first kernel is {machine}", vmcore.machine));
+    if !machines.contains(&vmcore.machine) {
+        wrong.push(format!(
+            "its ELF machine is {}, and the first kernel is {}",
+            vmcore.machine, ready.machine
+        ));
     }
     if !classes.contains(&vmcore.class_bits) {
         wrong.push(format!("it is {}-bit ELF, and the first kernel is {}", vmcore.class_bits, ready.machine));

@@ -1,12 +1,15 @@
 //! The axes of a cell: their names, the values that they can have, and those that a cell has.
 
-use crate::cell::{Cell, Loader, Reservation, Trigger};
+use crate::cell::{Cell, Loader, Reader, Reservation, Trigger};
 use guest_protocol::Arch;
 use std::fmt;
 
 /// 896 MiB: the end of the low memory of an i386 kernel with the usual 3 GiB/1 GiB split, and the highest end of a crash
 /// region that released i386 loaders accept (-PAGE_OFFSET - 128 MiB with PAGE_OFFSET 0xC0000000).
 const LOW_MEMORY_END: u64 = 896 << 20;
+
+/// The value of `reader` in cells without one.
+const NO_READER: &str = "none";
 
 /// What a filter can ask for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,11 +35,12 @@ pub enum Axis {
     Memory,
     Cpus,
     Trigger,
+    Reader,
 }
 
 impl Axis {
     /// All axes, in the order of their documentation.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::Id,
         Self::Suite,
         Self::First,
@@ -57,6 +61,7 @@ impl Axis {
         Self::Memory,
         Self::Cpus,
         Self::Trigger,
+        Self::Reader,
     ];
 
     /// Its name in expressions.
@@ -82,6 +87,7 @@ impl Axis {
             Self::Memory => "memory",
             Self::Cpus => "cpus",
             Self::Trigger => "trigger",
+            Self::Reader => "reader",
         }
     }
 
@@ -114,6 +120,7 @@ impl Axis {
             Self::Memory => "the size of RAM, such as 4G or 3520M",
             Self::Cpus => "the number of CPUs",
             Self::Trigger => "nmi",
+            Self::Reader => "none, or what reads the vmcore beside the agent: vmcore-dmesg@VERSION",
         }
     }
 
@@ -154,6 +161,10 @@ impl Axis {
                 unit.parse(value).map(|number| unit.show(number))
             }
             Self::Trigger => value.parse::<Trigger>().ok().map(|trigger| trigger.name().to_owned()),
+            Self::Reader => match value {
+                NO_READER => Some(value.to_owned()),
+                _ => value.parse::<Reader>().ok().map(|reader| reader.to_string()),
+            },
         }
     }
 
@@ -183,6 +194,7 @@ impl Axis {
                 shown.into_iter().collect()
             }
             Self::Trigger => one(cell.trigger.name()),
+            Self::Reader => vec![cell.reader.as_ref().map_or(NO_READER.to_owned(), Reader::to_string)],
         }
     }
 }

@@ -105,7 +105,8 @@ impl Axis {
             | Self::Region
             | Self::Platform
             | Self::Machine
-            | Self::Trigger => None,
+            | Self::Trigger
+            | Self::Reader => None,
         }
     }
 
@@ -132,7 +133,8 @@ impl Axis {
             | Self::Region
             | Self::Platform
             | Self::Machine
-            | Self::Trigger => None,
+            | Self::Trigger
+            | Self::Reader => None,
         }
     }
 }

@@ -26,6 +26,7 @@ fn cell() -> Cell {
             cpus: NonZeroU32::new(2).unwrap(),
         },
         trigger: Trigger::Nmi,
+        reader: None,
         first_cmdline: Vec::new(),
         capture_cmdline: Vec::new(),
         expected: Expectation::Captured { vmcore: ExpectedVmcore::Verified },

@@ -1,10 +1,13 @@
-//! The nonces of a cell: drawn new for every guest, so that bytes found in the capture kernel can be of no other.
+//! The nonces of a cell, in memory and in the log: drawn new for every guest, so that what the capture kernel finds can be of no
+//! other.
 
 use guest_protocol::{HexBytes, PhysRange, Place, Plant};
 use rustix::rand::{GetRandomFlags, getrandom};
 
 /// Length of a nonce: no accident makes 64 equal bytes.
 const NONCE_BYTES: usize = 64;
+/// Random bytes in the line for the log, two digits each.
+const LOG_NONCE_BYTES: usize = 16;
 /// 4 GiB.
 const FOUR_GIB: u64 = 1 << 32;
 /// Less RAM than this above 4 GiB may be taken entirely by the crash region and the kernel's own tables.
@@ -29,6 +32,13 @@ pub(super) fn plants(
         Plant { id, bytes: HexBytes(bytes), place }
     };
     (0..).zip(places).map(plant).collect()
+}
+
+/// A line for the first kernel's log that no other guest's has. It says what it is, for people who read the console.
+pub(super) fn log_line(fill: impl FnOnce(&mut [u8])) -> String {
+    let mut bytes = vec![0; LOG_NONCE_BYTES];
+    fill(&mut bytes);
+    format!("kdump-rig: the log of this cell has {}", HexBytes(bytes))
 }
 
 /// Bytes of RAM above 4 GiB outside of the crash regions.
@@ -88,5 +98,16 @@ mod tests {
         all.sort();
         all.dedup();
         assert_eq!(all.len(), 4 * 3);
+        assert_ne!(log_line(draw), log_line(draw));
+    }
+
+    /// Bug: a line that the agent refuses, or that the kernel cuts.
+    #[test]
+    fn the_line_for_the_log_is_one_that_the_agent_takes() {
+        let line = log_line(|bytes| bytes.fill(0xff));
+        assert!(
+            line.len() <= guest_protocol::MAX_LOG_LINE
+                && line.bytes().all(|byte| (b' '..=b'~').contains(&byte))
+        );
     }
 }

@@ -9,13 +9,14 @@ use super::walk::{Action, Goal, Sight, Walk};
 use super::{GuestPlan, Reaped, Saved, first_words, nonces};
 use crate::channel::{Line, LineSplitter};
 use crate::classify;
+use crate::cmdline::reader_argv;
 use crate::evidence::{GuestEnd, QmpEvent, Timed};
 use crate::phase::Phase;
 use crate::process::Process;
 use crate::qmp::{Qmp, QmpError, Unasked};
 use crate::registers;
 use crate::stop::Stop;
-use guest_protocol::{KernelFacts, LoadOrder, Message, Order, Planted, Read, Report};
+use guest_protocol::{KernelFacts, LoadOrder, Message, Order, Planted, Read, ReaderOrder, Report};
 use qapi::qmp;
 use std::process::ExitStatus;
 use std::time::{Duration, Instant};
@@ -31,8 +32,8 @@ const QUIET: Duration = Duration::from_millis(300);
 const LAST_LOOKS_APART: Duration = Duration::from_millis(250);
 /// Console bytes that are kept: a kernel that prints for ever must not fill the host's memory. A boot prints 50 KB.
 const MAX_CONSOLE: usize = 16 << 20;
-/// The loader's own deadline ends before the phase's, so that the agent can still report it.
-const LOADER_SHARE: f64 = 0.75;
+/// The deadline of a loader, or of a reader, ends before the phase's, so that the agent can still report it.
+const PROGRAM_SHARE: f64 = 0.75;
 /// The socket takes an order at once; a rig that waits longer has a QEMU that does not run.
 const ORDER_PATIENCE: Duration = Duration::from_secs(10);
 
@@ -307,7 +308,8 @@ impl Running {
                 Action::Trigger => self.trigger().await?,
                 Action::OrderRead(planted) => {
                     let reads = self.reads(&planted);
-                    self.order(Order::Read { reads }).await?;
+                    let reader = reader_order(plan);
+                    self.order(Order::Read { reads, reader }).await?;
                 }
             }
         }
@@ -321,9 +323,12 @@ impl Running {
         };
         let plants = nonces::plants(ram, crash, nonces::draw);
         self.record.evidence.plants.clone_from(&plants);
-        let limit = plan.deadlines.of(Phase::Loading, plan.accel).as_secs_f64() * LOADER_SHARE;
+        let log_line = nonces::log_line(nonces::draw);
+        self.record.evidence.log_line.clone_from(&log_line);
+        let limit = plan.deadlines.of(Phase::Loading, plan.accel).as_secs_f64() * PROGRAM_SHARE;
         LoadOrder {
             plants,
+            log_line,
             argv: plan.loader_argv.to_vec(),
             timeout_seconds: limit.max(1.0) as u32,
             arm_unloaded: false,
@@ -395,4 +400,10 @@ impl Running {
         let seconds = u32::try_from(limit.as_secs()).unwrap_or(u32::MAX);
         Ok(Ending::Known(GuestEnd::Deadline { phase: self.walk.phase(), seconds }))
     }
+}
+
+/// The order to run the cell's reader, where it has one.
+fn reader_order(plan: &GuestPlan<'_>) -> Option<ReaderOrder> {
+    let limit = plan.deadlines.of(Phase::Reading, plan.accel).as_secs_f64() * PROGRAM_SHARE;
+    reader_argv(plan.cell).map(|argv| ReaderOrder { argv, timeout_seconds: limit.max(1.0) as u32 })
 }

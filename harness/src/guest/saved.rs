@@ -3,7 +3,7 @@
 //! A state is a QEMU migration stream. It is written through a socket, by a task of the rig, and read from a file that is QEMU's
 //! standard input: no shell, and no path in a URI.
 
-use super::GuestPlan;
+use crate::cell::Mib;
 use crate::evidence::Evidence;
 use crate::process::Process;
 use crate::qmp::{Qmp, Unasked};
@@ -72,14 +72,14 @@ impl Saved {
     }
 }
 
-fn deadline(plan: &GuestPlan<'_>) -> Duration {
-    let gib = u32::try_from(plan.cell.platform.memory.bytes() >> 30).unwrap_or(u32::MAX);
+fn deadline(memory: Mib) -> Duration {
+    let gib = u32::try_from(memory.bytes() >> 30).unwrap_or(u32::MAX);
     DEADLINE + DEADLINE_PER_GIB * gib
 }
 
 /// Lets a stopped guest write its state into `scratch`. The guest is of no use afterwards.
 pub(super) async fn write(
-    plan: &GuestPlan<'_>,
+    memory: Mib,
     qmp: &Qmp,
     events: &mut mpsc::UnboundedReceiver<Unasked>,
     scratch: &GuestScratch,
@@ -112,7 +112,7 @@ pub(super) async fn write(
         ordered?;
         copied.map_err(|error| format!("cannot write {}: {error}", path.display()))
     };
-    let limit = deadline(plan);
+    let limit = deadline(memory);
     match tokio::time::timeout(limit, all).await {
         Ok(written) => written.map(drop).map_err(|why| format!("cannot save the guest's state: {why}")),
         Err(_) => Err(format!("the guest's state was not saved within {} s", limit.as_secs())),
@@ -121,7 +121,7 @@ pub(super) async fn write(
 
 /// Brings a QEMU that waits for a state (`-incoming defer`) to read the one that is its standard input.
 pub(super) async fn restore(
-    plan: &GuestPlan<'_>,
+    memory: Mib,
     qmp: &Qmp,
     events: &mut mpsc::UnboundedReceiver<Unasked>,
     process: &mut Process,
@@ -133,7 +133,7 @@ pub(super) async fn restore(
         qmp.execute(incoming).await.map_err(|error| error.to_string())?;
         ended(events).await
     };
-    let limit = deadline(plan);
+    let limit = deadline(memory);
     let restored = tokio::select! {
         restored = tokio::time::timeout(limit, ordered) => restored,
         // A QEMU that does not like the state says so and ends.
@@ -168,4 +168,95 @@ async fn ended(events: &mut mpsc::UnboundedReceiver<Unasked>) -> Result<(), Stri
         }
     }
     Err("the QMP connection ended".into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scratch::Scratch;
+    use crate::testing;
+    use std::io::{BufRead, BufReader, Read, Write};
+    use std::os::unix::net::UnixStream;
+    use std::path::Path;
+
+    /// A QEMU that answers every command and ends each migration like this; an outgoing one brings these bytes.
+    fn qemu(status: &'static str, state: &'static [u8]) -> UnixStream {
+        let (client, server) = UnixStream::pair().unwrap();
+        std::thread::spawn(move || {
+            let mut say = server.try_clone().unwrap();
+            writeln!(say, r#"{{"QMP": {{"version": {{}}, "capabilities": []}}}}"#).unwrap();
+            for line in BufReader::new(server).lines().map_while(Result::ok) {
+                let command: serde_json::Value = serde_json::from_str(&line).unwrap();
+                writeln!(say, r#"{{"return": {{}}, "id": {}}}"#, command["id"]).unwrap();
+                let name = command["execute"].as_str().unwrap_or_default();
+                if name == "migrate" {
+                    let uri = command["arguments"]["uri"].as_str().unwrap();
+                    let mut stream = UnixStream::connect(uri.strip_prefix("unix:").unwrap()).unwrap();
+                    stream.write_all(state).unwrap();
+                }
+                if name.starts_with("migrate") && !name.contains("set") {
+                    for status in ["setup", "active", status] {
+                        let data = format!(r#"{{"event": "MIGRATION", "data": {{"status": "{status}"}}}}"#);
+                        writeln!(say, "{data}").unwrap();
+                    }
+                }
+            }
+        });
+        client.set_nonblocking(true).unwrap();
+        client
+    }
+
+    async fn negotiated(client: UnixStream) -> (Qmp, mpsc::UnboundedReceiver<Unasked>) {
+        let client = tokio::net::UnixStream::from_std(client).unwrap();
+        Qmp::negotiate(client, Duration::from_secs(5)).await.unwrap()
+    }
+
+    fn ready() -> Report {
+        let message = guest_protocol::Message::Done;
+        Report { seq: 0, kernel: guest_protocol::Side::First, message }
+    }
+
+    /// Bug: the state's last bytes are missing, because QEMU said that it is done before they were read.
+    #[tokio::test]
+    async fn the_whole_state_is_written() {
+        let (run, _) = Scratch::new().unwrap();
+        let folder = run.guest().unwrap();
+        let (qmp, mut events) = negotiated(qemu("completed", &[7; 1 << 20])).await;
+        write(testing::mib(4096), &qmp, &mut events, &folder).await.unwrap();
+        let saved = Saved::new(folder, Evidence::default(), ready(), 1).unwrap();
+        let mut read = Vec::new();
+        saved.open().unwrap().read_to_end(&mut read).unwrap();
+        assert!(read == [7; 1 << 20] && saved.size() == 1 << 20, "{} bytes", read.len());
+    }
+
+    /// Bug: a state that QEMU could not write whole is used.
+    #[tokio::test]
+    async fn a_failed_save_is_told() {
+        let (run, _) = Scratch::new().unwrap();
+        let (qmp, mut events) = negotiated(qemu("failed", b"half")).await;
+        let error = write(testing::mib(4096), &qmp, &mut events, &run.guest().unwrap()).await.unwrap_err();
+        assert!(error.contains("failed"), "{error}");
+    }
+
+    /// Bug: a truncated file is fed to QEMU, and its complaint counts as a fault of the guest.
+    #[tokio::test]
+    async fn a_damaged_state_is_found() {
+        let (run, _) = Scratch::new().unwrap();
+        let folder = run.guest().unwrap();
+        std::fs::write(folder.path(FILE), b"state").unwrap();
+        let saved = Saved::new(folder, Evidence::default(), ready(), 1).unwrap();
+        std::fs::write(saved.scratch.path(FILE), b"sta").unwrap();
+        let error = saved.open().unwrap_err();
+        assert!(error.contains("3 bytes, and 5 were written"), "{error}");
+    }
+
+    /// Bug: a QEMU that rejects the state and ends is waited for until the deadline, its words lost.
+    #[tokio::test]
+    async fn a_qemu_that_rejects_the_state_is_quoted() {
+        let (qmp, mut events) = negotiated(qemu("active", b"")).await;
+        let script = ["-c", "echo 'error while loading state' >&2; exit 1"].map(std::ffi::OsString::from);
+        let mut process = Process::spawn(Path::new("sh"), &script, None).await.unwrap();
+        let error = restore(testing::mib(4096), &qmp, &mut events, &mut process).await.unwrap_err();
+        assert!(error.contains("error while loading state"), "{error}");
+    }
 }

@@ -92,7 +92,7 @@ impl Stopped {
             let restored = tokio::select! {
                 biased;
                 () = stop.requested() => Err(GuestEnd::Interrupted),
-                restored = saved::restore(plan, &qmp, &mut events, &mut process) => {
+                restored = saved::restore(plan.cell.platform.memory, &qmp, &mut events, &mut process) => {
                     restored.map_err(|what| GuestEnd::Trouble { what })
                 }
             };

@@ -95,6 +95,7 @@ impl Walk {
                 | Message::Armed { .. }
                 | Message::Up(_)
                 | Message::Vmcore(_)
+                | Message::Reader(_)
                 | Message::Done
                 | Message::Trouble { .. },
                 _,

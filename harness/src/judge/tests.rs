@@ -59,6 +59,12 @@ fn an_expectation_is_met_by_its_own_outcome_only() {
         met_by(&captured(ExpectedVmcore::Absent)),
         [Outcome::Captured { vmcore: VmcoreState::Absent { why: "text".to_owned() } }]
     );
+    let wrong = |why: &str| captured(ExpectedVmcore::Wrong { why: vec![why.to_owned()] });
+    assert_eq!(
+        met_by(&wrong("tex")),
+        [Outcome::Captured { vmcore: VmcoreState::Wrong { why: "text".to_owned() } }]
+    );
+    assert!(met_by(&wrong("virtual address")).is_empty());
     let by_loader = met_by(&refused(ExpectedRefuser::Loader, &["0x37ffffff", "0x7b000000"]));
     assert!(matches!(by_loader.as_slice(), [Outcome::Refused { by: Refuser::Loader, .. }]));
     let by_kernel = met_by(&refused(ExpectedRefuser::Kernel, &[]));

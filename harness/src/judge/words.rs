@@ -78,6 +78,9 @@ pub fn describe_expectation(expected: &Expectation) -> String {
     match expected {
         Expectation::Captured { vmcore: ExpectedVmcore::Verified } => "captured, vmcore verified".to_owned(),
         Expectation::Captured { vmcore: ExpectedVmcore::Absent } => "captured, no vmcore".to_owned(),
+        Expectation::Captured { vmcore: ExpectedVmcore::Wrong { why } } => {
+            format!("captured, vmcore wrong: {}", in_quotes(why.iter().map(String::as_str), " and "))
+        }
         Expectation::Refused { by, message } => {
             let by = match by {
                 ExpectedRefuser::Loader => "the loader",
@@ -86,8 +89,7 @@ pub fn describe_expectation(expected: &Expectation) -> String {
             if message.is_empty() {
                 format!("refused by {by}")
             } else {
-                let texts: Vec<String> = message.iter().map(|text| format!("\"{text}\"")).collect();
-                format!("refused by {by}, naming {}", texts.join(" and "))
+                format!("refused by {by}, naming {}", in_quotes(message.iter().map(String::as_str), " and "))
             }
         }
         Expectation::Hung { cause } => format!("hung, {}", cause_words(*cause)),
@@ -113,10 +115,9 @@ fn near_miss(outcome: &Outcome, expected: &Expectation) -> Option<String> {
     if let (Outcome::Refused { message, by }, Expectation::Refused { by: expected_by, message: texts }) =
         (outcome, expected)
     {
-        let missing: Vec<String> =
-            missing_texts(message, texts).iter().map(|text| format!("\"{text}\"")).collect();
+        let missing = missing_texts(message, texts);
         return (refuser_meets(*by, *expected_by) && !missing.is_empty())
-            .then(|| format!("the refusal does not name {}", missing.join(" nor ")));
+            .then(|| format!("the refusal does not name {}", in_quotes(missing.into_iter(), " nor ")));
     }
     if let (Outcome::Hung { proof, cause: found, .. }, Expectation::Hung { cause }) = (outcome, expected) {
         return Some(if proves(proof) {
@@ -130,6 +131,11 @@ fn near_miss(outcome: &Outcome, expected: &Expectation) -> Option<String> {
         });
     }
     None
+}
+
+/// Texts in quotes, with a word between them.
+fn in_quotes<'a>(texts: impl Iterator<Item = &'a str>, between: &str) -> String {
+    texts.map(|text| format!("\"{text}\"")).collect::<Vec<_>>().join(between)
 }
 
 const fn cause_words(cause: HangCause) -> &'static str {

@@ -125,6 +125,7 @@ impl SameCell {
             format!("{platform:?}"),
             loader_args.join("\n"),
             cell.trigger.name().to_owned(),
+            cell.reader.as_ref().map(ToString::to_string).unwrap_or_default(),
             cell.first_cmdline.join("\n"),
             cell.capture_cmdline.join("\n"),
             result.repetition.to_string(),

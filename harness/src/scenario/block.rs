@@ -5,7 +5,7 @@ use super::position::NodePath;
 use super::problem::{At, Finding};
 use super::written::{Block, CoverageWord, Factor, Filled, Literal, Region, Regions, Text};
 use super::{Catalog, expand, id, overrides};
-use crate::cell::{Cell, CellId, Kernel, Platform};
+use crate::cell::{Cell, CellId, Kernel, Platform, Reader, Trigger};
 use crate::outcome::Expectation;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -51,7 +51,7 @@ struct Combination<'c> {
 
 impl Factor {
     /// What a block's axes are.
-    const AXES: [Self; 7] = [
+    const AXES: [Self; 8] = [
         Self::First,
         Self::Userspace,
         Self::Loader,
@@ -59,6 +59,7 @@ impl Factor {
         Self::Capture,
         Self::Region,
         Self::Trigger,
+        Self::Reader,
     ];
 
     /// As it is written.
@@ -71,6 +72,7 @@ impl Factor {
             Self::Capture => "capture",
             Self::Region => "region",
             Self::Trigger => "trigger",
+            Self::Reader => "reader",
             Self::Pair => "pair",
             Self::Limit => "limit",
         }
@@ -85,6 +87,7 @@ impl Factor {
             Self::Capture => cell.capture.name.clone(),
             Self::Region => format!("{} on {}", cell.reservation, cell.platform.name),
             Self::Trigger => cell.trigger.name().to_owned(),
+            Self::Reader => cell.reader.as_ref().map(ToString::to_string).unwrap_or_default(),
             Self::Pair => format!("{}->{}", cell.first.arch, cell.capture.arch),
             Self::Limit => region.limit.unwrap_or_default().to_owned(),
         }
@@ -153,6 +156,16 @@ impl Checked<'_> {
     fn combinations(&self) -> Vec<Combination<'_>> {
         let words = |texts: &[Text]| texts.iter().map(|text| text.0.clone()).collect::<Vec<_>>();
         let block = self.block;
+        let readers: Vec<Option<Reader>> = match &block.reader {
+            None => vec![None],
+            Some(readers) => readers.0.iter().map(|reader| Some(reader.0.clone())).collect(),
+        };
+        let ends: Vec<(Trigger, &Option<Reader>)> = block
+            .trigger
+            .0
+            .iter()
+            .flat_map(|trigger| readers.iter().map(|reader| (trigger.0, reader)))
+            .collect();
         let mut combinations = Vec::new();
         for first in &self.firsts {
             for capture in &self.captures {
@@ -160,7 +173,7 @@ impl Checked<'_> {
                     for userspace in &block.userspace.0 {
                         for loader in &block.loader.0 {
                             for args in &block.loader_args.0 {
-                                for trigger in &block.trigger.0 {
+                                for &(trigger, reader) in &ends {
                                     let mut cell = Cell {
                                         id: CellId(String::new()),
                                         suite: self.suite.to_owned(),
@@ -171,7 +184,8 @@ impl Checked<'_> {
                                         capture: capture.clone(),
                                         reservation: region.region.reservation,
                                         platform: region.platform.clone(),
-                                        trigger: trigger.0,
+                                        trigger,
+                                        reader: reader.clone(),
                                         first_cmdline: words(&block.first_cmdline),
                                         capture_cmdline: words(&block.capture_cmdline),
                                         expected: NOT_YET_EXPECTED,

@@ -7,7 +7,8 @@ use super::problem::{At, Finding};
 use super::rules::{self, Rule};
 use super::written::{Block, Scenario, Text};
 use super::{Catalog, SkippedCell, Suite, fit, id};
-use crate::cell::{Cell, CellId, Kernel, Loader, Platform};
+use crate::artifacts::capture_userspace;
+use crate::cell::{Cell, CellId, Kernel, Loader, Platform, Reader};
 use guest_protocol::Arch;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -57,22 +58,15 @@ pub(super) fn why_impossible(cell: &Cell, catalog: &Catalog) -> Option<(&'static
     if let Some(why) = fit::why_not(&cell.first, cell.reservation, &cell.platform) {
         return Some(("region", why));
     }
-    if let Loader::KexecTools(version) = &cell.loader {
-        let known =
-            catalog.loaders.iter().any(|loader| loader.version == *version && loader.arch == cell.userspace);
-        if !known {
-            let all: Vec<String> = catalog
-                .loaders
-                .iter()
-                .map(|loader| format!("{} for {}", loader.version, loader.arch))
-                .collect();
-            let why = format!(
-                "the lock has no kexec-tools {version} for {}; it has {}",
-                cell.userspace,
-                all.join(", ")
-            );
-            return Some(("loader", why));
-        }
+    if let Loader::KexecTools(version) = &cell.loader
+        && let Some(why) = why_no_kexec_tools(version, cell.userspace, catalog)
+    {
+        return Some(("loader", why));
+    }
+    if let Some(Reader::VmcoreDmesg(version)) = &cell.reader
+        && let Some(why) = why_no_kexec_tools(version, capture_userspace(cell), catalog)
+    {
+        return Some(("reader", why));
     }
     if cell.id.0.len() > id::MAX_LENGTH {
         let why = format!(
@@ -83,6 +77,17 @@ pub(super) fn why_impossible(cell: &Cell, catalog: &Catalog) -> Option<(&'static
         return Some(("loader", why));
     }
     None
+}
+
+/// Why the lock has no such kexec-tools; none where it has.
+fn why_no_kexec_tools(version: &str, arch: Arch, catalog: &Catalog) -> Option<String> {
+    let known = catalog.loaders.iter().any(|loader| loader.version == version && loader.arch == arch);
+    if known {
+        return None;
+    }
+    let all: Vec<String> =
+        catalog.loaders.iter().map(|loader| format!("{} for {}", loader.version, loader.arch)).collect();
+    Some(format!("the lock has no kexec-tools {version} for {arch}; it has {}", all.join(", ")))
 }
 
 /// A cell and where it comes from.

@@ -6,10 +6,10 @@
 //! ```
 //!
 //! Behind these six stand, in this order and only where they are not the default: the loader's further arguments, the trigger,
-//! words for the first kernel's command line (`first-…`), and for the capture kernel's (`capture-…`). The expectation and the
+//! the reader, words for the first kernel's command line (`first-…`), and for the capture kernel's (`capture-…`). The expectation and the
 //! suite are no part of it: the same trial keeps its id when it is expected otherwise.
 
-use crate::cell::{Cell, CellId, Loader, Trigger};
+use crate::cell::{Cell, CellId, Loader, Reader, Trigger};
 
 /// Longest id, in bytes: file systems allow 255 for a name, and attempts and temporary files add a few.
 pub(super) const MAX_LENGTH: usize = 200;
@@ -38,6 +38,10 @@ pub(super) fn of(cell: &Cell) -> CellId {
     }
     match cell.trigger {
         Trigger::Nmi => {}
+    }
+    match &cell.reader {
+        None => {}
+        Some(Reader::VmcoreDmesg(version)) => parts.push(format!("vmcore-dmesg-{version}")),
     }
     for (side, words) in [("first", &cell.first_cmdline), ("capture", &cell.capture_cmdline)] {
         if !words.is_empty() {

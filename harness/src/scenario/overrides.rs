@@ -89,6 +89,15 @@ impl Overrides {
     }
 }
 
+/// The cell with another loader, and the id that goes with it. Its arguments and what is expected of it stay: it is for a build of
+/// the *same* loader, which may be given all that the suite's own is given.
+#[must_use]
+pub fn with_loader(cell: &Cell, loader: Loader) -> Cell {
+    let mut changed = Cell { loader, ..cell.clone() };
+    changed.id = id::of(&changed);
+    changed
+}
+
 /// Why another loader than this repository's cannot be given the cell's arguments. A loader given by its path is taken for a
 /// kexec-tools: it would end at the option, and say nothing on the cell.
 pub(super) fn foreign_argument(cell: &Cell) -> Option<String> {
@@ -150,6 +159,16 @@ fn same_trial(a: &Cell, b: &Cell) -> bool {
 mod tests {
     use super::*;
     use crate::testing;
+
+    /// Bug: two builds of a loader share an id, so that one's evidence stands under the other's name; or a changed build is not
+    /// given the arguments that the cell is about.
+    #[test]
+    fn another_build_of_the_loader_gets_an_id_of_its_own() {
+        let cell = Cell { loader_args: vec!["--entry-32bit".into()], ..testing::cell() };
+        let changed = with_loader(&cell, Loader::Path("/build/i386/no-notes".into()));
+        assert_eq!(changed.id.0, "5.10-amd64.i386.no-notes.5.10-amd64.256M@1968M.pc-4g.entry-32bit");
+        assert_eq!((&changed.loader_args, &changed.expected), (&cell.loader_args, &cell.expected));
+    }
 
     /// Bug: a build of kexec-tools in the in-tree loader's place fails the cells whose option it does not have, which says
     /// nothing on it; or cells that it can be tried in are skipped.

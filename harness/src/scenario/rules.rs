@@ -2,7 +2,7 @@
 
 use super::position::NodePath;
 use super::problem::{At, Finding};
-use super::written::{self, OutcomeWord, RefuserWord, VmcoreWord};
+use super::written::{self, Filled, OutcomeWord, RefuserWord, Text, VmcoreWord};
 use crate::cell::Cell;
 use crate::filter::Filter;
 use crate::outcome::{Expectation, ExpectedRefuser, ExpectedVmcore, HangCause};
@@ -28,25 +28,34 @@ impl Rule {
             }
         };
         foreign("vmcore", rule.vmcore.is_some(), rule.outcome == OutcomeWord::Captured);
+        foreign("why", rule.why.is_some(), rule.vmcore == Some(VmcoreWord::Wrong));
         foreign("by", rule.by.is_some(), rule.outcome == OutcomeWord::Refused);
         foreign("message", rule.message.is_some(), rule.outcome == OutcomeWord::Refused);
         foreign("cause", rule.cause.is_some(), rule.outcome == OutcomeWord::Hung);
         let mut incomplete = |what: &str| {
             findings.push(Finding { at: At::Node(at.key("outcome")), what: what.to_owned() });
         };
+        let texts = |texts: &Option<Filled<Text>>| -> Vec<String> {
+            texts.iter().flat_map(|texts| &texts.0).map(|text| text.0.clone()).collect()
+        };
         let expected = match rule.outcome {
-            OutcomeWord::Captured => rule.vmcore.map(|vmcore| Expectation::Captured {
-                vmcore: match vmcore {
-                    VmcoreWord::Verified => ExpectedVmcore::Verified,
-                    VmcoreWord::Absent => ExpectedVmcore::Absent,
-                },
-            }),
+            OutcomeWord::Captured => match rule.vmcore {
+                Some(VmcoreWord::Verified) => Some(ExpectedVmcore::Verified),
+                Some(VmcoreWord::Absent) => Some(ExpectedVmcore::Absent),
+                Some(VmcoreWord::Wrong) if rule.why.is_none() => {
+                    incomplete("add `why: […]`: a wrong vmcore is expected with what is wrong, or any fault would do");
+                    None
+                }
+                Some(VmcoreWord::Wrong) => Some(ExpectedVmcore::Wrong { why: texts(&rule.why) }),
+                None => None,
+            }
+            .map(|vmcore| Expectation::Captured { vmcore }),
             OutcomeWord::Refused => rule.by.map(|by| Expectation::Refused {
                 by: match by {
                     RefuserWord::Loader => ExpectedRefuser::Loader,
                     RefuserWord::Kernel => ExpectedRefuser::Kernel,
                 },
-                message: rule.message.iter().flat_map(|texts| &texts.0).map(|text| text.0.clone()).collect(),
+                message: texts(&rule.message),
             }),
             OutcomeWord::Hung => match rule.cause {
                 Some(HangCause::Unknown) => {
@@ -61,7 +70,7 @@ impl Rule {
         if expected.is_none() && findings.is_empty() {
             let missing = match rule.outcome {
                 OutcomeWord::Captured => {
-                    "add `vmcore: verified` or `vmcore: absent`: what the vmcore is to be worth"
+                    "add `vmcore: verified`, `absent` or `wrong`: what the vmcore is to be worth"
                 }
                 OutcomeWord::Refused => "add `by: loader` or `by: kernel`: who is to refuse",
                 OutcomeWord::Hung => {

@@ -3,7 +3,7 @@
 
 use super::problem::Finding;
 use super::surprises;
-use crate::cell::{Loader, Mib, Reservation, Trigger};
+use crate::cell::{Loader, Mib, Reader, Reservation, Trigger};
 use crate::filter::Filter;
 use crate::outcome::HangCause;
 use guest_protocol::Arch;
@@ -88,6 +88,7 @@ pub(super) struct Block {
     pub(super) region: Regions,
     #[serde(default = "nmi")]
     pub(super) trigger: Filled<Literal<Trigger>>,
+    pub(super) reader: Option<Filled<Literal<Reader>>>,
     #[serde(default)]
     pub(super) first_cmdline: Vec<Text>,
     #[serde(default)]
@@ -122,6 +123,7 @@ pub(super) enum Factor {
     Capture,
     Region,
     Trigger,
+    Reader,
     /// The architectures of both kernels.
     Pair,
     /// The name that regions stand under.
@@ -143,6 +145,7 @@ pub(super) struct Rule {
     pub(super) when: Literal<Filter>,
     pub(super) outcome: OutcomeWord,
     pub(super) vmcore: Option<VmcoreWord>,
+    pub(super) why: Option<Filled<Text>>,
     pub(super) by: Option<RefuserWord>,
     pub(super) message: Option<Filled<Text>>,
     pub(super) cause: Option<HangCause>,
@@ -159,11 +162,12 @@ pub(super) enum OutcomeWord {
     Observed,
 }
 
-#[derive(Clone, Copy, serde::Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(super) enum VmcoreWord {
     Verified,
     Absent,
+    Wrong,
 }
 
 #[derive(Clone, Copy, serde::Deserialize)]

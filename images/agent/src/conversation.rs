@@ -10,8 +10,8 @@ use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use guest_protocol::{
-    ExitKind, KernelFacts, LoadOrder, LoadReport, MAX_NONCE_BYTES, Message, Order, Plant, Planted, Read,
-    Side, VmcoreReport,
+    ExitKind, KernelFacts, LoadOrder, LoadReport, MAX_LOG_LINE, MAX_NONCE_BYTES, Message, Order, Plant,
+    Planted, Read, ReaderOrder, ReaderReport, Side, VmcoreReport,
 };
 
 /// A program that ran.
@@ -45,6 +45,8 @@ pub trait Guest {
     fn plant(&mut self, plant: &Plant) -> Result<Self::Page, Failure>;
     /// Where a planted page lies now.
     fn locate(&mut self, page: &Self::Page) -> Result<Planted, Failure>;
+    /// Writes a line into the kernel's log.
+    fn log(&mut self, line: &str) -> Result<(), Failure>;
     /// Runs a program to its end.
     fn run(&mut self, argv: &[String], timeout_seconds: u32) -> Result<Run, Failure>;
     /// /sys/kernel/kexec_crash_loaded; `None` where the kernel has no such file.
@@ -83,8 +85,8 @@ fn capture_kernel(guest: &mut impl Guest) {
     greet(guest, Message::Up);
     loop {
         match next_order(guest) {
-            Order::Read { reads } => {
-                if attempt(guest, |guest| read_vmcore(guest, &reads)) {
+            Order::Read { reads, reader } => {
+                if attempt(guest, |guest| read_vmcore(guest, &reads, reader.as_ref())) {
                     return;
                 }
             }
@@ -136,6 +138,7 @@ fn load_and_arm(guest: &mut impl Guest, order: &LoadOrder) -> Result<(), Failure
             "the command line has unknown_nmi_panic, yet /proc/sys/kernel/unknown_nmi_panic is 0: an NMI would not panic",
         ));
     }
+    guest.log(&order.log_line)?;
     // The kernel may have moved a page since it was planted: the addresses of now are what counts.
     let planted = pages.iter().map(|page| guest.locate(page)).collect::<Result<Vec<_>, _>>()?;
     guest.report(Message::Armed { planted });
@@ -145,6 +148,13 @@ fn load_and_arm(guest: &mut impl Guest, order: &LoadOrder) -> Result<(), Failure
 fn check_load(order: &LoadOrder) -> Result<(), Failure> {
     if order.argv.is_empty() {
         return Err(Failure::new("the order to load names no program"));
+    }
+    let line = order.log_line.as_bytes();
+    if !(1..=MAX_LOG_LINE).contains(&line.len()) || !line.iter().all(|&byte| (b' '..=b'~').contains(&byte)) {
+        return Err(Failure::new(format!(
+            "the line for the log must be 1 to {MAX_LOG_LINE} printable characters of ASCII: {:?}",
+            order.log_line
+        )));
     }
     match order.plants.iter().find(|plant| !(1..=MAX_NONCE_BYTES).contains(&plant.bytes.0.len())) {
         Some(plant) => Err(Failure::new(format!(
@@ -156,19 +166,38 @@ fn check_load(order: &LoadOrder) -> Result<(), Failure> {
     }
 }
 
-fn read_vmcore(guest: &mut impl Guest, reads: &[Read]) -> Result<(), Failure> {
+fn read_vmcore(guest: &mut impl Guest, reads: &[Read], reader: Option<&ReaderOrder>) -> Result<(), Failure> {
     if let Some(read) = reads.iter().find(|read| read.length as usize > MAX_NONCE_BYTES) {
         return Err(Failure::new(format!(
             "ordered to read {} bytes at {:#x}; at most {MAX_NONCE_BYTES} can be reported",
             read.length, read.address
         )));
     }
-    let report = match guest.vmcore()? {
-        None => VmcoreReport::Absent,
-        Some((mut core, size)) => vmcore::inspect(&mut core, size, reads),
-    };
-    guest.report(Message::Vmcore(report));
+    if reader.is_some_and(|reader| reader.argv.is_empty()) {
+        return Err(Failure::new("the order to read names a reader without a program"));
+    }
+    match guest.vmcore()? {
+        None => guest.report(Message::Vmcore(VmcoreReport::Absent)),
+        Some((mut core, size)) => {
+            let report = vmcore::inspect(&mut core, size, reads);
+            guest.report(Message::Vmcore(report));
+            if let Some(reader) = reader {
+                run_reader(guest, reader)?;
+            }
+        }
+    }
     guest.report(Message::Done);
+    Ok(())
+}
+
+fn run_reader(guest: &mut impl Guest, reader: &ReaderOrder) -> Result<(), Failure> {
+    let run = guest.run(&reader.argv, reader.timeout_seconds)?;
+    guest.report(Message::Reader(ReaderReport {
+        exit: run.exit,
+        stdout: run.stdout,
+        stderr: run.stderr,
+        milliseconds: run.milliseconds,
+    }));
     Ok(())
 }
 

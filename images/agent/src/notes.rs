@@ -22,8 +22,7 @@ impl Note<'_> {
         self.kind == NT_PRSTATUS && self.name == b"CORE"
     }
 
-    /// The text of VMCOREINFO, where this note is it: lines of `KEY=value`
-    /// (Documentation/admin-guide/kdump/vmcoreinfo.rst).
+    /// The text of VMCOREINFO, where this note is it.
     pub fn vmcoreinfo(&self) -> Option<&[u8]> {
         (self.name == b"VMCOREINFO").then_some(self.descriptor)
     }
@@ -52,13 +51,6 @@ fn take_padded(bytes: &[u8], size: usize) -> Option<(&[u8], &[u8])> {
     let (taken, rest) = bytes.split_at_checked(size)?;
     let padding = size.wrapping_neg() % 4;
     Some((taken, rest.get(padding..).unwrap_or_default()))
-}
-
-/// The value of a key in VMCOREINFO, where it is there and is text.
-pub fn vmcoreinfo_value<'a>(text: &'a [u8], key: &str) -> Option<&'a str> {
-    text.split(|&byte| byte == b'\n')
-        .find_map(|line| line.strip_prefix(key.as_bytes())?.strip_prefix(b"="))
-        .and_then(|value| core::str::from_utf8(value).ok())
 }
 
 #[cfg(test)]
@@ -97,15 +89,6 @@ pub(crate) mod tests {
         assert_eq!(notes(&bytes).filter(Note::is_prstatus).count(), 2);
         let info = notes(&bytes).find_map(|note| note.vmcoreinfo().map(<[u8]>::to_vec)).unwrap();
         assert_eq!(info, b"OSRELEASE=5.10.0\n");
-    }
-
-    /// Catches a key found in the middle of a line or as another's prefix.
-    #[test]
-    fn keys_stand_at_the_start_of_a_line() {
-        let text = b"XCRASHTIME=1\nCRASHTIMES=2\nCRASHTIME=1700000000\nOSRELEASE=6.1.0-50-amd64\n";
-        assert_eq!(vmcoreinfo_value(text, "CRASHTIME"), Some("1700000000"));
-        assert_eq!(vmcoreinfo_value(text, "OSRELEASE"), Some("6.1.0-50-amd64"));
-        assert_eq!(vmcoreinfo_value(text, "KERNELOFFSET"), None);
     }
 
     proptest! {

@@ -8,12 +8,15 @@
 //! capture kernel  agent: Up     ->  rig: Order::Read  ->  agent: Vmcore  ->  agent: Done, then power-off
 //! ```
 //!
+//! Where the order to read names a reader and there is a vmcore, the agent reports [`Message::Reader`] before *done*.
+//!
 //! An agent ignores lines that do not begin like a JSON object, and answers every other that is no order with
 //! [`Message::Trouble`]. The capture kernel's agent begins with an empty line, which ends a line that the first kernel may
 //! have left half written.
 //!
-//! The first kernel's agent draws nothing and knows nothing in advance: the nonces come with the order. The capture kernel's
-//! agent is told addresses only, and reports the bytes that it finds there; the rig compares.
+//! The first kernel's agent draws nothing and knows nothing in advance: the nonces, in memory and in the log, come with the
+//! order. The capture kernel's agent is told addresses only, and reports the bytes that it finds there, and what the first
+//! kernel's log says; the rig compares.
 #![no_std]
 extern crate alloc;
 
@@ -36,6 +39,13 @@ pub const MAX_LINE: usize = 1 << 20;
 
 /// Largest [`Plant::bytes`] that the agent takes: one page, so that a nonce never straddles two physical pages.
 pub const MAX_NONCE_BYTES: usize = 4096;
+
+/// Longest [`LoadOrder::log_line`], in bytes: the kernel takes it as one record (`LOG_LINE_MAX`, 992, kernel/printk/printk.c
+/// of 5.10), and it stays one line of the console.
+pub const MAX_LOG_LINE: usize = 200;
+
+/// Most of the first kernel's log that is reported, in bytes before JSON's escapes; its end. A panic with its trace takes 4 KiB.
+pub const MAX_LOG_TAIL: usize = 32 * 1024;
 
 /// Architecture of a program or of a kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -127,6 +137,8 @@ pub enum Message {
     Up(KernelFacts),
     /// What /proc/vmcore holds.
     Vmcore(VmcoreReport),
+    /// The reader that was ordered ran on /proc/vmcore; what became of it.
+    Reader(ReaderReport),
     /// Everything is said; the guest powers off next.
     Done,
     /// The agent itself could not do its work. Never a statement on the loader.
@@ -176,6 +188,19 @@ pub struct LoadReport {
     pub milliseconds: u64,
 }
 
+/// What became of an independent reader of /proc/vmcore.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReaderReport {
+    /// How it ended.
+    pub exit: ExitKind,
+    /// What it wrote to standard output, bounded as [`LoadReport::stdout`].
+    pub stdout: String,
+    /// What it wrote to standard error, bounded likewise.
+    pub stderr: String,
+    /// Wall-clock time of its run, in milliseconds of guest time.
+    pub milliseconds: u64,
+}
+
 /// How a process ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(tag = "how", rename_all = "kebab-case")]
@@ -195,7 +220,7 @@ pub enum ExitKind {
         /// errno of execve.
         errno: i32,
     },
-    /// It did not end within [`LoadOrder::timeout_seconds`] and was killed by the agent.
+    /// It did not end within its time (`timeout_seconds` of the order) and was killed by the agent.
     TimedOut,
 }
 
@@ -242,6 +267,31 @@ pub struct Vmcore {
     pub loads: Vec<LoadHeader>,
     /// What was read at each address of the order, in its order.
     pub reads: Vec<ReadResult>,
+    /// For each of [`Vmcore::loads`], where the first kernel's own page tables lead from its virtual addresses; or why they
+    /// could not be walked.
+    pub mappings: Result<Vec<Mapping>, String>,
+    /// The release string of `init_uts_ns`, read by its virtual address through p_vaddr; or why it could not be read.
+    pub uts_release: Result<String, String>,
+    /// The first kernel's log, read by virtual addresses likewise; or why it could not be read.
+    pub log: Result<FirstLog, String>,
+}
+
+/// Where the first kernel's page tables lead from the virtual addresses of a PT_LOAD. None: nothing is mapped there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mapping {
+    /// Physical address that its first byte (p_vaddr) is mapped to.
+    pub first: Option<u64>,
+    /// Physical address that its last byte (p_vaddr + p_memsz - 1) is mapped to.
+    pub last: Option<u64>,
+}
+
+/// The first kernel's log, out of its printk ring buffer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FirstLog {
+    /// Records that the buffer holds.
+    pub records: u64,
+    /// The text of the last ones, a line each, at most [`MAX_LOG_TAIL`] bytes; invalid UTF-8 replaced.
+    pub tail: String,
 }
 
 /// A PT_LOAD header of /proc/vmcore.
@@ -284,10 +334,13 @@ pub enum Found {
 pub enum Order {
     /// To the first kernel's agent at *ready*: plant, load, report, arm.
     Load(LoadOrder),
-    /// To the capture kernel's agent at *up*: read these addresses through /proc/vmcore.
+    /// To the capture kernel's agent at *up*: look at /proc/vmcore.
     Read {
-        /// What to read.
+        /// What to read through it.
         reads: Vec<Read>,
+        /// A program that reads it as well, after the agent did.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reader: Option<ReaderOrder>,
     },
     /// To either: power the guest off.
     PowerOff,
@@ -298,12 +351,24 @@ pub enum Order {
 pub struct LoadOrder {
     /// The nonces, drawn by the rig, new for every cell.
     pub plants: Vec<Plant>,
+    /// The line that goes into the first kernel's log before *armed*, drawn by the rig, new for every cell: 1 to
+    /// [`MAX_LOG_LINE`] printable characters of ASCII.
+    pub log_line: String,
     /// The loader and its arguments; the first is the path of the program in the guest.
     pub argv: Vec<String>,
     /// How long the loader may run, in seconds of guest time.
     pub timeout_seconds: u32,
     /// Whether to arm after a load that left nothing loaded as well, so that what the panic then does can be seen.
     pub arm_unloaded: bool,
+}
+
+/// An independent reader of /proc/vmcore to run in the capture kernel.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReaderOrder {
+    /// The program and its arguments; the first is its path in the guest.
+    pub argv: Vec<String>,
+    /// How long it may run, in seconds of guest time.
+    pub timeout_seconds: u32,
 }
 
 /// A nonce to plant.

@@ -23,6 +23,7 @@ fn report_has_the_documented_form() {
 fn order_round_trips() {
     let order = Order::Load(LoadOrder {
         plants: vec![Plant { id: 0, bytes: HexBytes(vec![0x00, 0xff, 0x1a]), place: Place::Above4G }],
+        log_line: "rig 0123".to_string(),
         argv: vec!["/bin/kexec-load".to_string(), "-p".to_string()],
         timeout_seconds: 30,
         arm_unloaded: false,
@@ -44,4 +45,15 @@ fn vmcore_states_are_told_apart() {
     let absent = serde_json::to_string(&Message::Vmcore(VmcoreReport::Absent)).unwrap();
     assert_eq!(absent, r#"{"type":"vmcore","state":"absent"}"#);
     assert_eq!(serde_json::from_str::<Message>(&absent).unwrap(), Message::Vmcore(VmcoreReport::Absent));
+}
+
+/// Catches a reader that is asked for in every order: recorded orders of cells without one stay as they are.
+#[test]
+fn a_reader_shows_only_where_there_is_one() {
+    let plain = serde_json::to_string(&Order::Read { reads: vec![], reader: None }).unwrap();
+    assert_eq!(plain, r#"{"type":"read","reads":[]}"#);
+    let reader = ReaderOrder { argv: vec!["/sbin/reader".to_string()], timeout_seconds: 5 };
+    let order = Order::Read { reads: vec![], reader: Some(reader) };
+    let text = serde_json::to_string(&order).unwrap();
+    assert_eq!(serde_json::from_str::<Order>(&text).unwrap(), order);
 }

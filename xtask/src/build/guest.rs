@@ -11,6 +11,7 @@ use guest_protocol::Arch;
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
 use tokio::process::Command;
 
 /// A program that is built for guests.
@@ -24,7 +25,7 @@ pub(crate) enum Program {
 
 impl Program {
     /// Its package and its file name, which are the same.
-    const fn name(self) -> &'static str {
+    pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Agent => "guest-agent",
             Self::Loader => "kexec-load",
@@ -72,27 +73,85 @@ pub(crate) async fn build(
     i686: &Toolchain,
     interrupts: &Interrupts,
 ) -> Result<GuestPrograms, Failure> {
+    let target_folder = repo.target();
     let mut built = GuestPrograms::default();
     for arch in [Arch::X86_64, Arch::I386] {
         let toolchain = match arch {
             Arch::X86_64 => &Toolchain::InUse,
             Arch::I386 => i686,
         };
-        let folder = build_folder(&repo.target(), toolchain);
         for &program in programs {
-            cargo(repo, &arguments("build", program, arch, &folder), toolchain, interrupts).await?;
-            let path = folder.join(target(arch)).join(PROFILE).join(program.name());
-            if !tools::is_program(&path) {
-                return Err(Failure::Rig(anyhow::anyhow!(
-                    "cargo built {} for {arch}, but there is no program at {}",
-                    program.name(),
-                    path.display()
-                )));
-            }
-            built.0.insert((program, arch), path);
+            let one = Build {
+                root: repo.root(),
+                target: &target_folder,
+                program,
+                arch,
+                toolchain,
+                effort: Effort::Shipped,
+            };
+            built.0.insert((program, arch), one.run(Stdio::inherit(), interrupts).await?);
         }
     }
     Ok(built)
+}
+
+/// How much the compiler is to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Effort {
+    /// What is shipped: small.
+    Shipped,
+    /// Built again in no time after a small change, and a little larger.
+    Quick,
+}
+
+impl Effort {
+    /// What is different from the profile in Cargo.toml.
+    const fn settings(self) -> &'static [&'static str] {
+        match self {
+            Self::Shipped => &[],
+            Self::Quick => &["lto=false", "codegen-units=16", "incremental=true"],
+        }
+    }
+}
+
+/// The build of one program of a workspace.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Build<'a> {
+    /// The workspace.
+    pub(crate) root: &'a Path,
+    /// Where to build: each toolchain gets a folder in it.
+    pub(crate) target: &'a Path,
+    pub(crate) program: Program,
+    pub(crate) arch: Arch,
+    pub(crate) toolchain: &'a Toolchain,
+    pub(crate) effort: Effort,
+}
+
+impl Build<'_> {
+    /// Builds, and returns where the program is. What cargo has to say goes to `stderr`.
+    ///
+    /// # Errors
+    /// [`Failure::Check`] where cargo fails: the code is at fault.
+    pub(crate) async fn run(self, stderr: Stdio, interrupts: &Interrupts) -> Result<PathBuf, Failure> {
+        let Self { root, target, program, arch, toolchain, effort } = self;
+        let folder = build_folder(target, toolchain);
+        let mut words = arguments("build", program, arch, &folder);
+        for setting in effort.settings() {
+            words.extend(["--config".into(), format!("profile.{PROFILE}.{setting}").into()]);
+        }
+        let mut command = cargo_command(root, &words, toolchain);
+        command.stderr(stderr);
+        process::run(&mut command, None, interrupts).await.map_err(RunError::into_check)?;
+        let path = folder.join(self::target(arch)).join(PROFILE).join(program.name());
+        if !tools::is_program(&path) {
+            return Err(Failure::Rig(anyhow::anyhow!(
+                "cargo built {} for {arch}, but there is no program at {}",
+                program.name(),
+                path.display()
+            )));
+        }
+        Ok(path)
+    }
 }
 
 /// Folder of one toolchain's builds: compilers must not throw away each other's work.
@@ -126,25 +185,21 @@ pub(crate) async fn lint(repo: &Repo, i686: &Toolchain, interrupts: &Interrupts)
         for program in [Program::Agent, Program::Loader] {
             let mut words = arguments("clippy", program, arch, &folder);
             words.extend(["--", "-D", "warnings"].map(Into::into));
-            cargo(repo, &words, &Toolchain::InUse, interrupts).await?;
+            let mut command = cargo_command(repo.root(), &words, &Toolchain::InUse);
+            process::run(&mut command, None, interrupts).await.map_err(RunError::into_check)?;
         }
     }
     Ok(Exit::AsExpected)
 }
 
-/// Runs cargo in the environment for guest programs.
-async fn cargo(
-    repo: &Repo,
-    arguments: &[OsString],
-    toolchain: &Toolchain,
-    interrupts: &Interrupts,
-) -> Result<(), Failure> {
+/// Cargo in the environment for guest programs.
+fn cargo_command(root: &Path, arguments: &[OsString], toolchain: &Toolchain) -> Command {
     let mut command = Command::new(tools::cargo());
-    command.args(arguments).current_dir(repo.root());
+    command.args(arguments).current_dir(root);
     let inherited: Vec<_> = std::env::vars_os().map(|(name, _)| name).collect();
     isolate(&mut command, inherited.iter().map(OsString::as_os_str));
     select(&mut command, toolchain, std::env::var_os("LD_LIBRARY_PATH").as_deref());
-    process::run(&mut command, None, interrupts).await.map_err(RunError::into_check)
+    command
 }
 
 /// Makes cargo use this toolchain's compiler.

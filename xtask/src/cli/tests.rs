@@ -30,6 +30,23 @@ fn defaults_of_e2e() {
     assert!(!args.host.install && !args.list && !args.store.offline);
 }
 
+/// Catches a flag of `mutants` that is gone, and a slice of some names, which would be neither.
+#[test]
+fn flags_of_mutants() {
+    let mutants = |words: &str| match parse(&format!("mutants {words}")).map(|line| line.verb) {
+        Ok(Verb::Mutants(args)) => Ok(args),
+        Ok(other) => panic!("{other:?}"),
+        Err(error) => Err(error.kind()),
+    };
+    let args =
+        mutants("a b --list --format json -j 2 --accel tcg --report r --qemu q --install --offline").unwrap();
+    assert_eq!((args.names, args.slice, args.list), (vec!["a".to_owned(), "b".to_owned()], false, true));
+    assert_eq!((args.jobs.map(NonZeroUsize::get), args.accel), (Some(2), AccelArg::Tcg));
+    assert!(mutants("--slice").unwrap().slice);
+    assert_eq!(mutants("a --slice").unwrap_err(), clap::error::ErrorKind::ArgumentConflict);
+    assert_eq!(mutants("--format json").unwrap_err(), clap::error::ErrorKind::MissingRequiredArgument);
+}
+
 /// Catches a documented flag that is gone, misspelt, or has lost its short form.
 #[test]
 fn every_documented_flag_of_e2e_parses() {

@@ -16,20 +16,20 @@ use std::path::{Path, PathBuf};
 
 /// What was selected.
 #[derive(Clone, Debug)]
-pub(super) struct Plan {
+pub(crate) struct Plan {
     /// What runs, at least one cell, in the order of the files.
-    pub(super) cells: Vec<Cell>,
+    pub(crate) cells: Vec<Cell>,
     /// What does not run, and why.
-    pub(super) skipped: Vec<SkippedCell>,
+    pub(crate) skipped: Vec<SkippedCell>,
     /// How many combinations the suites leave out because they cannot be, by the axis to blame.
-    pub(super) impossible: BTreeMap<&'static str, usize>,
+    pub(crate) impossible: BTreeMap<&'static str, usize>,
 }
 
 /// The plan that these arguments ask for.
 ///
 /// # Errors
 /// [`Failure::Input`]: a scenario, a filter or a local file is not right, or nothing is selected.
-pub(super) fn make(args: &E2eArgs, repo: &Repo) -> Result<Plan, Failure> {
+pub(crate) fn make(args: &E2eArgs, repo: &Repo) -> Result<Plan, Failure> {
     let filter = args
         .filter
         .as_deref()

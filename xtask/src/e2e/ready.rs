@@ -4,12 +4,23 @@ use crate::Host;
 use crate::build::{self, Program, Toolchain};
 use crate::exit::Failure;
 use crate::store::{self, Shared};
-use harness::artifacts::Artifacts;
-use harness::cell::{Cell, Loader};
+use guest_protocol::Arch;
+use harness::artifacts::{Artifacts, capture_userspace};
+use harness::cell::{Cell, Loader, Reader};
 use harness::store_source::StoreSource;
 use images::ArtifactName;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 use std::sync::Arc;
+
+/// The programs of this repository that run in guests, by architecture.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct GuestFiles {
+    /// PID 1.
+    pub(crate) agents: BTreeMap<Arch, PathBuf>,
+    /// The loader of cells with [`Loader::InTree`].
+    pub(crate) loaders: BTreeMap<Arch, PathBuf>,
+}
 
 /// Fetches, builds and reads all that these cells need.
 ///
@@ -23,19 +34,37 @@ pub(super) async fn artifacts(
     host: &Host,
 ) -> Result<Arc<Artifacts>, Failure> {
     // First: it needs the network, and with two cores it would only compete with the compiler.
-    let names: Vec<_> = artifact_names(cells).into_iter().collect();
-    store.prefetch(names, &host.interrupts).await?;
+    prefetch(cells, &store, host).await?;
     // The agent and the loader even where only a reference loader is run: they are small, and the cache is warm next time.
     let programs = [Program::Agent, Program::Loader];
     let programs = build::build(&host.repo, &programs, i686, &host.interrupts).await?;
+    let files = GuestFiles { agents: programs.of(Program::Agent), loaders: programs.of(Program::Loader) };
+    resolve(cells, store, files, host).await
+}
+
+/// Fetches the kernels and reference loaders of these cells.
+///
+/// # Errors
+/// [`Failure::Rig`] where the network or the archive fails, [`Failure::Input`] where something cannot be had at all.
+pub(crate) async fn prefetch(cells: &[Cell], store: &Shared, host: &Host) -> Result<(), Failure> {
+    let names: Vec<_> = artifact_names(cells).into_iter().collect();
+    store.prefetch(names, &host.interrupts).await
+}
+
+/// Reads all that these cells need, fetched and built before.
+///
+/// # Errors
+/// [`Failure::Input`]: everything that is missing or not usable.
+pub(crate) async fn resolve(
+    cells: &[Cell],
+    store: Shared,
+    files: GuestFiles,
+    host: &Host,
+) -> Result<Arc<Artifacts>, Failure> {
     let needed = cells.to_vec();
     let resolved = store::unless_interrupted(&host.interrupts, move || {
-        let source = StoreSource {
-            store: store.inner(),
-            agents: programs.of(Program::Agent),
-            in_tree_loaders: programs.of(Program::Loader),
-        };
-        Artifacts::resolve(&needed, &source)
+        let GuestFiles { agents, loaders: in_tree_loaders } = files;
+        Artifacts::resolve(&needed, &StoreSource { store: store.inner(), agents, in_tree_loaders })
     })
     .await?;
     match resolved {
@@ -60,5 +89,11 @@ fn artifact_names(cells: &[Cell]) -> BTreeSet<ArtifactName> {
         }
         Loader::InTree | Loader::Path(_) => None,
     });
-    kernels.chain(loaders).collect()
+    let readers = cells.iter().filter_map(|cell| match &cell.reader {
+        Some(Reader::VmcoreDmesg(version)) => {
+            Some(ArtifactName::Loader { version: version.clone(), arch: capture_userspace(cell) })
+        }
+        None => None,
+    });
+    kernels.chain(loaders).chain(readers).collect()
 }

@@ -1,6 +1,7 @@
 //! The bars while a run goes on: how far it is, and for each running cell its phase and how long it has been in it.
 
 use harness::phase::Phase;
+use harness::runner::RunEvent;
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::collections::HashMap;
 use std::time::Duration;
@@ -9,7 +10,7 @@ use std::time::Duration;
 const TICK: Duration = Duration::from_millis(250);
 
 /// Bars, or nothing where there is no terminal.
-pub(super) struct Live {
+pub(crate) struct Live {
     shown: bool,
     bars: MultiProgress,
     total: Option<ProgressBar>,
@@ -18,13 +19,36 @@ pub(super) struct Live {
 }
 
 impl Live {
-    pub(super) fn new(shown: bool) -> Self {
+    pub(crate) fn new(shown: bool) -> Self {
         let target = if shown { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
         Self { shown, bars: MultiProgress::with_draw_target(target), total: None, running: HashMap::new() }
     }
 
+    /// Draws what an event changes.
+    pub(crate) fn follow(&mut self, event: &RunEvent) {
+        match event {
+            RunEvent::RunStarted { total, .. } => self.begin(*total),
+            RunEvent::BootStarted { boot, trials } => {
+                self.start(boot.clone(), format!("boot of {boot} for {trials} cells"));
+            }
+            RunEvent::BootPhase { boot, phase } => self.enter(boot, *phase),
+            RunEvent::BootEnded { boot, .. } => self.clear(boot),
+            RunEvent::AttemptStarted { trial, attempt } => {
+                let shown = match attempt {
+                    1 => trial.to_string(),
+                    attempt => format!("{trial} (try {attempt})"),
+                };
+                self.start(trial.to_string(), shown);
+            }
+            RunEvent::PhaseEntered { trial, phase } => self.enter(&trial.to_string(), *phase),
+            RunEvent::AttemptEnded { .. } => {}
+            RunEvent::TrialEnded { result } => self.end(&result.trial().to_string()),
+            RunEvent::RunEnded { .. } => self.finish(),
+        }
+    }
+
     /// The run begins.
-    pub(super) fn begin(&mut self, total: usize) {
+    fn begin(&mut self, total: usize) {
         let bar = ProgressBar::new(u64::try_from(total).unwrap_or(u64::MAX))
             .with_style(style("{prefix:>12.bold.green} [{elapsed_precise}] {wide_bar} {pos}/{len} cells"))
             .with_prefix("Cells");
@@ -32,7 +56,7 @@ impl Live {
     }
 
     /// A guest starts, shown by these words.
-    pub(super) fn start(&mut self, name: String, shown: String) {
+    fn start(&mut self, name: String, shown: String) {
         let bar = ProgressBar::new_spinner()
             .with_style(style("{spinner:>12} [{elapsed:>8}] {prefix}  {wide_msg}"))
             .with_prefix(shown)
@@ -44,7 +68,7 @@ impl Live {
     }
 
     /// A guest enters a phase; its age counts anew.
-    pub(super) fn enter(&mut self, name: &str, phase: Phase) {
+    fn enter(&mut self, name: &str, phase: Phase) {
         if let Some(bar) = self.running.get(name) {
             bar.reset_elapsed();
             bar.set_message(phase.in_words());
@@ -52,14 +76,14 @@ impl Live {
     }
 
     /// A guest is gone.
-    pub(super) fn clear(&mut self, name: &str) {
+    fn clear(&mut self, name: &str) {
         if let Some(bar) = self.running.remove(name) {
             bar.finish_and_clear();
         }
     }
 
     /// A trial has its verdict.
-    pub(super) fn end(&mut self, name: &str) {
+    fn end(&mut self, name: &str) {
         self.clear(name);
         if let Some(total) = &self.total {
             total.inc(1);
@@ -67,7 +91,7 @@ impl Live {
     }
 
     /// The run has ended: all bars go.
-    pub(super) fn finish(&mut self) {
+    pub(crate) fn finish(&mut self) {
         for (_, bar) in self.running.drain() {
             bar.finish_and_clear();
         }
@@ -77,7 +101,7 @@ impl Live {
     }
 
     /// Lets `write` write lines that the bars do not overwrite.
-    pub(super) fn aside(&self, write: impl FnOnce()) {
+    pub(crate) fn aside(&self, write: impl FnOnce()) {
         if self.shown { self.bars.suspend(write) } else { write() }
     }
 

@@ -3,11 +3,11 @@
 use harness::outcome::Verdict;
 
 /// Width of the left column, wide enough for its longest word.
-pub(super) const HEAD_WIDTH: usize = 12;
+pub(crate) const HEAD_WIDTH: usize = 12;
 
 /// Paints, or leaves plain.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Paint {
+pub(crate) struct Paint {
     colour: bool,
 }
 
@@ -19,27 +19,27 @@ const MAGENTA: &str = "\x1b[1;35m";
 const RESET: &str = "\x1b[0m";
 
 impl Paint {
-    pub(super) const fn new(colour: bool) -> Self {
+    pub(crate) const fn new(colour: bool) -> Self {
         Self { colour }
     }
 
     /// The word that begins a line about the run itself.
-    pub(super) fn head(self, word: &str) -> String {
+    pub(crate) fn head(self, word: &str) -> String {
         self.word(word, GREEN)
     }
 
     /// The word that begins a line that people should not overlook.
-    pub(super) fn warning(self, word: &str) -> String {
+    pub(crate) fn warning(self, word: &str) -> String {
         self.word(word, YELLOW)
     }
 
     /// A verdict, in its colour.
-    pub(super) fn verdict(self, verdict: Verdict) -> String {
+    pub(crate) fn verdict(self, verdict: Verdict) -> String {
         self.word(verdict_word(verdict), colour_of(verdict))
     }
 
     /// A word with a verdict's colour.
-    pub(super) fn as_verdict(self, word: &str, verdict: Verdict) -> String {
+    pub(crate) fn as_verdict(self, word: &str, verdict: Verdict) -> String {
         self.word(word, colour_of(verdict))
     }
 
@@ -61,7 +61,7 @@ const fn colour_of(verdict: Verdict) -> &'static str {
 }
 
 /// A verdict in the table.
-pub(super) const fn verdict_word(verdict: Verdict) -> &'static str {
+pub(crate) const fn verdict_word(verdict: Verdict) -> &'static str {
     match verdict {
         Verdict::Pass => "PASS",
         Verdict::Fail => "FAIL",

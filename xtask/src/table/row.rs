@@ -87,7 +87,7 @@ pub(super) fn seconds(result: &CellResult) -> f64 {
 }
 
 /// Text from guests on one line, without what would move the cursor or change colours.
-pub(super) fn one_line(text: &str) -> String {
+pub(crate) fn one_line(text: &str) -> String {
     text.trim().chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 

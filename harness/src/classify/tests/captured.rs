@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::outcome::VmcoreState;
+use guest_protocol::ReaderReport;
 
 fn captured(cell: Cell, change: impl FnOnce(&mut Vmcore)) -> Outcome {
     let mut vmcore = vmcore(&cell);
@@ -24,13 +25,31 @@ fn a_right_vmcore_is_verified_for_every_pair_that_can_read_it() {
     // An i386 kernel with RAM above 4 GiB has a 64-bit core.
     let outcome = captured(cell(Arch::I386, Arch::I386), |vmcore| vmcore.class_bits = 64);
     assert_eq!(outcome, Outcome::Captured { vmcore: VmcoreState::Verified });
+    // An x86_64 capture kernel can read an i386 kernel's memory by headers of its own machine only.
+    let outcome = captured(cell(Arch::I386, Arch::X86_64), |vmcore| {
+        (vmcore.class_bits, vmcore.machine) = (64, 62);
+    });
+    assert_eq!(outcome, Outcome::Captured { vmcore: VmcoreState::Verified });
+    // A kernel from before the ring buffer has its log elsewhere.
+    let old = KernelFacts { release: "5.4.0".to_owned(), ..first_facts(&amd64()) };
+    let core = Vmcore {
+        osrelease: Some("5.4.0".to_owned()),
+        uts_release: Ok("5.4.0".to_owned()),
+        log: Err("VMCOREINFO has no SYMBOL(prb)".to_owned()),
+        ..vmcore(&amd64())
+    };
+    let mut life = Life::of(amd64()).ready_with(old).loads(loaded());
+    life = life.says(8600, Side::First, Message::Armed { planted: planted() });
+    life.evidence.triggered_ms = Some(TRIGGERED_MS);
+    let outcome = life.up().reads(VmcoreReport::Present(core)).done().outcome();
+    assert_eq!(outcome, Outcome::Captured { vmcore: VmcoreState::Verified });
 }
 
 #[test]
 fn everything_wrong_with_a_vmcore_is_told() {
     // Each of these is a vmcore that a check of the file's presence alone would pass.
     type Change = fn(&mut Vmcore);
-    let changes: [(&str, Change); 9] = [
+    let changes: [(&str, Change); 17] = [
         ("nonce 1 at 0x123456000 is 0000000000000000…, planted was a1a1a1a1a1a1a1a1…", |vmcore| {
             vmcore.reads[1].found = Found::Bytes(HexBytes(vec![0; 64]));
         }),
@@ -44,6 +63,26 @@ fn everything_wrong_with_a_vmcore_is_told() {
         ("no OSRELEASE", |vmcore| vmcore.osrelease = None),
         ("ELF machine is 3", |vmcore| vmcore.machine = 3),
         ("32-bit ELF", |vmcore| vmcore.class_bits = 32),
+        ("has the virtual address 0x100000, which the first kernel maps to nothing", |vmcore| {
+            vmcore.loads[0].virtual_ = 0x10_0000;
+            vmcore.mappings = Ok(vec![Mapping { first: None, last: None }]);
+        }),
+        ("of its 1 PT_LOADs the agent followed the addresses of 0", |vmcore| vmcore.mappings = Ok(vec![])),
+        ("page tables cannot be walked: no PT_LOAD", |vmcore| {
+            vmcore.mappings = Err("no PT_LOAD has the 1 bytes".to_owned());
+        }),
+        ("init_uts_ns, read through p_vaddr, is of kernel \"\"", |vmcore| {
+            vmcore.uts_release = Ok(String::new());
+        }),
+        ("read the release", |vmcore| vmcore.uts_release = Err("read the release in init_uts_ns".to_owned())),
+        ("log cannot be read: no PT_LOAD", |vmcore| vmcore.log = Err("no PT_LOAD has it".to_owned())),
+        ("log (700 records) lacks the line \"kdump-rig: the log of this cell has 01", |vmcore| {
+            vmcore.log =
+                Ok(FirstLog { records: 700, tail: first_log().replace("of this cell", "of a cell") });
+        }),
+        ("lacks the panic, \"Kernel panic - not syncing: NMI: Not continuing\"", |vmcore| {
+            vmcore.log = Ok(FirstLog { records: 700, tail: first_log().replace("Not cont", "Cont") });
+        }),
     ];
     for (words, change) in changes {
         match captured(amd64(), change) {
@@ -74,10 +113,12 @@ fn the_low_companion_is_a_crash_region_too() {
     let high = PhysRange { start: 0x1_3000_0000, end: 0x1_3fff_ffff };
     let ready = KernelFacts { crash_regions: vec![REGION, high], ..first_facts(&cell) };
     let core = vmcore(&cell);
+    let mut given = capture_facts(&cell);
+    given.system_ram.push(high);
     let mut life = Life::of(cell.clone()).ready_with(ready).loads(loaded());
     life = life.says(8600, Side::First, Message::Armed { planted: planted() });
     life.evidence.triggered_ms = Some(TRIGGERED_MS);
-    let outcome = life.up().reads(VmcoreReport::Present(core)).done().outcome();
+    let outcome = life.up_with(given).reads(VmcoreReport::Present(core)).done().outcome();
     assert_eq!(outcome, Outcome::Captured { vmcore: VmcoreState::Verified });
 }
 
@@ -111,12 +152,36 @@ fn an_absent_vmcore_is_told_with_the_kernels_own_reason() {
     );
 }
 
+/// Bug: what the capture kernel was given is looked at, and never counts.
+#[test]
+fn a_capture_kernel_that_was_given_too_little_is_wrong() {
+    let given = capture_facts(&amd64());
+    let short = KernelFacts { cmdline: given.cmdline.replace("nr_cpus=1", "nr_cpus="), ..given.clone() };
+    let small = KernelFacts { system_ram: vec![PhysRange { start: 0x7b00_0000, end: 0x8afe_efff }], ..given };
+    for (facts, words) in
+        [(short, "command line does not have"), (small, "was not given 0x8afef000-0x8affffff")]
+    {
+        for report in [VmcoreReport::Present(vmcore(&amd64())), VmcoreReport::Absent] {
+            let refused = "[    1.0] Warning: Core image elf header is not sane\r\n";
+            let life = Life::of(amd64()).triggered().up_with(facts.clone()).console(15_100, refused);
+            let outcome = life.reads(report).done().outcome();
+            assert!(
+                matches!(&outcome, Outcome::Captured { vmcore: VmcoreState::Wrong { why } } if why.contains(words)),
+                "{outcome:?}"
+            );
+        }
+    }
+}
+
 #[test]
 fn what_the_rig_did_not_plant_or_read_is_its_own_error() {
     let mut nothing = up(amd64());
     nothing.evidence.plants.clear();
     rig_error(&nothing.reads(VmcoreReport::Present(vmcore(&amd64()))).done().outcome());
     rig_error(&captured(amd64(), |vmcore| vmcore.reads.truncate(1)));
+    let mut unlogged = up(amd64());
+    unlogged.evidence.log_line.clear();
+    rig_error(&unlogged.reads(VmcoreReport::Present(vmcore(&amd64()))).done().outcome());
     let mut unplanted = up(amd64());
     unplanted.evidence.plants.push(Plant { id: 7, bytes: HexBytes(vec![1]), place: Place::Anywhere });
     rig_error(&unplanted.reads(VmcoreReport::Present(vmcore(&amd64()))).done().outcome());
@@ -152,4 +217,66 @@ fn what_happens_while_the_vmcore_is_read_is_told_as_such() {
         dead.outcome(),
         Outcome::Hung { at: Phase::Reading, proof: HangProof::AllHaltedIrqsOff { ip: 7 }, .. }
     ));
+}
+
+fn with_reader() -> Cell {
+    Cell { reader: Some("vmcore-dmesg@2.0.25".parse().unwrap()), ..amd64() }
+}
+
+fn read_well() -> ReaderReport {
+    ReaderReport {
+        exit: ExitKind::Exited { status: 0 },
+        stdout: first_log(),
+        stderr: String::new(),
+        milliseconds: 300,
+    }
+}
+
+/// Bug: the reader's failure, or its silence, passes because the agent is content.
+#[test]
+fn an_independent_reader_must_agree() {
+    let read = |report| {
+        up(with_reader())
+            .reads(VmcoreReport::Present(vmcore(&amd64())))
+            .says(15_550, Side::Capture, Message::Reader(report))
+            .done()
+            .outcome()
+    };
+    assert_eq!(read(read_well()), Outcome::Captured { vmcore: VmcoreState::Verified });
+    let wrong = |report| match read(report) {
+        Outcome::Captured { vmcore: VmcoreState::Wrong { why } } => why,
+        other => panic!("{other:?}"),
+    };
+    let failed = ReaderReport {
+        exit: ExitKind::Exited { status: 59 },
+        stderr: "No program header covering vaddr 0x82a5 found kexec bug?\n".to_owned(),
+        ..read_well()
+    };
+    assert_eq!(
+        wrong(failed),
+        "vmcore-dmesg@2.0.25 ended with status 59, saying: No program header covering vaddr 0x82a5 found kexec bug?"
+    );
+    let foreign = ReaderReport { stdout: first_log().replace("0123", "3210"), ..read_well() };
+    assert!(wrong(foreign).starts_with("what vmcore-dmesg@2.0.25 reads of it lacks the line"));
+    let silent = up(with_reader()).reads(VmcoreReport::Present(vmcore(&amd64()))).done().outcome();
+    assert!(matches!(silent, Outcome::Captured { vmcore: VmcoreState::Wrong { .. } }), "{silent:?}");
+}
+
+/// Bug: the guest is ended, or judged, while the reader still runs.
+#[test]
+fn the_reader_is_waited_for() {
+    let life = up(with_reader()).reads(VmcoreReport::Present(vmcore(&amd64())));
+    assert!(!life.is_concluded());
+    let hung = life.clone().deadline(Phase::Reading).outcome();
+    assert!(matches!(hung, Outcome::Hung { at: Phase::Reading, .. }), "{hung:?}");
+    let trouble = life.says(15_550, Side::Capture, Message::Trouble { what: "fork: ENOMEM".to_owned() });
+    let outcome = trouble.outcome();
+    assert!(
+        matches!(&outcome, Outcome::Captured { vmcore: VmcoreState::Wrong { why } } if why.contains("ENOMEM")),
+        "{outcome:?}"
+    );
+    // Where there is no vmcore there is nothing to read.
+    let absent = up(with_reader()).console(15_100, "Warning: Core image elf header is not sane\r\n");
+    let absent = absent.reads(VmcoreReport::Absent).done();
+    assert!(matches!(absent.outcome(), Outcome::Captured { vmcore: VmcoreState::Absent { .. } }));
 }

@@ -56,6 +56,6 @@ impl Running {
 
     async fn write(&mut self, plan: &GuestPlan<'_>, state: &GuestScratch) -> Result<(), String> {
         self.qmp.execute(qmp::stop {}).await.map_err(|error| error.to_string())?;
-        saved::write(plan, &self.qmp, &mut self.events, state).await
+        saved::write(plan.cell.platform.memory, &self.qmp, &mut self.events, state).await
     }
 }

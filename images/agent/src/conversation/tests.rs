@@ -47,6 +47,7 @@ impl Scripted {
                 Message::Armed { .. } => "armed",
                 Message::Up(_) => "up",
                 Message::Vmcore(_) => "vmcore",
+                Message::Reader(_) => "reader",
                 Message::Done => "done",
                 Message::Trouble { .. } => "trouble",
             })
@@ -106,6 +107,10 @@ impl Guest for Scripted {
         self.asked.push("locate");
         Ok(Planted { id: *page, address: 0x1000 })
     }
+    fn log(&mut self, _: &str) -> Result<(), Failure> {
+        self.asked.push("log");
+        Ok(())
+    }
     fn run(&mut self, _: &[String], _: u32) -> Result<Run, Failure> {
         self.asked.push("run");
         Ok(Run {
@@ -133,19 +138,20 @@ impl Guest for Scripted {
 fn load_order() -> LoadOrder {
     LoadOrder {
         plants: vec![Plant { id: 3, bytes: HexBytes(vec![1, 2]), place: Place::Anywhere }],
+        log_line: "rig 01".into(),
         argv: vec!["/loader".into()],
         timeout_seconds: 1,
         arm_unloaded: false,
     }
 }
 
-/// Catches a loader that runs before the nonces are planted, addresses that are taken before it ran, and *armed* before
-/// *loaded*.
+/// Catches a loader that runs before the nonces are planted, addresses that are taken before it ran, a log without the rig's
+/// line, and *armed* before *loaded*.
 #[test]
 fn the_load_goes_in_order() {
     let guest = Scripted::new(&[Order::Load(load_order())]).talk(Side::First);
     assert_eq!(guest.kinds(), ["ready", "loaded", "armed"]);
-    assert_eq!(guest.asked, ["plant", "run", "crash_loaded", "locate"]);
+    assert_eq!(guest.asked, ["plant", "run", "crash_loaded", "log", "locate"]);
     assert_eq!(guest.said[2], Message::Armed { planted: vec![Planted { id: 3, address: 0x1000 }] });
 }
 
@@ -192,6 +198,9 @@ fn impossible_orders_are_trouble() {
     let plant = |size| vec![Plant { id: 9, bytes: HexBytes(vec![0; size]), place: Place::Anywhere }];
     let cases = [
         (LoadOrder { argv: vec![], ..load_order() }, "no program"),
+        (LoadOrder { log_line: "".into(), ..load_order() }, "line for the log"),
+        (LoadOrder { log_line: "a".repeat(201), ..load_order() }, "line for the log"),
+        (LoadOrder { log_line: "two\nlines".into(), ..load_order() }, "line for the log"),
         (LoadOrder { plants: plant(0), ..load_order() }, "nonce 9 has 0 bytes"),
         (LoadOrder { plants: plant(4097), ..load_order() }, "nonce 9 has 4097 bytes"),
     ];
@@ -207,7 +216,7 @@ fn impossible_orders_are_trouble() {
 /// side that is obeyed.
 #[test]
 fn noise_is_passed_over_and_foreign_orders_are_not() {
-    let mut guest = Scripted::new(&[Order::Read { reads: vec![] }]);
+    let mut guest = Scripted::new(&[Order::Read { reads: vec![], reader: None }]);
     guest.lines.push_front(b"SeaBIOS (version 1.16)".to_vec());
     guest.lines.push_front(b"{\"type\":".to_vec());
     let guest = guest.talk(Side::First);
@@ -219,7 +228,7 @@ fn noise_is_passed_over_and_foreign_orders_are_not() {
 /// Catches a missing vmcore told as trouble, an unreadable one told as missing, and a failed open told as either.
 #[test]
 fn the_three_states_of_a_vmcore() {
-    let read = Order::Read { reads: vec![Read { address: 0, length: 1 }] };
+    let read = Order::Read { reads: vec![Read { address: 0, length: 1 }], reader: None };
     let talk = |vmcore| {
         let mut guest = Scripted::new(core::slice::from_ref(&read));
         guest.vmcore = vmcore;
@@ -241,8 +250,25 @@ fn the_three_states_of_a_vmcore() {
 /// Catches a read whose answer would not fit into a line, and the end of the conversation without an answer.
 #[test]
 fn too_long_a_read_is_trouble() {
-    let read = Order::Read { reads: vec![Read { address: 0x1000, length: 4097 }] };
+    let read = Order::Read { reads: vec![Read { address: 0x1000, length: 4097 }], reader: None };
     let guest = Scripted::new(&[read]).talk(Side::Capture);
     assert_eq!(guest.kinds(), ["up", "trouble"]);
     assert!(guest.trouble().contains("4097 bytes at 0x1000"));
+}
+
+/// Catches a reader that runs before the agent's own look (it may take all the time there is), without a vmcore, or unasked.
+#[test]
+fn the_reader_runs_last_and_where_there_is_a_vmcore() {
+    let talk = |vmcore: Option<Vec<u8>>, argv: Option<Vec<String>>| {
+        let reader = argv.map(|argv| ReaderOrder { argv, timeout_seconds: 1 });
+        let mut guest = Scripted::new(&[Order::Read { reads: vec![], reader }]);
+        guest.vmcore = Ok(vmcore);
+        guest.talk(Side::Capture)
+    };
+    let core = || Some(b"a core".to_vec());
+    let reader = || Some(vec!["/sbin/reader".into()]);
+    assert_eq!(talk(core(), reader()).kinds(), ["up", "vmcore", "reader", "done"]);
+    assert_eq!(talk(core(), None).kinds(), ["up", "vmcore", "done"]);
+    assert_eq!(talk(None, reader()).kinds(), ["up", "vmcore", "done"]);
+    assert!(talk(core(), Some(vec![])).trouble().contains("without a program"));
 }

@@ -1,4 +1,4 @@
-//! Reading of files: small ones whole, /proc/vmcore at offsets.
+//! Reading of files: small ones whole, /proc/vmcore at offsets. And the one that is written, /dev/kmsg.
 
 use super::errno;
 use alloc::format;
@@ -8,7 +8,7 @@ use guest_agent::failure::{Errno, Failure};
 use guest_agent::read_at::ReadAt;
 use rustix::fd::OwnedFd;
 use rustix::fs::{Mode, OFlags, fstat, open};
-use rustix::io::{pread, read};
+use rustix::io::{pread, read, write};
 
 fn read_whole(path: &str) -> Result<Vec<u8>, Errno> {
     let file = open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).map_err(errno)?;
@@ -41,6 +41,24 @@ pub(crate) fn read_switch(path: &str) -> Result<Option<bool>, Failure> {
         b"1" => Ok(Some(true)),
         other => {
             Err(Failure::new(format!("{path} holds neither 0 nor 1: {:?}", String::from_utf8_lossy(other))))
+        }
+    }
+}
+
+/// Writes all bytes to a device by a single write, as /dev/kmsg needs it: each makes one record
+/// (Documentation/ABI/testing/dev-kmsg).
+pub(crate) fn write_once(path: &str, bytes: &[u8]) -> Result<(), Failure> {
+    let failed = |tried: &str, error| Failure::errno(format!("{tried} {path}"), errno(error));
+    let file =
+        open(path, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty()).map_err(|error| failed("open", error))?;
+    loop {
+        match write(&file, bytes) {
+            Ok(count) if count == bytes.len() => return Ok(()),
+            Ok(count) => {
+                return Err(Failure::new(format!("{path} took {count} of {} bytes", bytes.len())));
+            }
+            Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(failed("write", error)),
         }
     }
 }

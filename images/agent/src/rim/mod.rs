@@ -78,6 +78,10 @@ impl Guest for Rim {
         memory::locate(page)
     }
 
+    fn log(&mut self, line: &str) -> Result<(), Failure> {
+        files::write_once("/dev/kmsg", line.as_bytes())
+    }
+
     fn run(&mut self, argv: &[String], timeout_seconds: u32) -> Result<Run, Failure> {
         process::run(argv, timeout_seconds)
     }

@@ -31,6 +31,7 @@ pub(in super::super) fn result(id: &str, verdict: Verdict, outcomes: &[Outcome])
             cpus: NonZeroU32::MIN,
         },
         trigger: Trigger::Nmi,
+        reader: None,
         first_cmdline: Vec::new(),
         capture_cmdline: Vec::new(),
         expected: expected.clone(),

@@ -1,0 +1,41 @@
+//! `cargo xtask bench`: measurements in one run, side by side, as ratios. They are never asserted; what must agree is.
+
+use crate::cli::BenchAction;
+use crate::exit::{Exit, Failure};
+use crate::{Host, e2e, output};
+use harness::agreement::disagreements;
+
+pub(crate) async fn run(action: &BenchAction, host: &Host) -> Result<Exit, Failure> {
+    match action {
+        BenchAction::Boots(args) => boots(args, host).await,
+    }
+}
+
+/// Fresh boots beside shared ones: how much faster, and whether they come to the same.
+pub(crate) async fn boots(args: &crate::cli::E2eArgs, host: &Host) -> Result<Exit, Failure> {
+    let [fresh, shared] = e2e::run_both_ways(args, host).await?;
+    let ratio = fresh.took.as_secs_f64() / shared.took.as_secs_f64().max(f64::MIN_POSITIVE);
+    let differ = disagreements(&fresh.results, &shared.results);
+    for cell in &differ {
+        let words = |words: &Option<String>| words.clone().unwrap_or_else(|| "no result".into());
+        output::line(format_args!(
+            "    Disagree {}\n             fresh:  {}\n             shared: {}",
+            cell.cell,
+            words(&cell.one),
+            words(&cell.other)
+        ));
+    }
+    output::line(format_args!(
+        "       Boots {} cells: fresh {:.1} s, shared {:.1} s, {ratio:.2} times as fast; {} of them agree",
+        fresh.results.len(),
+        fresh.took.as_secs_f64(),
+        shared.took.as_secs_f64(),
+        fresh.results.len().saturating_sub(differ.len()),
+    ));
+    // What is wrong with the cells themselves outweighs: then the comparison says little.
+    Ok(match (fresh.exit, shared.exit) {
+        (Exit::AsExpected, Exit::AsExpected) if differ.is_empty() => Exit::AsExpected,
+        (Exit::AsExpected, Exit::AsExpected) => Exit::NotAsExpected,
+        (Exit::AsExpected, other) | (other, _) => other,
+    })
+}
