@@ -50,6 +50,41 @@ fn a_capture_is_verified() {
 }
 
 #[test]
+fn an_independent_reader_agrees() {
+    let cell = Cell {
+        reservation: "256M@512M".parse().expect("a reservation"),
+        reader: Some("vmcore-dmesg@2.0.25".parse().expect("a reader")),
+        ..cell(Arch::I386, Arch::I386)
+    };
+    let whole = evidence("independent-reader");
+    assert_eq!(classify(&cell, &whole), Outcome::Captured { vmcore: VmcoreState::Verified });
+    // The log of another cell's guest is none of this one's.
+    let foreign = Evidence { log_line: evidence("captured").log_line, ..whole };
+    let outcome = classify(&cell, &foreign);
+    let Outcome::Captured { vmcore: VmcoreState::Wrong { why } } = &outcome else { panic!("{outcome:?}") };
+    assert!(
+        why.contains("the first kernel's log") && why.contains("what vmcore-dmesg@2.0.25 reads"),
+        "{why}"
+    );
+}
+
+#[test]
+fn a_released_loaders_cut_addresses_are_told() {
+    // Every nonce, the release and the log are right in this vmcore: only the kernel's page tables show the fault.
+    let reservation = "256M@512M".parse().expect("a reservation");
+    let outcome =
+        classify(&Cell { reservation, ..cell(Arch::X86_64, Arch::X86_64) }, &evidence("cut-addresses"));
+    let Outcome::Captured { vmcore: VmcoreState::Wrong { why } } = &outcome else { panic!("{outcome:?}") };
+    assert_eq!(why.matches("PT_LOAD").count(), 4, "{why}");
+    assert!(
+        why.contains(
+            "0x100000000-0x13fffffff has the virtual address 0x0, which the first kernel maps to nothing"
+        ),
+        "{why}"
+    );
+}
+
+#[test]
 fn a_refusal_is_the_loaders() {
     let outcome = classify(&cell(Arch::X86_64, Arch::I386), &evidence("refused"));
     let Outcome::Refused { by: Refuser::Loader, message } = outcome else { panic!("{outcome:?}") };

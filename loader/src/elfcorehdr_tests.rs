@@ -43,6 +43,7 @@ const BASE: u64 = 0xffff_98cb_0000_0000;
 fn crashed<'a>(arch: Arch, memory: &'a MemoryMap, map: &'a DirectMap, notes: &'a [Note]) -> Crashed<'a> {
     Crashed {
         arch,
+        reader: arch,
         memory,
         direct_map: map,
         lowmem_last: I386_LAST,
@@ -96,6 +97,17 @@ fn an_i386_core_is_split_at_the_end_of_low_memory() {
     let (class, machine, headers) = read(&build(&crashed(Arch::I386, &large, &map, &[])));
     assert_eq!((class, machine), (2, EM_386));
     assert_eq!(headers.last(), Some(&(PT_LOAD, 0x1_0000_0000, u64::MAX, 0x1_0000_0000, 0x4000_0000)));
+}
+
+/// Catches a dump that an x86_64 capture kernel refuses to offer; addresses and notes stay those of the i386 kernel.
+#[test]
+fn an_x86_64_reader_gets_its_own_machine() {
+    let memory = memory(&[span(0x10_0000, 0x3fff_ffff)], &[span(0x1000_0000, 0x1fff_ffff)]);
+    let map = DirectMap::WITHOUT_KASLR;
+    let crashed = Crashed { reader: Arch::X86_64, ..crashed(Arch::I386, &memory, &map, &[]) };
+    let (class, machine, headers) = read(&build(&crashed));
+    assert_eq!((class, machine), (2, EM_X86_64));
+    assert_eq!(headers[1], (PT_LOAD, 0x10_0000, 0xc010_0000, 0x10_0000, 0xff0_0000));
 }
 
 proptest! {

@@ -73,6 +73,11 @@ impl MemoryMap {
         self.ranges.iter().filter(|(_, kind)| *kind == Kind::Ram).map(|&(span, _)| span)
     }
 
+    /// Whether there is RAM that 32 bits cannot address.
+    pub fn reaches_above_4g(&self) -> bool {
+        self.ram().any(|ram| ram.last() > PhysAddr::LAST_32BIT)
+    }
+
     /// All RAM, in bytes.
     pub fn ram_bytes(&self) -> u64 {
         self.ram().map(Span::size).fold(0, u64::saturating_add)

@@ -1,47 +1,26 @@
 //! Where each segment lies in the crash region.
 //!
-//! The kernel lies lowest, at the first address that suits it, with all of its `init_size`; the small segments and the initrd
-//! lie at the top, below their limits; the free memory is one piece between them. The running kernel takes its control pages
-//! and page tables from the lowest gaps (kernel/kexec_core.c, `kimage_alloc_crash_control_pages`), so enough must be left.
+//! Where there is room, the kernel lies lowest, at the first address that suits it, with all of its `init_size`; the other
+//! segments lie at the top, each below its limit; the free memory is one piece between them. Where there is none for that, every
+//! order of the segments is tried, so that a region is refused only if no placement keeps the rules.
+//!
+//! Why trying orders is enough: take any placement that keeps the rules, and its order. Going down in that order, each segment is put at
+//! the highest address that its limit and the segment above it leave. By induction it lies no lower than in the placement taken,
+//! so it keeps the lower bounds as well; and no more of the memory below any address is used, so all that must be left is left.
 
 use crate::addr::{PAGE, PhysAddr, Span};
-use crate::refusal::Refusal;
-use crate::rule::{Limit, Limits, Why};
+use crate::places::Places;
+use crate::refusal::{BadPlace, Refusal};
+use crate::rule::{Limit, Limits};
+use crate::segment::SegmentKind;
 use alloc::vec::Vec;
 use core::fmt;
-
-/// What a segment is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum SegmentKind {
-    /// The capture kernel's protected-mode code, and the room in which it unpacks itself.
-    Kernel,
-    /// The initrd.
-    Initrd,
-    /// boot_params, and the command line behind it.
-    BootParams,
-    /// The purgatory.
-    Purgatory,
-    /// The ELF header of the crashed kernel's memory.
-    ElfCoreHeader,
-}
-
-impl fmt::Display for SegmentKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Self::Kernel => "kernel",
-            Self::Initrd => "initrd",
-            Self::BootParams => "boot_params",
-            Self::Purgatory => "purgatory",
-            Self::ElfCoreHeader => "elfcorehdr",
-        })
-    }
-}
 
 /// The kernel's lowest address where it asks for none: the first MiB is left to firmware and real mode (boot.rst).
 const LOWEST: PhysAddr = PhysAddr(0x10_0000);
 
 /// What is to be laid out. Sizes are in bytes and need not be whole pages.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Request {
     /// The crash region.
     pub region: Span,
@@ -61,8 +40,38 @@ pub struct Request {
     pub purgatory_size: u64,
     /// Size of the core header.
     pub elfcorehdr_size: u64,
-    /// What must be left for the running kernel's control pages and page tables.
-    pub control_pages: u64,
+    /// What the segments must leave.
+    pub reserves: Vec<Reserve>,
+    /// Places that are given.
+    pub places: Places,
+    /// Whether a given place may be one from which the kernel moves away.
+    pub ignore_alignment: bool,
+}
+
+/// Memory that the segments must leave free, anywhere in the region at or below an address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reserve {
+    /// What it is for.
+    pub purpose: Purpose,
+    /// How much, in bytes.
+    pub bytes: u64,
+    /// The highest address of its last byte.
+    pub limit: Limit,
+}
+
+/// What memory is left free for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// The running kernel's control code and page tables (`control`).
+    ControlPages,
+}
+
+impl fmt::Display for Purpose {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::ControlPages => "the running kernel's control code and page tables",
+        })
+    }
 }
 
 /// Where each segment lies. Every span begins at a page and is whole pages long.
@@ -93,104 +102,252 @@ impl Layout {
         all.sort_unstable_by_key(|&(_, span)| span);
         all
     }
+
+    /// None if a segment is missing, which the caller sees to.
+    fn of(placed: &[Placed]) -> Option<Self> {
+        let of = |kind| placed.iter().find(|placed| placed.kind == kind).map(|placed| placed.span);
+        Some(Self {
+            kernel: of(SegmentKind::Kernel)?,
+            initrd: of(SegmentKind::Initrd),
+            boot_params: of(SegmentKind::BootParams)?,
+            purgatory: of(SegmentKind::Purgatory)?,
+            elfcorehdr: of(SegmentKind::ElfCoreHeader)?,
+        })
+    }
 }
 
 /// Lays the segments out, or says why that cannot be.
 pub fn place(request: &Request) -> Result<Layout, Refusal> {
-    let Request { region, limits, .. } = *request;
-    if region.last() > limits.region.last {
-        return Err(Refusal::BeyondLimit { region, limit: limits.region });
-    }
-    if region.start() > limits.any.last {
-        return Err(Refusal::BeyondLimit { region, limit: limits.any });
-    }
-    let mut room = Room::new(region, limits.any);
-    let kernel = room.take_lowest(
-        SegmentKind::Kernel,
-        request.kernel_size,
-        request.kernel_alignment,
-        request.pref_address.max(LOWEST),
-    )?;
-    let elfcorehdr = room.take_highest(SegmentKind::ElfCoreHeader, request.elfcorehdr_size, limits.any)?;
-    let purgatory = room.take_highest(SegmentKind::Purgatory, request.purgatory_size, limits.any)?;
-    let boot_params = room.take_highest(SegmentKind::BootParams, request.boot_params_size, limits.any)?;
-    let initrd = match request.initrd_size {
-        Some(size) => Some(room.take_highest(SegmentKind::Initrd, size, limits.initrd)?),
-        None => None,
-    };
-    let layout = Layout { kernel, initrd, boot_params, purgatory, elfcorehdr };
-    // What lies above the limits, or below the kernel, is as good for control pages as the gap between the segments.
-    let used = layout.spans().iter().map(|(_, span)| span.size()).sum();
-    let left = region.size().saturating_sub(used);
-    if left < request.control_pages {
-        return Err(Refusal::NoRoomForControlPages { region, needed: request.control_pages, left });
-    }
-    Ok(layout)
+    let pieces = request.pieces();
+    let world = World::new(request, &pieces)?;
+    let mut order: Vec<usize> = (0..pieces.len()).collect();
+    // The usual order is the first that is tried.
+    let layout =
+        permute(&mut order, 0, &mut |order| world.settle(order)).and_then(|placed| Layout::of(&placed));
+    layout.ok_or_else(|| world.why_not())
 }
 
-/// The piece of the region that is still free: whole pages between the kernel below and the small segments above.
-struct Room {
-    region: Span,
-    /// The limit that cuts the region, if one does.
-    cut: Option<Limit>,
-    free: Option<Span>,
+/// A segment that wants a place.
+#[derive(Clone, Copy, Debug)]
+struct Piece {
+    kind: SegmentKind,
+    /// Whole pages.
+    size: u64,
+    alignment: u64,
+    lowest: PhysAddr,
+    limit: Limit,
+    given: Option<PhysAddr>,
 }
 
-impl Room {
-    fn new(region: Span, limit: Limit) -> Self {
-        let cut = (region.last() > limit.last).then_some(limit);
-        let last = region.last().min(limit.last);
-        // Whole pages only, at both ends.
-        let free = region.start().align_up(PAGE).and_then(|start| {
-            let end = match last.checked_add(1) {
-                Some(end) => end.align_down(PAGE),
-                None => last.align_down(PAGE),
+/// A segment that has one.
+#[derive(Clone, Copy, Debug)]
+struct Placed {
+    kind: SegmentKind,
+    span: Span,
+}
+
+impl Request {
+    /// The segments there are, in the usual order, ascending.
+    fn pieces(&self) -> Vec<Piece> {
+        let sizes = [
+            Some(self.kernel_size),
+            self.initrd_size,
+            Some(self.boot_params_size),
+            Some(self.purgatory_size),
+            Some(self.elfcorehdr_size),
+        ];
+        let pieces = SegmentKind::ALL.into_iter().zip(sizes).filter_map(|(kind, size)| {
+            let is_kernel = kind == SegmentKind::Kernel;
+            Some(Piece {
+                kind,
+                // Beyond 64 bits there is no such size; it fits nowhere either way.
+                size: size?.max(1).checked_next_multiple_of(PAGE).unwrap_or(!(PAGE - 1)),
+                alignment: if is_kernel { self.kernel_alignment } else { PAGE },
+                lowest: if is_kernel { self.pref_address.max(LOWEST) } else { PhysAddr(0) },
+                limit: self.limits.of(kind),
+                given: self.places.get(kind),
+            })
+        });
+        pieces.collect()
+    }
+
+    /// Checks the given places, each by itself and all against each other.
+    fn check_given(&self, pieces: &[Piece]) -> Result<(), Refusal> {
+        if let Some(absent) = SegmentKind::ALL
+            .into_iter()
+            .find(|&kind| self.places.get(kind).is_some() && !pieces.iter().any(|piece| piece.kind == kind))
+        {
+            return Err(Refusal::Place { segment: absent, why: BadPlace::NoSuchSegment });
+        }
+        let mut given: Vec<Placed> = Vec::new();
+        for piece in pieces {
+            let Some(start) = piece.given else { continue };
+            let bad = |why| Refusal::Place { segment: piece.kind, why };
+            if start.align_down(PAGE) != start {
+                return Err(bad(BadPlace::NotAPage(start)));
+            }
+            let span = Span::sized(start, piece.size)
+                .filter(|span| self.region.contains(*span))
+                .ok_or(bad(BadPlace::OutsideOfRegion { start, size: piece.size, region: self.region }))?;
+            if let Some(other) = given.iter().find(|other| other.span.intersect(span).is_some()) {
+                return Err(bad(BadPlace::Overlaps { span, other: other.kind, taken: other.span }));
+            }
+            if span.last() > piece.limit.last {
+                return Err(bad(BadPlace::BeyondLimit { span, limit: piece.limit }));
+            }
+            if !self.ignore_alignment && (start < piece.lowest || start.align_down(piece.alignment) != start)
+            {
+                return Err(bad(BadPlace::KernelMoves {
+                    start,
+                    alignment: piece.alignment,
+                    lowest: piece.lowest,
+                }));
+            }
+            given.push(Placed { kind: piece.kind, span });
+        }
+        Ok(())
+    }
+}
+
+/// A region, what goes into it and what must be left of it.
+struct World<'a> {
+    request: &'a Request,
+    pieces: &'a [Piece],
+    /// The whole pages of the region.
+    pages: Span,
+}
+
+impl<'a> World<'a> {
+    /// Refuses what no order of the segments can change.
+    fn new(request: &'a Request, pieces: &'a [Piece]) -> Result<Self, Refusal> {
+        let region = request.region;
+        let limits = request
+            .reserves
+            .iter()
+            .map(|reserve| reserve.limit)
+            .chain(pieces.iter().map(|piece| piece.limit));
+        if let Some(limit) = limits.into_iter().find(|limit| region.start() > limit.last) {
+            return Err(Refusal::BeyondLimit { region, limit });
+        }
+        request.check_given(pieces)?;
+        let pages = whole_pages(region).ok_or(Refusal::NoRegion)?;
+        Ok(Self { request, pieces, pages })
+    }
+
+    /// Puts the segments into this order, ascending, each as high as it can lie; none if that cannot be.
+    fn highest(&self, order: &[usize]) -> Option<Vec<Placed>> {
+        let mut last = self.pages.last();
+        let mut placed = Vec::with_capacity(order.len());
+        for (nth, &index) in order.iter().enumerate().rev() {
+            let piece = self.pieces.get(index)?;
+            let span = match piece.given {
+                Some(start) => Span::sized(start, piece.size)?,
+                None => {
+                    let end = PhysAddr(last.min(piece.limit.last).0.checked_add(1)?).align_down(PAGE);
+                    Span::sized(end.checked_sub(piece.size)?.align_down(piece.alignment), piece.size)?
+                }
             };
-            Span::new(start, end.checked_sub(1)?)
-        });
-        Self { region, cut, free }
+            let lowest = if piece.given.is_some() { PhysAddr(0) } else { piece.lowest };
+            if span.last() > last || span.start() < self.pages.start().max(lowest) {
+                return None;
+            }
+            placed.push(Placed { kind: piece.kind, span });
+            match span.start().checked_sub(1) {
+                Some(below) => last = below,
+                None if nth == 0 => {}
+                None => return None,
+            }
+        }
+        Some(placed)
     }
 
-    fn no_room(&self, segment: SegmentKind, size: u64, limit: Option<Limit>) -> Refusal {
-        Refusal::NoRoom { segment, size, region: self.region, usable: self.free, limit: limit.or(self.cut) }
+    /// Puts the segments into this order so that all that must be left is left: the kernel as low as it can lie, else as high.
+    fn settle(&self, order: &[usize]) -> Option<Vec<Placed>> {
+        let high = self.highest(order)?;
+        let low = self.with_kernel_lowered(&high);
+        [low, Some(high)].into_iter().flatten().find(|placed| {
+            self.request.reserves.iter().all(|reserve| self.left(placed, reserve.limit) >= reserve.bytes)
+        })
     }
 
-    /// Takes the lowest place that is aligned and no lower than `lowest`. What lies below it is given up.
-    fn take_lowest(
-        &mut self,
-        segment: SegmentKind,
-        size: u64,
-        alignment: u64,
-        lowest: PhysAddr,
-    ) -> Result<Span, Refusal> {
-        let taken = self.free.and_then(|free| {
-            let start = free.start().max(lowest).align_up(alignment)?;
-            let span = Span::sized(start, whole_pages(size)?)?;
-            free.contains(span).then_some((span, free))
-        });
-        let (span, free) = taken.ok_or_else(|| self.no_room(segment, size, None))?;
-        self.free = free.without(span)[1];
-        Ok(span)
+    /// The same with the kernel moved down as far as it goes.
+    fn with_kernel_lowered(&self, placed: &[Placed]) -> Option<Vec<Placed>> {
+        let kernel =
+            self.pieces.iter().find(|piece| piece.kind == SegmentKind::Kernel && piece.given.is_none())?;
+        let now = placed.iter().find(|placed| placed.kind == SegmentKind::Kernel)?.span;
+        let below = placed.iter().map(|placed| placed.span).filter(|span| span.last() < now.start()).max();
+        let floor = match below {
+            Some(below) => below.last().checked_add(1)?,
+            None => self.pages.start(),
+        };
+        let span = Span::sized(floor.max(kernel.lowest).align_up(kernel.alignment)?, kernel.size)?;
+        let lowered = |placed: &Placed| match placed.kind {
+            SegmentKind::Kernel => Placed { span, ..*placed },
+            _ => *placed,
+        };
+        Some(placed.iter().map(lowered).collect())
     }
 
-    /// Takes the highest place at or below `limit`. What lies above it stays out of use.
-    fn take_highest(&mut self, segment: SegmentKind, size: u64, limit: Limit) -> Result<Span, Refusal> {
-        let taken = self.free.and_then(|free| {
-            let last = free.last().min(limit.last);
-            let end = last.checked_add(1)?.align_down(PAGE);
-            let span = Span::sized(end.checked_sub(whole_pages(size)?)?, whole_pages(size)?)?;
-            free.contains(span).then_some((span, free))
+    /// Bytes that the segments leave at or below a limit.
+    fn left(&self, placed: &[Placed], limit: Limit) -> u64 {
+        let Some(low) =
+            Span::new(self.pages.start(), self.pages.last().min(limit.last)).and_then(whole_pages)
+        else {
+            return 0;
+        };
+        let used = placed.iter().filter_map(|placed| placed.span.intersect(low)).map(Span::size).sum();
+        low.size().saturating_sub(used)
+    }
+
+    /// Why no order does: the first segment that fits beside the ones before it in none, or else what they cannot leave.
+    fn why_not(&self) -> Refusal {
+        let Self { request: &Request { region, .. }, pieces, pages } = *self;
+        let mut order: Vec<usize> = (0..pieces.len()).collect();
+        for count in 1..=pieces.len() {
+            if permute(&mut order[..count], 0, &mut |order| self.highest(order)).is_none() {
+                let Piece { kind: segment, size, lowest, limit, .. } = pieces[count - 1];
+                let usable = Span::new(pages.start().max(lowest), pages.last().min(limit.last));
+                let limit = (region.last() > limit.last).then_some(limit);
+                return Refusal::NoRoom { segment, size, region, usable, shared: count > 1, limit };
+            }
+        }
+        // The most that any order leaves, for the reserve that falls furthest short of what it needs.
+        let shortest = self.request.reserves.iter().map(|&reserve| {
+            let mut left = 0;
+            let none: Option<()> = permute(&mut order, 0, &mut |order| {
+                left = left.max(self.highest(order).map_or(0, |placed| self.left(&placed, reserve.limit)));
+                None
+            });
+            debug_assert!(none.is_none(), "every order is looked at");
+            (reserve, left)
         });
-        let cuts = self.free.is_some_and(|free| free.last() > limit.last) && limit.why != Why::Unlimited;
-        let (span, free) = taken.ok_or_else(|| self.no_room(segment, size, cuts.then_some(limit)))?;
-        self.free = free.without(span)[0];
-        Ok(span)
+        match shortest.min_by_key(|(reserve, left)| left.saturating_sub(reserve.bytes)) {
+            Some((reserve, left)) => Refusal::TooLittleLeft { region, reserve, left },
+            None => Refusal::NoRegion,
+        }
     }
 }
 
-/// `size` in whole pages, at least one; none where it would wrap.
-fn whole_pages(size: u64) -> Option<u64> {
-    size.max(1).checked_next_multiple_of(PAGE)
+/// Calls `found` with every order of `items` from `fixed` on, the present one first, until it finds something.
+fn permute<T>(items: &mut [usize], fixed: usize, found: &mut dyn FnMut(&[usize]) -> Option<T>) -> Option<T> {
+    if fixed >= items.len() {
+        return found(items);
+    }
+    for other in fixed..items.len() {
+        items.swap(fixed, other);
+        let result = permute(items, fixed + 1, found);
+        items.swap(fixed, other);
+        if result.is_some() {
+            return result;
+        }
+    }
+    None
+}
+
+/// The whole pages in a range; the very last of all addresses is given up, lest an end wraps.
+fn whole_pages(span: Span) -> Option<Span> {
+    let end = PhysAddr(span.last().0.saturating_add(1)).align_down(PAGE);
+    Span::new(span.start().align_up(PAGE)?, end.checked_sub(1)?)
 }
 
 #[cfg(test)]

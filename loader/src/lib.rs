@@ -21,6 +21,7 @@ pub mod boot_params;
 pub mod bytes;
 pub mod bzimage;
 pub mod cmdline;
+pub mod control;
 pub mod e820;
 pub mod elfcorehdr;
 pub mod iomem;
@@ -28,10 +29,12 @@ pub mod kcore;
 pub mod kexec;
 pub mod layout;
 pub mod options;
+pub mod places;
 pub mod plan;
 pub mod purgatory;
 pub mod refusal;
 pub mod rule;
+pub mod segment;
 pub mod sysfs;
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! The command line of `kexec-load`: what was typed, as values. The options that there are have the names and meanings of kexec-tools', so that
 //! scripts need not change.
 
+use crate::places::{BadPlaces, Places};
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
@@ -42,6 +43,8 @@ pub struct Load {
     pub entry_32bit: bool,
     /// `--ignore-address-limits`.
     pub ignore_address_limits: bool,
+    /// `--place`.
+    pub places: Places,
 }
 
 /// What is wrong with the command line.
@@ -65,6 +68,8 @@ pub enum BadUsage {
     MoreFiles(String),
     /// A file or a load option beside an action that takes none.
     NotWith(&'static str),
+    /// `--place` names no places.
+    Places(BadPlaces),
 }
 
 impl fmt::Display for BadUsage {
@@ -83,6 +88,7 @@ impl fmt::Display for BadUsage {
             }
             Self::MoreFiles(file) => write!(f, "one bzImage is enough: what is {file}?"),
             Self::NotWith(action) => write!(f, "{action} takes neither files nor options of a load"),
+            Self::Places(why) => write!(f, "--place: {why}"),
         }
     }
 }
@@ -144,6 +150,12 @@ const OPTIONS: &[Known] = &[
         alias: "--append",
         value: true,
         set: |t, v| once("--command-line", &mut t.load.command_line, v),
+    },
+    Known {
+        name: "--place",
+        alias: "",
+        value: true,
+        set: |t, v| t.load.places.add(&v).map_err(BadUsage::Places),
     },
 ];
 
@@ -254,6 +266,9 @@ usage: kexec-load --load-panic [--initrd=FILE] [--command-line=TEXT] BZIMAGE
       --ignore-address-limits
                            load where an i386 kernel cannot run or cannot reach:
                            the machine then HANGS after a panic. For proofs only
+      --place=SEGMENT=ADDRESS[,SEGMENT=ADDRESS]...
+                           put kernel, initrd, boot_params, purgatory, elfcorehdr at
+                           these addresses (0x...), for proofs. The limits hold still
   -h, --help               this text
   -v, --version            the version
 
@@ -264,6 +279,7 @@ status: 0 done; 1 refused or failed, and nothing was loaded; 2 wrong usage.
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::segment::SegmentKind;
 
     fn parse_words(words: &[&str]) -> Result<Command, BadUsage> {
         parse(words.iter().map(|word| word.as_bytes()))
@@ -312,7 +328,7 @@ mod tests {
 
     #[test]
     fn wrong_usage_is_named() {
-        let cases: [(&[&str], BadUsage); 10] = [
+        let cases: [(&[&str], BadUsage); 11] = [
             (&[], BadUsage::NoAction),
             (&["bzImage"], BadUsage::NoAction),
             (&["-p"], BadUsage::NoKernel),
@@ -323,6 +339,10 @@ mod tests {
             (&["-p", "--debug=1", "a"], BadUsage::Value("--debug")),
             (&["-p", "--append=a", "--command-line=b", "a"], BadUsage::Twice("--command-line")),
             (&["-u", "bzImage"], BadUsage::NotWith("--unload")),
+            (
+                &["-p", "--place=kernel=0x1000000", "--place", "kernel=0x2000000", "a"],
+                BadUsage::Places(BadPlaces::Twice(SegmentKind::Kernel)),
+            ),
         ];
         for (words, error) in cases {
             assert_eq!(parse_words(words), Err(error), "{words:?}");

@@ -2,18 +2,21 @@
 //! function, so that everything that can be refused is refused before the kernel is asked: a failed kexec_load drops the image
 //! that was loaded before.
 
-use crate::addr::{PAGE, PhysAddr, Span};
+use crate::addr::{PhysAddr, Span};
 use crate::boot_params::{self, Told};
-use crate::bzimage::{BzImage, Entries};
+use crate::bzimage::BzImage;
 use crate::cmdline;
+use crate::control::Demand;
 use crate::e820;
 use crate::elfcorehdr::{self, Crashed, Note};
 use crate::iomem::MemoryMap;
 use crate::kcore::DirectMap;
-use crate::layout::{self, Layout, Request, SegmentKind};
+use crate::layout::{self, Layout, Purpose, Request, Reserve};
+use crate::places::Places;
 use crate::purgatory::{self, Handover};
 use crate::refusal::Refusal;
 use crate::rule::{self, Arch, Entry, Limits};
+use crate::segment::SegmentKind;
 use alloc::string::String;
 use alloc::vec::Vec;
 
@@ -38,6 +41,8 @@ pub struct Inputs<'a> {
     pub vmcoreinfo: Option<Note>,
     /// The running kernel's boot_params, empty if unknown.
     pub boot_params: &'a [u8],
+    /// Places of segments that were chosen by hand.
+    pub places: Places,
 }
 
 /// A plan.
@@ -53,6 +58,8 @@ pub struct Plan {
     pub jump: PhysAddr,
     /// The segments, ascending.
     pub segments: Vec<Segment>,
+    /// Where the running kernel will take its control code and page tables from: its lowest page to its highest.
+    pub control: Option<Span>,
     /// The command line as the capture kernel gets it, without the terminating zero.
     pub command_line: Vec<u8>,
     /// What will work less well than the user may expect.
@@ -96,6 +103,7 @@ pub fn make(inputs: &Inputs<'_>) -> Result<Plan, Refusal> {
     }
     let crashed = Crashed {
         arch: load.running,
+        reader: image.entries.arch(),
         memory,
         direct_map: inputs.direct_map,
         lowmem_last: load.lowmem_last,
@@ -105,6 +113,7 @@ pub fn make(inputs: &Inputs<'_>) -> Result<Plan, Refusal> {
     let core = elfcorehdr::build(&crashed);
     let limits = rule::limits(&load, image);
     let entry = rule::entry(&load, image);
+    let demand = Demand::of(load.running, memory);
     let layout = layout::place(&Request {
         region,
         limits,
@@ -118,8 +127,16 @@ pub fn make(inputs: &Inputs<'_>) -> Result<Plan, Refusal> {
             + 1,
         purgatory_size: purgatory::size() as u64,
         elfcorehdr_size: core.len() as u64,
-        control_pages: control_pages(load.running, memory),
+        reserves: alloc::vec![Reserve {
+            purpose: Purpose::ControlPages,
+            bytes: demand.bytes(),
+            limit: limits.control,
+        }],
+        places: inputs.places,
+        ignore_alignment: load.ignore_address_limits,
     })?;
+    let taken: Vec<Span> = layout.spans().into_iter().map(|(_, span)| span).collect();
+    let control = demand.taken(region, &taken);
     check_size(&layout, memory)?;
     let line = cmdline::finish(inputs.command_line, layout.elfcorehdr.start(), image.cmdline_size)
         .map_err(Refusal::CommandLine)?;
@@ -167,25 +184,10 @@ pub fn make(inputs: &Inputs<'_>) -> Result<Plan, Refusal> {
         entry,
         jump,
         segments,
+        control,
         command_line,
-        warnings: warnings(inputs, region, &layout),
+        warnings: warnings(inputs, &layout, control),
     })
-}
-
-/// What the running kernel may take from the region for itself, in bytes: control code, and the tables of its identity map.
-///
-/// x86_64 maps all RAM with pages of 2 MiB at the least (machine_kexec_64.c, `init_pgtable`): one page of tables for each GiB that
-/// a range touches, two more for where it begins, and a few on top. i386 needs a handful (machine_kexec_32.c).
-fn control_pages(running: Arch, memory: &MemoryMap) -> u64 {
-    const GIB: u64 = 1 << 30;
-    const FEW: u64 = 32;
-    let tables = match running {
-        Arch::X86_64 => {
-            memory.ram().map(|ram| ram.last().0 / GIB - ram.start().0 / GIB + 3).fold(0, u64::saturating_add)
-        }
-        Arch::I386 => 0,
-    };
-    tables.saturating_add(FEW).saturating_mul(PAGE)
 }
 
 /// kexec_load refuses an image that takes more than half of all RAM (kernel/kexec_core.c, `sanity_check_segment_list`).
@@ -195,37 +197,45 @@ fn check_size(layout: &Layout, memory: &MemoryMap) -> Result<(), Refusal> {
     if image > ram / 2 { Err(Refusal::MoreThanHalfOfRam { image, ram }) } else { Ok(()) }
 }
 
-fn warnings(inputs: &Inputs<'_>, region: Span, layout: &Layout) -> Vec<String> {
-    let mut warnings = Vec::new();
+/// The first thing that lies beyond a limit which kernels set, if that was asked for.
+fn crossed(inputs: &Inputs<'_>, layout: &Layout, control: Option<Span>) -> Option<String> {
     let Inputs { image, load, .. } = *inputs;
-    let capture_is_64 = matches!(image.entries, Entries::Both { .. });
-    if load.ignore_address_limits {
-        let strict = rule::limits(&rule::Load { ignore_address_limits: false, ..load }, image);
-        let highest = |kind: Option<SegmentKind>| {
-            let spans =
-                layout.spans().into_iter().filter(|(placed, _)| kind.is_none_or(|kind| kind == *placed));
-            spans.map(|(_, span)| span.last()).max()
-        };
-        let crossed = [
-            (Some(region.last()), strict.region),
-            (highest(None), strict.any),
-            (highest(Some(SegmentKind::Initrd)), strict.initrd),
-        ];
-        if let Some((_, limit)) =
-            crossed.into_iter().find(|(last, limit)| last.is_some_and(|last| last > limit.last))
-        {
+    let strict = rule::limits(&rule::Load { ignore_address_limits: false, ..load }, image);
+    let segments = layout.spans().into_iter().map(|(kind, span)| (kind.name(), span, strict.of(kind)));
+    let pages = control.map(|span| ("running kernel's control page", span, strict.control));
+    let (what, span, limit) =
+        pages.into_iter().chain(segments).find(|(_, span, limit)| span.last() > limit.last)?;
+    Some(alloc::format!(
+        "--ignore-address-limits: the {what} at {span} goes beyond {}, {}. THE MACHINE WILL HANG AFTER A PANIC instead of starting \
+         the capture kernel",
+        limit.last,
+        limit.why
+    ))
+}
+
+/// Whether a release names the flavour with PAE, as distributions do.
+fn says_pae(release: &[u8]) -> bool {
+    release.windows(3).any(|word| word.eq_ignore_ascii_case(b"pae"))
+}
+
+fn warnings(inputs: &Inputs<'_>, layout: &Layout, control: Option<Span>) -> Vec<String> {
+    let Inputs { image, load, .. } = *inputs;
+    let mut warnings: Vec<String> = crossed(inputs, layout, control).into_iter().collect();
+    match (load.running, image.entries.arch()) {
+        (Arch::I386, Arch::X86_64) => warnings.push(
+            "the dump of this i386 kernel will say that it is of an x86_64 one, for an x86_64 capture kernel offers no other. Set the \
+             two bytes at offset 18 of a copy (e_machine) from 62 to 3 for tools that go by them"
+                .into(),
+        ),
+        // Nothing in the image tells reliably. A release that says so is believed; it is only a warning.
+        (_, Arch::I386) if inputs.memory.reaches_above_4g() && !says_pae(image.release) => {
             warnings.push(alloc::format!(
-                "--ignore-address-limits: crash region {region} goes beyond {}, {}. THE MACHINE WILL HANG AFTER A PANIC instead of \
-                 starting the capture kernel",
-                limit.last,
-                limit.why
+                "if the capture kernel {} was built without CONFIG_X86_PAE, it cannot read memory above 4 GiB, where this machine has \
+                 some: it will start without /proc/vmcore",
+                String::from_utf8_lossy(image.release)
             ));
         }
-    }
-    if load.running == Arch::I386 && capture_is_64 {
-        warnings.push(
-            "an x86_64 capture kernel cannot read the memory of an i386 kernel: it will start without /proc/vmcore".into(),
-        );
+        _ => {}
     }
     if load.running == Arch::X86_64 && inputs.direct_map.text.is_none() {
         warnings.push(

@@ -62,6 +62,7 @@ impl Case {
             cpu_notes: &NOTES,
             vmcoreinfo: Some(NOTES[0]),
             boot_params: &[],
+            places: Places::default(),
         })
     }
 }
@@ -149,12 +150,33 @@ fn ignoring_the_limits_is_loud() {
     assert!(case.plan().unwrap().warnings.is_empty(), "within the limits there is nothing to warn of");
 }
 
+/// Catches a dump that is not there for want of the machine that the capture kernel asks for, and silence about the disguise.
 #[test]
-fn an_i386_kernels_memory_is_announced_unreadable_for_x86_64() {
+fn an_i386_kernels_dump_is_made_readable_for_x86_64() {
     let low = span(0x2000_0000, 0x2fff_ffff);
     let plan = Case::new(Arch::I386, Arch::I386, &FakeImage::x86_64(), &[low]).plan().unwrap();
     assert_eq!(plan.entry, Entry::Bits32);
-    assert!(plan.warnings[0].contains("without /proc/vmcore"), "{:?}", plan.warnings);
+    assert!(plan.warnings[0].contains("from 62 to 3"), "{:?}", plan.warnings);
+    let core = plan.segments.iter().find(|segment| segment.kind == SegmentKind::ElfCoreHeader).unwrap();
+    let Content::Bytes(core) = &core.content else { panic!("no bytes") };
+    assert_eq!((core[4], core[18]), (2, 62), "ELF64, EM_X86_64");
+}
+
+/// Catches a capture kernel without a vmcore that nobody was told of, and a warning where there will be one.
+#[test]
+fn an_i386_kernel_without_pae_is_warned_of() {
+    let low = span(0x2000_0000, 0x2fff_ffff);
+    let plan = |release, above_4g| {
+        let image = FakeImage { release, ..FakeImage::i386() };
+        let mut case = Case::new(Arch::X86_64, Arch::I386, &image, &[low]);
+        case.memory.ranges.retain(|(span, _)| above_4g || span.last() <= PhysAddr::LAST_32BIT);
+        case.plan().unwrap().warnings
+    };
+    let warnings = plan("6.1.0-18-686", true);
+    assert!(warnings[0].contains("if the capture kernel 6.1.0-18-686 was built without"), "{warnings:?}");
+    assert!(warnings[0].contains("without /proc/vmcore"), "{warnings:?}");
+    assert_eq!(plan("6.1.0-18-686", false), Vec::<String>::new());
+    assert_eq!(plan("6.1.0-18-686-pae", true), Vec::<String>::new());
 }
 
 #[test]

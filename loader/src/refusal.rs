@@ -1,12 +1,13 @@
 //! Why a load is refused. Every refusal says what was asked, what was found, and which limit stands in the way, before
 //! anything is changed: a loader's refusal costs an evening less than a hang after the panic.
 
-use crate::addr::Span;
+use crate::addr::{PhysAddr, Span};
 use crate::bzimage::NotABzImage;
 use crate::cmdline::BadCommandLine;
 use crate::iomem::Unusable;
-use crate::layout::SegmentKind;
+use crate::layout::Reserve;
 use crate::rule::{Limit, Why};
+use crate::segment::SegmentKind;
 use alloc::string::String;
 use core::fmt;
 
@@ -24,7 +25,7 @@ pub enum Refusal {
     Memory(Unusable),
     /// There is no crash region.
     NoRegion,
-    /// The whole region lies above a limit, or reaches beyond one that holds for the region as a whole.
+    /// The whole region lies above a limit.
     BeyondLimit {
         /// The region.
         region: Span,
@@ -41,17 +42,26 @@ pub enum Refusal {
         region: Span,
         /// The part of the region where it could lie.
         usable: Option<Span>,
+        /// Whether other segments want to lie there as well.
+        shared: bool,
         /// The limit that cuts the region, if one does.
         limit: Option<Limit>,
     },
-    /// Too little is left in the region for the running kernel's own pages.
-    NoRoomForControlPages {
+    /// The segments leave too little of the region.
+    TooLittleLeft {
         /// The region.
         region: Span,
-        /// Bytes that the kernel may need.
-        needed: u64,
-        /// Bytes that the segments leave.
+        /// What must be left.
+        reserve: Reserve,
+        /// Bytes that the segments leave where that must lie, at the most.
         left: u64,
+    },
+    /// A segment cannot lie where `--place` puts it.
+    Place {
+        /// The segment.
+        segment: SegmentKind,
+        /// Why not.
+        why: BadPlace,
     },
     /// The kernel takes no image larger than half of all RAM.
     MoreThanHalfOfRam {
@@ -80,6 +90,69 @@ pub enum Refusal {
     NoCrashNotes,
 }
 
+/// Why a segment cannot lie where it was put by hand.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BadPlace {
+    /// This load has no such segment.
+    NoSuchSegment,
+    /// Not the address of a page.
+    NotAPage(PhysAddr),
+    /// Not in the crash region, or not all of it.
+    OutsideOfRegion {
+        /// Where it was put.
+        start: PhysAddr,
+        /// Its size in bytes.
+        size: u64,
+        /// The region.
+        region: Span,
+    },
+    /// Another segment was put there.
+    Overlaps {
+        /// Where it was put.
+        span: Span,
+        /// The other one.
+        other: SegmentKind,
+        /// Where that one was put.
+        taken: Span,
+    },
+    /// Higher than it may lie.
+    BeyondLimit {
+        /// Where it was put.
+        span: Span,
+        /// The limit.
+        limit: Limit,
+    },
+    /// The kernel would not stay there.
+    KernelMoves {
+        /// Where it was put.
+        start: PhysAddr,
+        /// `kernel_alignment`.
+        alignment: u64,
+        /// `pref_address`, or the end of the first MiB.
+        lowest: PhysAddr,
+    },
+}
+
+impl fmt::Display for BadPlace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoSuchSegment => f.write_str("this load has none (no --initrd?)"),
+            Self::NotAPage(start) => write!(f, "{start} is not a multiple of 4096"),
+            Self::OutsideOfRegion { start, size, region } => {
+                write!(f, "with {size:#x} bytes from {start} on it leaves the crash region {region}")
+            }
+            Self::Overlaps { span, other, taken } => write!(f, "{span} overlaps the {other} at {taken}"),
+            Self::BeyondLimit { span, limit } => {
+                write!(f, "{span} reaches beyond {}, {}", limit.last, limit.why)
+            }
+            Self::KernelMoves { start, alignment, lowest } => write!(
+                f,
+                "from {start} it would move: it runs at multiples of {alignment:#x}, and not below {lowest}"
+            ),
+        }
+    }
+}
+
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -93,19 +166,18 @@ impl fmt::Display for Refusal {
                 "no crash region: /proc/iomem has no \"Crash kernel\" line. Boot with crashkernel=SIZE, such as \
                  crashkernel=256M, and look in the kernel log for \"crashkernel\"",
             ),
-            Self::BeyondLimit { region, limit } if region.start() > limit.last => {
+            Self::BeyondLimit { region, limit } => {
                 write!(f, "crash region {region} lies above {}, {}", limit.last, limit.why)?;
                 advise(f, *limit)
             }
-            Self::BeyondLimit { region, limit } => {
-                write!(f, "crash region {region} reaches beyond {}, {}", limit.last, limit.why)?;
-                advise(f, *limit)
-            }
-            Self::NoRoom { segment, size, region, usable, limit } => {
+            Self::NoRoom { segment, size, region, usable, shared, limit } => {
                 write!(f, "crash region {region} has no room for the {segment} of {size:#x} bytes where it may lie")?;
                 match usable {
-                    Some(usable) => write!(f, ": the largest usable part left is {usable}, {:#x} bytes", usable.size())?,
-                    None => f.write_str(": nothing usable is left")?,
+                    Some(usable) => write!(f, ": {usable}, {:#x} bytes", usable.size())?,
+                    None => f.write_str(": nothing of it is usable")?,
+                }
+                if *shared {
+                    f.write_str(", less what other segments take of it")?;
                 }
                 if let Some(limit) = limit {
                     write!(f, "; it must end at or below {}, {}", limit.last, limit.why)?;
@@ -115,11 +187,16 @@ impl fmt::Display for Refusal {
                     None => f.write_str(". Reserve a larger region with crashkernel="),
                 }
             }
-            Self::NoRoomForControlPages { region, needed, left } => write!(
-                f,
-                "crash region {region} is too small: the segments leave {left:#x} bytes, and the running kernel may need \
-                 {needed:#x} for its page tables and control code. Reserve a larger region with crashkernel="
-            ),
+            Self::TooLittleLeft { region, reserve: Reserve { purpose, bytes, limit }, left } => {
+                write!(f, "crash region {region} is too small: the segments leave {left:#x} bytes")?;
+                let cut = region.last() > limit.last;
+                if cut {
+                    write!(f, " of it up to {}, {}", limit.last, limit.why)?;
+                }
+                write!(f, ", and {purpose} may need {bytes:#x}")?;
+                if cut { advise(f, *limit) } else { f.write_str(". Reserve a larger region with crashkernel=") }
+            }
+            Self::Place { segment, why } => write!(f, "--place: the {segment} cannot lie there: {why}"),
             Self::MoreThanHalfOfRam { image, ram } => write!(
                 f,
                 "the image takes {image:#x} bytes, more than half of all RAM ({ram:#x} bytes): kexec_load refuses that"
@@ -172,6 +249,7 @@ fn advise(f: &mut fmt::Formatter<'_>, limit: Limit) -> fmt::Result {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::layout::Purpose;
     use crate::rule::I386_LAST;
     use crate::testing::span;
     use alloc::string::ToString;
@@ -187,10 +265,19 @@ mod tests {
              at. Boot with crashkernel=SIZE@OFFSET for a region that ends at or below it (256M: an offset of at most 640M), and \
              with nokaslr, or the place may be taken"
         );
-        let limit = Limit { last: I386_LAST, why: Why::I386First };
-        let text = Refusal::BeyondLimit { region: span(0x3000_0000, 0x3fff_ffff), limit }.to_string();
+        let reserve = Reserve {
+            purpose: Purpose::ControlPages,
+            bytes: 0x1000,
+            limit: Limit { last: I386_LAST, why: Why::I386First },
+        };
+        let region = span(0x3000_0000, 0x3fff_ffff);
+        let text = Refusal::TooLittleLeft { region, reserve, left: 0 }.to_string();
         assert!(
-            text.starts_with("crash region 0x30000000-0x3fffffff reaches beyond 0x37ffffff, the highest"),
+            text.starts_with(
+                "crash region 0x30000000-0x3fffffff is too small: the segments leave 0x0 bytes of it up to 0x37ffffff, the highest \
+                 address that the running i386 kernel can reach through its direct map, and the running kernel's control code and \
+                 page tables may need 0x1000. Boot with"
+            ),
             "{text}"
         );
     }

@@ -6,6 +6,7 @@
 
 use crate::addr::PhysAddr;
 use crate::bzimage::{BzImage, Entries};
+use crate::segment::SegmentKind;
 use core::fmt;
 
 /// Architecture of a kernel or a program.
@@ -104,12 +105,25 @@ impl fmt::Display for Why {
 /// The limits of one load.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Of every segment.
-    pub any: Limit,
-    /// Of the initrd. Never above `any`.
+    /// Of the kernel.
+    pub kernel: Limit,
+    /// Of the initrd.
     pub initrd: Limit,
-    /// Of the crash region as a whole: the kernel takes pages of its own from any gap in it.
-    pub region: Limit,
+    /// Of every other segment.
+    pub others: Limit,
+    /// Of the pages that the running kernel takes from the region (`control`).
+    pub control: Limit,
+}
+
+impl Limits {
+    /// The limit of a segment.
+    pub const fn of(&self, segment: SegmentKind) -> Limit {
+        match segment {
+            SegmentKind::Kernel => self.kernel,
+            SegmentKind::Initrd => self.initrd,
+            SegmentKind::BootParams | SegmentKind::Purgatory | SegmentKind::ElfCoreHeader => self.others,
+        }
+    }
 }
 
 /// What the rule needs to know of a load.
@@ -148,25 +162,29 @@ pub fn entry(load: &Load, image: &BzImage<'_>) -> Entry {
 pub fn limits(load: &Load, image: &BzImage<'_>) -> Limits {
     let carried = carried(load, image);
     if load.ignore_address_limits {
-        return Limits { any: carried, initrd: carried, region: UNLIMITED };
+        return Limits { kernel: carried, initrd: carried, others: carried, control: UNLIMITED };
     }
-    let capture = match image.entries {
-        Entries::Only32 => Limit { last: I386_LAST, why: Why::I386Capture },
-        Entries::Both { above_4g: false, .. } => Limit { last: PhysAddr::LAST_32BIT, why: Why::NotAbove4G },
-        Entries::Both { above_4g: true, .. } => UNLIMITED,
-    };
-    let first = match load.running {
+    let control = match load.running {
         Arch::I386 => Limit { last: load.lowmem_last, why: Why::I386First },
         Arch::X86_64 => UNLIMITED,
     };
-    let any = lower(lower(first, capture), carried);
-    let initrd = match (load.running, image.entries) {
-        // initrd_addr_max is 2 GiB in x86_64 images for the sake of 32-bit boot loaders. Such a kernel takes its initrd
-        // from anywhere below 4 GiB by its 32-bit entry, and from anywhere at all by its 64-bit entry.
-        (Arch::X86_64, Entries::Both { .. }) => any,
-        _ => lower(any, Limit { last: image.initrd_addr_max, why: Why::InitrdAddrMax }),
-    };
-    Limits { any, initrd, region: first }
+    match image.entries {
+        // An i386 kernel takes boot_params and command line with paging off (head_32.S, its decompressor too), and reads the core
+        // header as old memory, page by page (fs/proc/vmcore.c): they may lie beyond its low memory. It would also fetch an initrd from
+        // there, into low memory of the same size (arch/x86/kernel/setup.c, `relocate_initrd`), so nothing would be won.
+        Entries::Only32 => {
+            let kernel = lower(Limit { last: I386_LAST, why: Why::I386Capture }, carried);
+            let initrd = lower(kernel, Limit { last: image.initrd_addr_max, why: Why::InitrdAddrMax });
+            Limits { kernel, initrd, others: carried, control }
+        }
+        // initrd_addr_max is 2 GiB in x86_64 images for the sake of 32-bit boot loaders. Such a kernel takes its initrd from
+        // anywhere below 4 GiB by its 32-bit entry, and from anywhere at all by its 64-bit entry.
+        Entries::Both { above_4g, .. } => {
+            let promised = Limit { last: PhysAddr::LAST_32BIT, why: Why::NotAbove4G };
+            let any = if above_4g { carried } else { lower(promised, carried) };
+            Limits { kernel: any, initrd: any, others: any, control }
+        }
+    }
 }
 
 /// No limit.
@@ -204,10 +222,11 @@ mod tests {
         }
     }
 
-    fn rule(load: Load, image: &FakeImage) -> (u64, u64, u64) {
+    /// Limits of kernel, initrd, other segments and control pages.
+    fn rule(load: Load, image: &FakeImage) -> [u64; 4] {
         let file = image.build();
-        let limits = limits(&load, &BzImage::parse(&file).unwrap());
-        (limits.any.last.0, limits.initrd.last.0, limits.region.last.0)
+        let Limits { kernel, initrd, others, control } = limits(&load, &BzImage::parse(&file).unwrap());
+        [kernel, initrd, others, control].map(|limit| limit.last.0)
     }
 
     const LOW: u64 = 0x37ff_ffff;
@@ -220,22 +239,22 @@ mod tests {
     fn the_rule_as_a_table() {
         use Arch::{I386, X86_64};
         let (k64, k32) = (FakeImage::x86_64(), FakeImage::i386());
-        assert_eq!(rule(load(X86_64, I386), &k64), (BELOW_4G, BELOW_4G, ALL));
-        assert_eq!(rule(load(X86_64, X86_64), &k64), (ALL, ALL, ALL));
-        assert_eq!(rule(load(X86_64, I386), &k32), (LOW, LOW, ALL));
-        assert_eq!(rule(load(X86_64, X86_64), &k32), (LOW, LOW, ALL));
-        assert_eq!(rule(load(I386, I386), &k64), (LOW, LOW, LOW));
-        assert_eq!(rule(load(I386, I386), &k32), (LOW, LOW, LOW));
+        assert_eq!(rule(load(X86_64, I386), &k64), [BELOW_4G, BELOW_4G, BELOW_4G, ALL]);
+        assert_eq!(rule(load(X86_64, X86_64), &k64), [ALL, ALL, ALL, ALL]);
+        assert_eq!(rule(load(X86_64, I386), &k32), [LOW, LOW, BELOW_4G, ALL]);
+        assert_eq!(rule(load(X86_64, X86_64), &k32), [LOW, LOW, BELOW_4G, ALL]);
+        assert_eq!(rule(load(I386, I386), &k64), [BELOW_4G, BELOW_4G, BELOW_4G, LOW]);
+        assert_eq!(rule(load(I386, I386), &k32), [LOW, LOW, BELOW_4G, LOW]);
     }
 
     /// Either test alone (protocol, flag) would let an image without a 64-bit entry above 896 MiB.
     #[test]
     fn a_64_bit_kernel_needs_protocol_and_flag() {
         let load = load(Arch::X86_64, Arch::I386);
-        assert_eq!(rule(load, &FakeImage { protocol: 0x020b, ..FakeImage::x86_64() }).0, LOW);
-        assert_eq!(rule(load, &FakeImage { xloadflags: 0x3e, ..FakeImage::x86_64() }).0, LOW);
+        assert_eq!(rule(load, &FakeImage { protocol: 0x020b, ..FakeImage::x86_64() })[0], LOW);
+        assert_eq!(rule(load, &FakeImage { xloadflags: 0x3e, ..FakeImage::x86_64() })[0], LOW);
         assert_eq!(
-            rule(load, &FakeImage { protocol: 0x020c, xloadflags: 1, ..FakeImage::x86_64() }).0,
+            rule(load, &FakeImage { protocol: 0x020c, xloadflags: 1, ..FakeImage::x86_64() })[0],
             BELOW_4G
         );
     }
@@ -244,8 +263,9 @@ mod tests {
     #[test]
     fn four_gib_is_the_end_without_the_promise() {
         let load = load(Arch::X86_64, Arch::X86_64);
-        assert_eq!(rule(load, &FakeImage { xloadflags: 1, ..FakeImage::x86_64() }).0, BELOW_4G);
-        assert_eq!(rule(Load { entry_32bit: true, ..load }, &FakeImage::x86_64()).0, BELOW_4G);
+        let all = [BELOW_4G, BELOW_4G, BELOW_4G, ALL];
+        assert_eq!(rule(load, &FakeImage { xloadflags: 1, ..FakeImage::x86_64() }), all);
+        assert_eq!(rule(Load { entry_32bit: true, ..load }, &FakeImage::x86_64()), all);
     }
 
     /// The switch lifts what the kernels ask for, and never what 32 bits cannot carry.
@@ -253,18 +273,19 @@ mod tests {
     fn ignoring_limits_leaves_the_32_bits() {
         use Arch::{I386, X86_64};
         let ignoring = |running, userspace| Load { ignore_address_limits: true, ..load(running, userspace) };
-        assert_eq!(rule(ignoring(X86_64, I386), &FakeImage::i386()), (BELOW_4G, BELOW_4G, ALL));
-        assert_eq!(rule(ignoring(I386, I386), &FakeImage::x86_64()), (BELOW_4G, BELOW_4G, ALL));
-        assert_eq!(rule(ignoring(X86_64, X86_64), &FakeImage::i386()), (BELOW_4G, BELOW_4G, ALL));
-        assert_eq!(rule(ignoring(X86_64, X86_64), &FakeImage::x86_64()), (ALL, ALL, ALL));
+        let all = [BELOW_4G, BELOW_4G, BELOW_4G, ALL];
+        assert_eq!(rule(ignoring(X86_64, I386), &FakeImage::i386()), all);
+        assert_eq!(rule(ignoring(I386, I386), &FakeImage::x86_64()), all);
+        assert_eq!(rule(ignoring(X86_64, X86_64), &FakeImage::i386()), all);
+        assert_eq!(rule(ignoring(X86_64, X86_64), &FakeImage::x86_64()), [ALL; 4]);
     }
 
     #[test]
     fn low_memory_and_initrd_addr_max_lower_the_limits() {
         let first = Load { lowmem_last: PhysAddr(0x2fff_ffff), ..load(Arch::I386, Arch::I386) };
-        assert_eq!(rule(first, &FakeImage::i386()), (0x2fff_ffff, 0x2fff_ffff, 0x2fff_ffff));
+        assert_eq!(rule(first, &FakeImage::i386()), [LOW, LOW, BELOW_4G, 0x2fff_ffff]);
         let image = FakeImage { initrd_addr_max: 0x1fff_ffff, ..FakeImage::i386() };
-        assert_eq!(rule(load(Arch::X86_64, Arch::I386), &image), (LOW, 0x1fff_ffff, ALL));
+        assert_eq!(rule(load(Arch::X86_64, Arch::I386), &image), [LOW, 0x1fff_ffff, BELOW_4G, ALL]);
     }
 
     #[test]
@@ -290,6 +311,6 @@ mod tests {
         let file = FakeImage { xloadflags: 0x0f, ..FakeImage::x86_64() }.build();
         let old = BzImage::parse(&file).unwrap();
         assert_eq!(entry(&five, &old), Entry::Bits32);
-        assert_eq!(limits(&five, &old).any.last, PhysAddr::LAST_32BIT);
+        assert_eq!(limits(&five, &old).kernel.last, PhysAddr::LAST_32BIT);
     }
 }

@@ -181,6 +181,8 @@ mod tests {
         assert_eq!(walk("", Word::Bits64, file(Word::Bits64, &small), KERNEL, address + 0x1000), None);
         let large = [small[0], small[1], (2, 8, 0x1_0060_0000 | FLAGS | LARGE | 1 << 12)];
         assert_eq!(walk("", Word::Bits64, file(Word::Bits64, &large), KERNEL, address), Some(0x1_0060_1abc));
+        let even = address + 0x1000;
+        assert_eq!(walk("", Word::Bits64, file(Word::Bits64, &large), KERNEL, even), Some(0x1_0060_2abc));
         let huge = [(0, 273, 0x1000 | FLAGS), (1, 4, 0x1_0000_0000 | FLAGS | LARGE)];
         let direct = 0xffff_8880_0000_0000 + (4 << 30) + 0x1234_5678;
         assert_eq!(walk("", Word::Bits64, file(Word::Bits64, &huge), KERNEL, direct), Some(0x1_1234_5678));

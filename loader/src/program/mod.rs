@@ -69,6 +69,7 @@ pub(crate) fn load(load: &Load) -> Result<(), String> {
         cpu_notes: &facts.cpu_notes,
         vmcoreinfo: facts.vmcoreinfo,
         boot_params: &facts.boot_params,
+        places: load.places,
     })
     .map_err(|refusal| refusal.to_string())?;
     plan.warnings.iter().for_each(|warning| complain(&format!("warning: {warning}")));
@@ -122,11 +123,12 @@ fn describe(facts: &Facts, plan: &Plan) -> Vec<String> {
         ),
         format!("jump: to the purgatory at {}", plan.jump),
         format!("crash region: {} ({} MiB)", plan.region, plan.region.size() >> 20),
-        format!("highest address: {}, {}", plan.limits.any.last, plan.limits.any.why),
+        format!("highest address of the kernel: {}, {}", plan.limits.kernel.last, plan.limits.kernel.why),
     ];
     lines.extend(plan.segments.iter().map(|segment| {
         format!("segment: {} {} ({:#x} bytes)", segment.kind, segment.memory, segment.memory.size())
     }));
+    lines.extend(plan.control.map(|span| format!("control pages of the running kernel: {span}")));
     lines.push(format!("command line: {}", String::from_utf8_lossy(&plan.command_line)));
     lines
 }

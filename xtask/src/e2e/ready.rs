@@ -89,11 +89,9 @@ fn artifact_names(cells: &[Cell]) -> BTreeSet<ArtifactName> {
         }
         Loader::InTree | Loader::Path(_) => None,
     });
-    let readers = cells.iter().filter_map(|cell| match &cell.reader {
-        Some(Reader::VmcoreDmesg(version)) => {
-            Some(ArtifactName::Loader { version: version.clone(), arch: capture_userspace(cell) })
-        }
-        None => None,
+    let readers = cells.iter().filter_map(|cell| {
+        let Reader::VmcoreDmesg(version) = cell.reader.as_ref()?;
+        Some(ArtifactName::Loader { version: version.clone(), arch: capture_userspace(cell) })
     });
     kernels.chain(loaders).chain(readers).collect()
 }

@@ -15,12 +15,15 @@ const INFOS: u64 = 0x600;
 const DATA: u64 = 0x800;
 const FILE: usize = 0xa00;
 /// 8 records, 256 bytes of text.
-const COUNT_BITS: u32 = 3;
-const SIZE_BITS: u32 = 8;
+const SMALL: (u32, u32) = (3, 8);
 
 /// A log in the making.
 struct Made {
     word: Word,
+    /// Where the infos and the texts are, and how many of both there are.
+    infos: u64,
+    data: u64,
+    bits: (u32, u32),
     bytes: Vec<u8>,
     next_id: u64,
     lpos: u64,
@@ -28,14 +31,18 @@ struct Made {
 
 impl Made {
     fn new(word: Word) -> Self {
-        let mut made = Self { word, bytes: vec![0; FILE], next_id: 0, lpos: 0 };
+        Self::placed(word, SMALL, INFOS, DATA, FILE)
+    }
+
+    fn placed(word: Word, bits: (u32, u32), infos: u64, data: u64, file: usize) -> Self {
+        let mut made = Self { word, infos, data, bits, bytes: vec![0; file], next_id: 0, lpos: 0 };
         let w = word.size() as u64;
         made.put(0, BASE + RING);
-        made.put_u32(RING, COUNT_BITS);
+        made.put_u32(RING, bits.0);
         made.put(RING + w, BASE + DESCRIPTORS);
-        made.put(RING + 2 * w, BASE + INFOS);
-        made.put_u32(RING + 5 * w, SIZE_BITS);
-        made.put(RING + 6 * w, BASE + DATA);
+        made.put(RING + 2 * w, BASE + infos);
+        made.put_u32(RING + 5 * w, bits.1);
+        made.put(RING + 6 * w, BASE + data);
         made
     }
 
@@ -53,7 +60,7 @@ impl Made {
         let w = self.word.size() as u64;
         let id = self.next_id;
         let size = (w + text.len() as u64).next_multiple_of(w);
-        let ring = 1 << SIZE_BITS;
+        let ring = 1 << self.bits.1;
         let mut start = self.lpos % ring;
         let mut next = self.lpos + size;
         if start + size > ring {
@@ -61,17 +68,17 @@ impl Made {
             next = self.lpos - start + ring + size;
             start = 0;
         }
-        let index = id % (1 << COUNT_BITS);
+        let index = id % (1 << self.bits.0);
         let descriptor = DESCRIPTORS + index * 3 * w;
         self.put(descriptor, state << (self.word.bits() - 2) | id);
         self.put(descriptor + w, self.lpos);
         self.put(descriptor + 2 * w, next);
-        self.bytes[(INFOS + index * 24 + 16) as usize..][..2]
+        self.bytes[(self.infos + index * 24 + 16) as usize..][..2]
             .copy_from_slice(&(text.len() as u16).to_le_bytes());
-        self.put(DATA + start, id);
-        self.bytes[(DATA + start + w) as usize..][..text.len()].copy_from_slice(text.as_bytes());
+        self.put(self.data + start, id);
+        self.bytes[(self.data + start + w) as usize..][..text.len()].copy_from_slice(text.as_bytes());
         self.put(RING + 3 * w, id);
-        self.put(RING + 4 * w, (id + 1).saturating_sub(1 << COUNT_BITS));
+        self.put(RING + 4 * w, (id + 1).saturating_sub(1 << self.bits.0));
         (self.lpos, self.next_id) = (next, id + 1);
         descriptor
     }
@@ -150,8 +157,10 @@ fn what_is_no_whole_record_is_passed_over() {
         let foreign = made.record("foreign", FINALIZED);
         made.put(foreign + w, 0);
         let empty = made.record("empty", FINALIZED);
-        made.put(empty + w, 1);
-        made.put(empty + 2 * w, 1);
+        // What lies there looks like its span.
+        made.put(empty + w, 0xc1);
+        made.put(empty + 2 * w, 0xc1);
+        made.put(DATA + 0xc1, 4);
         let backwards = made.record("backwards", FINALIZED);
         made.put(backwards + 2 * w, 0);
         assert_eq!(made.read().unwrap().tail, "kept");
@@ -161,8 +170,23 @@ fn what_is_no_whole_record_is_passed_over() {
 /// Catches a log that is reported without its end, or beyond the bound of a message.
 #[test]
 fn the_tail_is_bounded() {
+    // Room for 1024 records and 64 KiB of text.
+    let mut made = Made::placed(Word::Bits64, (10, 16), 0x1_0000, 0x2_0000, 0x3_0000);
+    for number in 0..700 {
+        made.record(&std::format!("{number:063}"), FINALIZED);
+    }
+    let log = made.read().unwrap();
+    assert_eq!(log.records, 700);
+    let lines: Vec<&str> = log.tail.lines().collect();
+    assert_eq!(lines.len(), MAX_LOG_TAIL / 64);
+    assert_eq!(lines.last().map(|line| line.parse()), Some(Ok(699)));
+    assert_eq!(lines.first().map(|line| line.parse()), Some(Ok(700 - lines.len())));
+}
+
+/// Catches a text that goes on into another record's because its length is damaged.
+#[test]
+fn a_text_ends_with_its_span() {
     let mut made = Made::new(Word::Bits64);
-    // One record of text that claims more than the ring has.
     let descriptor = made.record("x", FINALIZED);
     made.bytes[(INFOS + 16) as usize..][..2].copy_from_slice(&u16::MAX.to_le_bytes());
     made.put(descriptor + 16, 64);

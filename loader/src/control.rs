@@ -1,0 +1,115 @@
+//! The pages that the running kernel takes from the crash region for itself: its control code, which it runs when it leaves,
+//! and on x86_64 the page tables of that moment. A model of `kimage_alloc_crash_control_pages` (kernel/kexec_core.c): each
+//! request gets the lowest place that overlaps no segment, from where the one before it ended.
+//!
+//! An i386 kernel writes to its control page through its direct map. One outside of low memory has no address there: the kernel
+//! faults while it panics (seen as #PF with error code 2), although kexec_load succeeded. Everything else it reaches
+//! through temporary mappings (`kimage_load_crash_segment`) or by physical address, with paging off.
+
+use crate::addr::{PAGE, PhysAddr, Span};
+use crate::iomem::{Kind, MemoryMap};
+use crate::rule::Arch;
+
+/// What the running kernel takes, in this order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Demand {
+    /// Pages in one piece that is aligned to its own size: KEXEC_CONTROL_PAGE_SIZE (asm/kexec.h).
+    code: u64,
+    /// Single pages behind it.
+    tables: u64,
+}
+
+impl Demand {
+    /// What a kernel of this architecture takes at the most.
+    ///
+    /// i386: the control code alone; its page tables come from other memory (machine_kexec_32.c, `machine_kexec_alloc_page_tables`).
+    /// x86_64: two pages, one since Linux 6.12, and tables for the identity map of all RAM and of ACPI's tables
+    /// (machine_kexec_64.c, `init_pgtable`), with pages of 2 MiB at the least: one page of tables for each GiB that a range touches, one for
+    /// each 512 GiB, one or two at the root.
+    pub fn of(running: Arch, memory: &MemoryMap) -> Self {
+        const GIB: u64 = 1 << 30;
+        /// The roots, and what firmware keeps outside of all these ranges: EFI's system and configuration tables.
+        const FEW: u64 = 18;
+        if running == Arch::I386 {
+            return Self { code: 1, tables: 0 };
+        }
+        let touched = |span: Span, unit: u64| span.last().0 / unit - span.start().0 / unit + 1;
+        let mapped = memory
+            .ranges
+            .iter()
+            .filter(|(_, kind)| matches!(kind, Kind::Ram | Kind::AcpiTables | Kind::AcpiNvs))
+            .map(|&(span, _)| touched(span, GIB).saturating_add(touched(span, 512 * GIB)))
+            .fold(0, u64::saturating_add);
+        Self { code: 2, tables: mapped.saturating_add(FEW) }
+    }
+
+    /// Bytes which, left free anywhere in the region, are enough. More than the pages themselves where two must lie together:
+    /// five segments leave six gaps at the most, and each but one may be passed over with two pages in it, the one with one.
+    pub const fn bytes(&self) -> u64 {
+        let passed_over = if self.code > 1 { 11 } else { 0 };
+        self.code.saturating_add(self.tables).saturating_add(passed_over).saturating_mul(PAGE)
+    }
+
+    /// Where the kernel takes them from, the lowest page to the highest; none if the segments leave too little.
+    pub fn taken(&self, region: Span, segments: &[Span]) -> Option<Span> {
+        let code = lowest_hole(region, segments, region.start(), self.code)?;
+        let mut last = code.last();
+        for _ in 0..self.tables {
+            last = lowest_hole(region, segments, last.checked_add(1)?, 1)?.last();
+        }
+        Span::new(code.start(), last)
+    }
+}
+
+/// The lowest place for so many pages from `from` on, aligned to their size.
+fn lowest_hole(region: Span, segments: &[Span], from: PhysAddr, pages: u64) -> Option<Span> {
+    let size = pages.checked_mul(PAGE)?;
+    let mut hole = Span::sized(from.align_up(size)?, size)?;
+    while let Some(segment) = segments.iter().find(|segment| segment.intersect(hole).is_some()) {
+        hole = Span::sized(segment.last().checked_add(1)?.align_up(size)?, size)?;
+    }
+    region.contains(hole).then_some(hole)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::span;
+    use alloc::vec;
+
+    const REGION: u64 = 0x1000_0000;
+
+    fn page(from: u64, to: u64) -> Span {
+        span(REGION + from * PAGE, REGION + to * PAGE - 1)
+    }
+
+    /// Catches a gap that is passed over, one that is too small, and two pages that are not aligned.
+    #[test]
+    fn pages_come_from_the_lowest_gaps() {
+        let region = page(0, 16);
+        let i386 = Demand { code: 1, tables: 0 };
+        assert_eq!(i386.taken(region, &[page(0, 4), page(5, 16)]), Some(page(4, 5)));
+        assert_eq!(i386.taken(region, &[page(8, 16)]), Some(page(0, 1)));
+        assert_eq!(i386.taken(region, &[region]), None);
+        let x86_64 = Demand { code: 2, tables: 3 };
+        assert_eq!(x86_64.taken(region, &[page(0, 3), page(4, 5)]), Some(page(6, 11)));
+        assert_eq!(x86_64.taken(region, &[page(0, 3), page(8, 9)]), Some(page(4, 10)));
+        assert_eq!(x86_64.taken(region, &[page(0, 12)]), None);
+    }
+
+    /// Catches an estimate that is too low for large machines: a page for each GiB.
+    #[test]
+    fn tables_grow_with_ram() {
+        let memory = |gib: u64| MemoryMap {
+            ranges: vec![
+                (span(0x10_0000, 0xbfff_ffff), Kind::Ram),
+                (span(1 << 32, (gib + 1) << 30), Kind::Ram),
+            ],
+            crash_regions: vec![],
+        };
+        assert_eq!(Demand::of(Arch::I386, &memory(64)), Demand { code: 1, tables: 0 });
+        assert_eq!(Demand::of(Arch::X86_64, &memory(4)).tables, 3 + 1 + 2 + 1 + 18);
+        assert!(Demand::of(Arch::X86_64, &memory(64)).tables >= 64 + 2);
+        assert!(Demand::of(Arch::X86_64, &memory(1 << 20)).tables >= (1 << 20) + (1 << 11));
+    }
+}
