@@ -199,6 +199,20 @@ pub struct Platform {
     pub cpu: String,
     /// Number of CPUs.
     pub cpus: NonZeroU32,
+    /// How a first kernel comes up on it.
+    pub boot: FirstBoot,
+}
+
+/// How a first kernel comes up. What it comes to at *ready* is the same; what is tested begins there.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum FirstBoot {
+    /// The fastest way that kernel and machine allow.
+    #[default]
+    Fastest,
+    /// From its bzImage, as boot loaders do.
+    #[serde(rename = "bzimage")]
+    BzImage,
 }
 
 /// What makes the first kernel panic.

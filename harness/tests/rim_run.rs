@@ -5,7 +5,7 @@
 use guest_protocol::Arch;
 use harness::accel::AccelChoice;
 use harness::artifacts::{Artifacts, KernelFile, LoaderTree, Source};
-use harness::cell::{Cell, CellId, Kernel, Loader, Mib, Platform, Reservation, Trigger};
+use harness::cell::{Cell, CellId, FirstBoot, Kernel, Loader, Mib, Platform, Reservation, Trigger};
 use harness::outcome::{Expectation, ExpectedVmcore, Outcome, Verdict};
 use harness::report::{CellResult, not_as_expected};
 use harness::runner::{Conclusion, Options, RunError, RunEvent, Summary, run};
@@ -111,6 +111,7 @@ fn cell(id: &str) -> Cell {
             memory: mib(1024),
             cpu: "qemu64".into(),
             cpus: NonZeroU32::MIN,
+            boot: FirstBoot::Fastest,
         },
         trigger: Trigger::Nmi,
         reader: None,

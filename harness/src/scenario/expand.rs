@@ -197,6 +197,7 @@ impl Expansion<'_> {
                         memory: written.memory.0,
                         cpu: written.cpu.0.clone(),
                         cpus: written.cpus,
+                        boot: written.boot,
                     };
                     regions.push(PlacedRegion { region, platform, limit, at });
                 }
