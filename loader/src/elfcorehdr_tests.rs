@@ -4,7 +4,6 @@ use super::*;
 use crate::bytes::{u16_at, u32_at, u64_at};
 use crate::iomem::Kind;
 use crate::kcore::Mapped;
-use crate::rule::I386_LAST;
 use crate::testing::span;
 use proptest::prelude::*;
 
@@ -46,7 +45,7 @@ fn crashed<'a>(arch: Arch, memory: &'a MemoryMap, map: &'a DirectMap, notes: &'a
         reader: arch,
         memory,
         direct_map: map,
-        lowmem_last: I386_LAST,
+        lowmem_last: PhysAddr(0x37ff_ffff),
         cpu_notes: notes,
         vmcoreinfo: Some(Note { address: PhysAddr(0x1_3fed_0000), size: 0x1024 }),
     }

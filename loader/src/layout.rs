@@ -64,12 +64,15 @@ pub struct Reserve {
 pub enum Purpose {
     /// The running kernel's control code and page tables (`control`).
     ControlPages,
+    /// What the capture kernel needs beside its image to come up (`working`).
+    CaptureKernel,
 }
 
 impl fmt::Display for Purpose {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::ControlPages => "the running kernel's control code and page tables",
+            Self::ControlPages => "the running kernel's control code and page tables may need",
+            Self::CaptureKernel => "the capture kernel, to come up, needs no less than",
         })
     }
 }

@@ -36,6 +36,7 @@ pub mod refusal;
 pub mod rule;
 pub mod segment;
 pub mod sysfs;
+pub mod working;
 
 #[cfg(test)]
 mod testing;

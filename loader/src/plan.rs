@@ -17,6 +17,7 @@ use crate::purgatory::{self, Handover};
 use crate::refusal::Refusal;
 use crate::rule::{self, Arch, Entry, Limits};
 use crate::segment::SegmentKind;
+use crate::working;
 use alloc::string::String;
 use alloc::vec::Vec;
 
@@ -114,6 +115,11 @@ pub fn make(inputs: &Inputs<'_>) -> Result<Plan, Refusal> {
     let limits = rule::limits(&load, image);
     let entry = rule::entry(&load, image);
     let demand = Demand::of(load.running, memory);
+    let mut reserves =
+        alloc::vec![Reserve { purpose: Purpose::ControlPages, bytes: demand.bytes(), limit: limits.control }];
+    if !load.ignore_address_limits {
+        reserves.push(working::reserve(image.entries.arch(), memory, region, inputs.initrd_size));
+    }
     let layout = layout::place(&Request {
         region,
         limits,
@@ -127,11 +133,7 @@ pub fn make(inputs: &Inputs<'_>) -> Result<Plan, Refusal> {
             + 1,
         purgatory_size: purgatory::size() as u64,
         elfcorehdr_size: core.len() as u64,
-        reserves: alloc::vec![Reserve {
-            purpose: Purpose::ControlPages,
-            bytes: demand.bytes(),
-            limit: limits.control,
-        }],
+        reserves,
         places: inputs.places,
         ignore_alignment: load.ignore_address_limits,
     })?;
