@@ -38,6 +38,8 @@ pub(super) struct PlacedRegion<'b> {
 pub(super) struct Made {
     /// In the order of the file.
     pub(super) cells: Vec<Cell>,
+    /// Cells that could be as well, and that the coverage does without.
+    pub(super) untaken: Vec<Cell>,
     /// Combinations that cannot be and were left out for it, by the axis to blame.
     pub(super) impossible: BTreeMap<&'static str, usize>,
     pub(super) findings: Vec<Finding>,
@@ -144,7 +146,7 @@ impl Checked<'_> {
                 let possible = self.possible(combinations, catalog, &mut made);
                 match coverage {
                     CoverageWord::Full => possible,
-                    CoverageWord::Pairwise => self.covering(possible),
+                    CoverageWord::Pairwise => self.covering(possible, &mut made),
                 }
             }
         };
@@ -277,7 +279,7 @@ impl Checked<'_> {
     }
 
     /// Those of the combinations that together have every pair of values of two axes, and all that `every` asks for.
-    fn covering<'c>(&self, possible: Vec<Combination<'c>>) -> Vec<Combination<'c>> {
+    fn covering<'c>(&self, possible: Vec<Combination<'c>>, made: &mut Made) -> Vec<Combination<'c>> {
         let several =
             |factor: &Factor| possible.iter().map(|one| factor.value(one)).collect::<BTreeSet<_>>().len() > 1;
         let mut axes: Vec<Factor> = Factor::AXES.into_iter().filter(several).collect();
@@ -304,7 +306,11 @@ impl Checked<'_> {
             .collect();
         let mut chosen = vec![false; possible.len()];
         cover(&rows).into_iter().for_each(|row| chosen[row] = true);
-        possible.into_iter().zip(chosen).filter_map(|(one, chosen)| chosen.then_some(one)).collect()
+        let mut taken = Vec::new();
+        for (one, chosen) in possible.into_iter().zip(chosen) {
+            if chosen { taken.push(one) } else { made.untaken.push(one.cell) }
+        }
+        taken
     }
 
     /// The cells of these combinations, each with those of the loaders beside that can run in it.

@@ -87,6 +87,20 @@ fn a_value_without_any_cell_is_an_error() {
 }
 
 #[test]
+fn a_rule_for_what_was_not_taken_is_not_dead() {
+    // Bug: a value more in an axis exchanges the cells that are taken, and rules that still mean something are errors.
+    let (taken, full) = (
+        suite("my.yaml", PAIRWISE),
+        suite("my.yaml", &PAIRWISE.replace("coverage: pairwise", "coverage: full")),
+    );
+    let untaken =
+        full.cells.iter().find(|cell| cell.loader == Loader::InTree && !ids(&taken).contains(&cell.id.0));
+    let rule = |id: &str| format!("expect:\n  - when: id={id}\n    outcome: unreserved\n");
+    suite("my.yaml", &PAIRWISE.replace("expect:\n", &rule(&untaken.unwrap().id.0)));
+    assert!(problem(&PAIRWISE.replace("expect:\n", &rule("nowhere"))).contains("no cell comes to this rule"));
+}
+
+#[test]
 fn what_every_asks_for_must_make_sense() {
     for (from, to, expected) in [
         ("    coverage: pairwise\n", "", "14:5: `every` says nothing without `coverage`"),
