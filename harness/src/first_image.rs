@@ -11,7 +11,7 @@ use guest_protocol::{Arch, PhysRange};
 const MIB: u64 = 1 << 20;
 
 /// How a first kernel boots.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Route {
     /// From the bzImage as it is.

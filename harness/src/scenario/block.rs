@@ -51,7 +51,7 @@ struct Combination<'c> {
 
 impl Factor {
     /// What a block's axes are.
-    const AXES: [Self; 7] = [
+    const AXES: [Self; 8] = [
         Self::First,
         Self::Userspace,
         Self::Loader,
@@ -59,6 +59,7 @@ impl Factor {
         Self::Capture,
         Self::Region,
         Self::Trigger,
+        Self::Reader,
     ];
 
     /// As it is written.
@@ -71,6 +72,7 @@ impl Factor {
             Self::Capture => "capture",
             Self::Region => "region",
             Self::Trigger => "trigger",
+            Self::Reader => "reader",
             Self::Pair => "pair",
             Self::Limit => "limit",
         }
@@ -85,6 +87,7 @@ impl Factor {
             Self::Capture => cell.capture.name.clone(),
             Self::Region => format!("{} on {}", cell.reservation, cell.platform.name),
             Self::Trigger => cell.trigger.name().to_owned(),
+            Self::Reader => cell.reader.as_ref().map(ToString::to_string).unwrap_or_default(),
             Self::Pair => format!("{}->{}", cell.first.arch, cell.capture.arch),
             Self::Limit => region.limit.unwrap_or_default().to_owned(),
         }

@@ -1,5 +1,6 @@
 //! The scenarios of this repository, and what a file can have wrong.
 
+mod generated;
 mod refused;
 
 use super::*;

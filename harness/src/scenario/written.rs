@@ -123,6 +123,7 @@ pub(super) enum Factor {
     Capture,
     Region,
     Trigger,
+    Reader,
     /// The architectures of both kernels.
     Pair,
     /// The name that regions stand under.
