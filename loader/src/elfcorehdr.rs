@@ -10,6 +10,10 @@
 //! it reads the memory of an i386 kernel as well as any. So for it the header says EM_X86_64, and the dump does too, since /proc/vmcore
 //! passes the header on. What is in the dump stays i386: registers in NT_PRSTATUS, virtual addresses, VMCOREINFO. Tools that choose
 //! by the machine take it for what it is once e_machine, the two bytes at offset 18, is set back to 3 (EM_386) in the copy.
+//!
+//! Nothing is left out for an i386 capture kernel without PAE, which cannot read above 4 GiB and then offers no /proc/vmcore. Without
+//! the RAM up there it still did not (6.1 with 6 GiB: "vmcore not initialized"), nor without the notes up there; and a dump without
+//! registers and VMCOREINFO is not worth the risk that somebody takes it for a whole one.
 
 use crate::addr::{PAGE, PhysAddr, Span};
 use crate::iomem::MemoryMap;

@@ -2,7 +2,7 @@
 //! function, so that everything that can be refused is refused before the kernel is asked: a failed kexec_load drops the image
 //! that was loaded before.
 
-use crate::addr::{PhysAddr, Span};
+use crate::addr::{PhysAddr, Span, sort_by_key};
 use crate::boot_params::{self, Told};
 use crate::bzimage::BzImage;
 use crate::cmdline;
@@ -177,7 +177,7 @@ pub fn make(inputs: &Inputs<'_>) -> Result<Plan, Refusal> {
             Some(Segment { kind, memory, content })
         })
         .collect();
-    segments.sort_unstable_by_key(|segment| segment.memory);
+    sort_by_key(&mut segments, |segment| segment.memory);
     let mut command_line = line;
     command_line.pop();
     Ok(Plan {
