@@ -1,6 +1,6 @@
 //! The accelerator: what was asked for, and what is used.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// The accelerator that is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,7 +27,7 @@ impl std::str::FromStr for AccelChoice {
 }
 
 /// The accelerator that is used.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Accel {
     /// Hardware virtualisation.

@@ -120,6 +120,19 @@ pub struct MissingArtifact {
 }
 
 impl Artifacts {
+    /// Version or digest of each, by a name for people.
+    pub fn versions(&self) -> BTreeMap<String, String> {
+        let agents =
+            self.agents.iter().map(|(arch, agent)| (format!("agent for {arch}"), agent.digest.clone()));
+        let kernels = self.kernels.iter().map(|(kernel, image)| {
+            (format!("kernel {}", kernel.name), format!("{} ({})", image.file.version, image.digest))
+        });
+        let loaders = self.loaders.iter().map(|((loader, arch), files)| {
+            (format!("loader {loader} for {arch}"), files.version().to_owned())
+        });
+        agents.chain(kernels).chain(loaders).collect()
+    }
+
     /// Resolves all that these cells need. Goes on after a failure, so that all that is missing is told at once.
     pub fn resolve(cells: &[Cell], source: &dyn Source) -> Result<Self, Vec<MissingArtifact>> {
         let mut resolved = Self::default();

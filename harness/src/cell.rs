@@ -22,7 +22,7 @@ impl std::fmt::Display for CellId {
 }
 
 /// One fully determined trial.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cell {
     /// Its name.
     pub id: CellId,
@@ -55,7 +55,7 @@ pub struct Cell {
 }
 
 /// A kernel: its name and its architecture, which is known before anything boots.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Kernel {
     /// Name in the lock file, such as `6.1-686-pae`, or for a local image its file name.
     pub name: String,
@@ -68,7 +68,7 @@ pub struct Kernel {
 }
 
 /// What loads the capture kernel.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Loader {
     /// This repository's `kexec-load`.
@@ -90,7 +90,7 @@ impl std::fmt::Display for Loader {
 }
 
 /// A program that reads the vmcore independently of the rig.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Reader {
     /// The `vmcore-dmesg` of a released kexec-tools out of the lock file, by its upstream version.
@@ -124,7 +124,7 @@ impl std::fmt::Display for Mib {
 }
 
 /// What `crashkernel=` asks for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "kind")]
 pub enum Reservation {
     /// `size`: the kernel chooses the place.
@@ -187,7 +187,7 @@ impl std::fmt::Display for Reservation {
 }
 
 /// The emulated machine.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Platform {
     /// Name in the scenario, part of the cell's id.
     pub name: String,
@@ -199,10 +199,24 @@ pub struct Platform {
     pub cpu: String,
     /// Number of CPUs.
     pub cpus: NonZeroU32,
+    /// How a first kernel comes up on it.
+    pub boot: FirstBoot,
+}
+
+/// How a first kernel comes up. What it comes to at *ready* is the same; what is tested begins there.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum FirstBoot {
+    /// The fastest way that kernel and machine allow.
+    #[default]
+    Fastest,
+    /// From its bzImage, as boot loaders do.
+    #[serde(rename = "bzimage")]
+    BzImage,
 }
 
 /// What makes the first kernel panic.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Trigger {
     /// QMP's `inject-nmi`, with `unknown_nmi_panic` on the first kernel's command line.

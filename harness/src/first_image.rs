@@ -4,14 +4,14 @@
 //! bzImage holds, by the PVH entry, which spares the emulated decompression. Only kernels that run without KASLR do: their
 //! decompressor draws the address, and a kernel that never went through it stays where it was linked.
 
-use crate::cell::{Cell, Reservation};
+use crate::cell::{Cell, FirstBoot, Reservation};
 use crate::scenario::low_memory_end;
 use guest_protocol::{Arch, PhysRange};
 
 const MIB: u64 = 1 << 20;
 
 /// How a first kernel boots.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Route {
     /// From the bzImage as it is.
@@ -98,11 +98,13 @@ pub fn route(cell: &Cell, bzimage: &[u8], size: usize, pvh: bool) -> Result<Rout
     })
 }
 
-/// Whether the cell's first kernel may come up by its PVH entry: it must run without KASLR anyway, and QEMU must take an ELF
+/// Whether the cell's first kernel may come up by its PVH entry: the cell must not ask for the bzImage, the kernel must run without KASLR anyway, and QEMU must take an ELF
 /// together with an initramfs on this machine, which versioned old machine types do not.
 fn may_boot_by_pvh(cell: &Cell) -> bool {
     let machine = cell.platform.machine.split(',').next().unwrap_or_default();
-    matches!(machine, "pc" | "q35") && matches!(cell.reservation, Reservation::At { .. })
+    cell.platform.boot == FirstBoot::Fastest
+        && matches!(machine, "pc" | "q35")
+        && matches!(cell.reservation, Reservation::At { .. })
 }
 
 /// The highest address that QEMU gives an initramfs of this kernel (hw/i386/x86.c, `x86_load_linux`); none when the file
@@ -214,6 +216,9 @@ mod tests {
         let auto = Cell { reservation: Reservation::Auto { size: testing::mib(256) }, ..testing::cell() };
         assert_eq!(route(&auto, &image, SIZE, true), Ok(Route::BzImage));
         assert_eq!(route(&testing::cell(), &image, SIZE, false), Ok(Route::BzImage));
+        let mut asked = testing::cell();
+        asked.platform.boot = FirstBoot::BzImage;
+        assert_eq!(route(&asked, &image, SIZE, true), Ok(Route::BzImage));
         let old = cell(Arch::X86_64, 192, 512, "pc-i440fx-1.7", 8192);
         assert_eq!(route(&old, &image, SIZE, true), Ok(Route::BzImage));
     }

@@ -18,6 +18,7 @@ pub mod first_image;
 pub mod guest;
 pub mod judge;
 pub mod outcome;
+pub mod partition;
 pub mod payload;
 pub mod phase;
 pub mod process;

@@ -1,7 +1,7 @@
 //! Values that several unit tests start from.
 
 use crate::accel::Accel;
-use crate::cell::{Cell, CellId, Kernel, Loader, Mib, Platform, Reservation, Trigger};
+use crate::cell::{Cell, CellId, FirstBoot, Kernel, Loader, Mib, Platform, Reservation, Trigger};
 use crate::judge;
 use crate::outcome::{Expectation, ExpectedVmcore, Outcome};
 use crate::report::{CellResult, Versions};
@@ -31,6 +31,7 @@ pub(crate) fn cell() -> Cell {
             memory: mib(4096),
             cpu: "qemu64".into(),
             cpus: NonZeroU32::MIN,
+            boot: FirstBoot::Fastest,
         },
         trigger: Trigger::Nmi,
         reader: None,

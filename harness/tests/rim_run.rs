@@ -5,7 +5,7 @@
 use guest_protocol::Arch;
 use harness::accel::AccelChoice;
 use harness::artifacts::{Artifacts, KernelFile, LoaderTree, Source};
-use harness::cell::{Cell, CellId, Kernel, Loader, Mib, Platform, Reservation, Trigger};
+use harness::cell::{Cell, CellId, FirstBoot, Kernel, Loader, Mib, Platform, Reservation, Trigger};
 use harness::outcome::{Expectation, ExpectedVmcore, Outcome, Verdict};
 use harness::report::{CellResult, not_as_expected};
 use harness::runner::{Conclusion, Options, RunError, RunEvent, Summary, run};
@@ -60,7 +60,7 @@ impl Stage {
     async fn run(&self, cells: Vec<Cell>, options: Options, stop: Stop) -> (Summary, Vec<CellResult>) {
         let artifacts = Arc::new(Artifacts::resolve(&cells, self).unwrap());
         let (events, mut received) = unbounded_channel();
-        let summary = run(cells, artifacts, options, events, stop).await.unwrap();
+        let summary = run(cells, &[], artifacts, options, events, stop).await.unwrap();
         let mut results = Vec::new();
         while let Some(event) = received.recv().await {
             if let RunEvent::TrialEnded { result } = event {
@@ -111,6 +111,7 @@ fn cell(id: &str) -> Cell {
             memory: mib(1024),
             cpu: "qemu64".into(),
             cpus: NonZeroU32::MIN,
+            boot: FirstBoot::Fastest,
         },
         trigger: Trigger::Nmi,
         reader: None,
@@ -198,7 +199,7 @@ async fn no_qemu_is_one_message() {
     let (events, _received) = unbounded_channel();
     let (_stopper, stop) = stop();
     let options = Options { qemu: stage.path("nothing"), ..stage.options() };
-    let error = run(cells, artifacts, options, events, stop).await.unwrap_err();
+    let error = run(cells, &[], artifacts, options, events, stop).await.unwrap_err();
     assert!(matches!(&error, RunError::Qemu(_)), "{error}");
     assert!(error.to_string().contains("install qemu-system-x86"), "{error}");
     assert!(!stage.path("report").exists());

@@ -4,6 +4,7 @@
 
 use crate::addr::PhysAddr;
 use crate::bytes::{u16_at, u32_at, u64_at};
+use crate::rule::Arch;
 use alloc::string::String;
 use core::fmt;
 
@@ -64,6 +65,18 @@ pub struct BzImage<'a> {
     pub initrd_addr_max: PhysAddr,
     /// Longest command line in bytes, without the terminating zero.
     pub cmdline_size: u64,
+    /// The kernel's release, as `uname -r` would say it; empty if the image does not tell.
+    pub release: &'a [u8],
+}
+
+impl Entries {
+    /// The architecture of a kernel with these entries.
+    pub const fn arch(self) -> Arch {
+        match self {
+            Self::Only32 => Arch::I386,
+            Self::Both { .. } => Arch::X86_64,
+        }
+    }
 }
 
 /// The entries of a kernel.
@@ -191,7 +204,22 @@ impl<'a> BzImage<'a> {
             pref_address: PhysAddr(u64_at(setup, 0x258).unwrap_or_default()),
             initrd_addr_max: PhysAddr(u64::from(long(0x22c))),
             cmdline_size: u64::from(long(0x238)),
+            release: Self::release(file, word(0x20e)),
         })
+    }
+
+    /// The first word of the text that `kernel_version` points to, 0x200 short of its place in the file. It is for people, so that
+    /// anything odd counts as none.
+    fn release(file: &[u8], kernel_version: u16) -> &[u8] {
+        /// Room for a release (include/uapi/linux/utsname.h, `__NEW_UTS_LEN`).
+        const LONGEST: usize = 64;
+        let text = match kernel_version {
+            0 => None,
+            offset => file.get(usize::from(offset) + 0x200..),
+        };
+        let text = text.unwrap_or_default();
+        let end = text.iter().take(LONGEST + 1).position(|byte| !byte.is_ascii_graphic());
+        end.map_or(&[], |end| &text[..end])
     }
 
     /// What follows the setup sectors; none as error where even those are missing.

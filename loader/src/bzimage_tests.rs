@@ -15,6 +15,7 @@ pub(crate) struct FakeImage {
     pub(crate) alignment: u32,
     pub(crate) initrd_addr_max: u32,
     pub(crate) kernel_size: usize,
+    pub(crate) release: &'static str,
 }
 
 impl FakeImage {
@@ -28,12 +29,19 @@ impl FakeImage {
             alignment: 0x20_0000,
             initrd_addr_max: 0x7fff_ffff,
             kernel_size: 64 * 1024,
+            release: "6.1.0-18-amd64",
         }
     }
 
     /// Like a Debian i386 kernel.
     pub(crate) fn i386() -> Self {
-        Self { xloadflags: 0, init_size: 0x01d5_0000, alignment: 0x100_0000, ..Self::x86_64() }
+        Self {
+            xloadflags: 0,
+            init_size: 0x01d5_0000,
+            alignment: 0x100_0000,
+            release: "6.1.0-18-686-pae",
+            ..Self::x86_64()
+        }
     }
 
     pub(crate) fn build(&self) -> Vec<u8> {
@@ -45,6 +53,10 @@ impl FakeImage {
         put(0x200, &[0xeb, 0x6a]);
         put(0x202, b"HdrS");
         put(0x206, &self.protocol.to_le_bytes());
+        // Text of the setup code, behind the header.
+        put(0x20e, &0x100u16.to_le_bytes());
+        put(0x300, self.release.as_bytes());
+        put(0x300 + self.release.len(), b" (somebody@somewhere) #1 SMP");
         put(0x211, &[LOADED_HIGH]);
         put(0x22c, &self.initrd_addr_max.to_le_bytes());
         put(0x230, &self.alignment.to_le_bytes());
@@ -70,6 +82,7 @@ fn reads_the_fields_that_matter() {
     assert_eq!(image.initrd_addr_max, PhysAddr(0x7fff_ffff));
     assert_eq!(image.header.len(), 0x26c - 0x1f1, "up to the end that the jump names");
     assert_eq!(image.kernel.len(), 64 * 1024);
+    assert_eq!(image.release, b"6.1.0-18-amd64");
     assert_eq!(BzImage::parse(&FakeImage::i386().build()).unwrap().entries, Entries::Only32);
 }
 
@@ -82,6 +95,21 @@ fn old_protocols_lack_the_newer_fields() {
     };
     assert_eq!(entries(0x020a), Ok(Entries::Only32), "xloadflags came with 2.12");
     assert!(matches!(entries(0x0209), Err(NotABzImage::Unsuitable(why)) if why.contains("protocol 2.09")));
+}
+
+/// The release is only told to people: a pointer to nowhere, or to no text, must not refuse the image.
+#[test]
+fn a_release_that_is_not_there_is_none() {
+    for (offset, value) in [(0x20e, [0u8, 0]), (0x20e, [0xff, 0xff]), (0x300, [0, 0]), (0x300, [0xff, b'x'])]
+    {
+        let mut file = FakeImage { kernel_size: 4096, ..FakeImage::x86_64() }.build();
+        file[offset..offset + 2].copy_from_slice(&value);
+        assert_eq!(
+            BzImage::parse(&file).map(|image| image.release.to_vec()),
+            Ok(vec![]),
+            "{offset:#x} {value:?}"
+        );
+    }
 }
 
 /// What a signature appends is no code; half a paragraph may be missing at the end, more may not.

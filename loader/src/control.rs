@@ -97,6 +97,22 @@ mod tests {
         assert_eq!(x86_64.taken(region, &[page(0, 12)]), None);
     }
 
+    /// Catches a sum of free pages that is taken for enough where no two lie together: the worst that five segments can do is to leave
+    /// five gaps of two pages each, no two of which are aligned, before the gap that serves.
+    #[test]
+    fn the_bytes_asked_for_are_enough_in_the_worst_gaps() {
+        let demand = Demand { code: 2, tables: 20 };
+        let segments = [3, 7, 11, 15, 19].map(|from| page(from, from + 2));
+        let needed = demand.bytes() / PAGE;
+        // Free: 1 and 2, 5 and 6, and so on; then everything from an odd page on.
+        let region = page(1, 21 + needed - 10);
+        let free = region.size() - segments.iter().map(|segment| segment.size()).sum::<u64>();
+        assert_eq!(free, demand.bytes());
+        assert_eq!(demand.taken(region, &segments), Some(page(22, 21 + needed - 10)));
+        let smaller = page(1, 21 + needed - 11);
+        assert_eq!(demand.taken(smaller, &segments), None);
+    }
+
     /// Catches an estimate that is too low for large machines: a page for each GiB.
     #[test]
     fn tables_grow_with_ram() {

@@ -1,7 +1,7 @@
 //! The memory map that the capture kernel gets: it may use the crash regions and a little low memory, and it must know what
 //! firmware keeps.
 
-use crate::addr::{PAGE, PhysAddr, Span};
+use crate::addr::{PAGE, PhysAddr, Span, sort_by_key};
 use crate::iomem::{Kind, MemoryMap};
 use alloc::vec::Vec;
 
@@ -51,7 +51,7 @@ pub fn map(memory: &MemoryMap, elfcorehdr: Span) -> Vec<Entry> {
     let others =
         memory.ranges.iter().filter(|(_, kind)| *kind != Kind::Ram).map(|&(span, kind)| Entry { span, kind });
     let mut map: Vec<Entry> = ram.chain(others).collect();
-    map.sort_unstable_by_key(|entry| entry.span);
+    sort_by_key(&mut map, |entry| entry.span);
     map
 }
 

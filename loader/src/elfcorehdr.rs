@@ -4,6 +4,16 @@
 //! One PT_NOTE for each CPU's registers, one for VMCOREINFO, one PT_LOAD for the kernel's text as it is mapped, and one for
 //! each range of RAM. `p_offset` is the physical address everywhere. The capture kernel needs physical addresses; readers of
 //! the dump need the virtual ones, which are 64 bits wide for a 64-bit kernel whatever this program was built for.
+//!
+//! The ELF machine is the crashed kernel's, with one exception. An x86_64 capture kernel takes ELF64 with EM_X86_64 alone
+//! (fs/proc/vmcore.c, `vmcore_elf64_check_arch`; arch/x86/include/asm/elf.h) and offers no /proc/vmcore for anything else, though
+//! it reads the memory of an i386 kernel as well as any. So for it the header says EM_X86_64, and the dump does too, since /proc/vmcore
+//! passes the header on. What is in the dump stays i386: registers in NT_PRSTATUS, virtual addresses, VMCOREINFO. Tools that choose
+//! by the machine take it for what it is once e_machine, the two bytes at offset 18, is set back to 3 (EM_386) in the copy.
+//!
+//! Nothing is left out for an i386 capture kernel without PAE, which cannot read above 4 GiB and then offers no /proc/vmcore. Without
+//! the RAM up there it still did not (6.1 with 6 GiB: "vmcore not initialized"), nor without the notes up there; and a dump without
+//! registers and VMCOREINFO is not worth the risk that somebody takes it for a whole one.
 
 use crate::addr::{PAGE, PhysAddr, Span};
 use crate::iomem::MemoryMap;
@@ -39,6 +49,8 @@ pub struct Note {
 pub struct Crashed<'a> {
     /// Architecture of the running kernel.
     pub arch: Arch,
+    /// Architecture of the capture kernel, which makes /proc/vmcore of it.
+    pub reader: Arch,
     /// Its memory.
     pub memory: &'a MemoryMap,
     /// Its direct map. Only x86_64 kernels move it.
@@ -74,11 +86,10 @@ pub fn build(crashed: &Crashed<'_>) -> Vec<u8> {
         }
         Arch::I386 => {
             headers.extend(dumped(crashed.memory).flat_map(|ram| i386_loads(ram, crashed.lowmem_last)));
-            // Without 4 GiB of addresses in use the usual 32-bit form does.
-            if crashed.memory.ram().any(|ram| ram.last() > PhysAddr::LAST_32BIT) {
-                encode64(EM_386, &headers)
-            } else {
-                encode32(EM_386, &headers)
+            match crashed.reader {
+                Arch::X86_64 => encode64(EM_X86_64, &headers),
+                Arch::I386 if crashed.memory.reaches_above_4g() => encode64(EM_386, &headers),
+                Arch::I386 => encode32(EM_386, &headers),
             }
         }
     }

@@ -4,7 +4,6 @@ use super::*;
 use crate::bytes::{u16_at, u32_at, u64_at};
 use crate::iomem::Kind;
 use crate::kcore::Mapped;
-use crate::rule::I386_LAST;
 use crate::testing::span;
 use proptest::prelude::*;
 
@@ -43,9 +42,10 @@ const BASE: u64 = 0xffff_98cb_0000_0000;
 fn crashed<'a>(arch: Arch, memory: &'a MemoryMap, map: &'a DirectMap, notes: &'a [Note]) -> Crashed<'a> {
     Crashed {
         arch,
+        reader: arch,
         memory,
         direct_map: map,
-        lowmem_last: I386_LAST,
+        lowmem_last: PhysAddr(0x37ff_ffff),
         cpu_notes: notes,
         vmcoreinfo: Some(Note { address: PhysAddr(0x1_3fed_0000), size: 0x1024 }),
     }
@@ -96,6 +96,17 @@ fn an_i386_core_is_split_at_the_end_of_low_memory() {
     let (class, machine, headers) = read(&build(&crashed(Arch::I386, &large, &map, &[])));
     assert_eq!((class, machine), (2, EM_386));
     assert_eq!(headers.last(), Some(&(PT_LOAD, 0x1_0000_0000, u64::MAX, 0x1_0000_0000, 0x4000_0000)));
+}
+
+/// Catches a dump that an x86_64 capture kernel refuses to offer; addresses and notes stay those of the i386 kernel.
+#[test]
+fn an_x86_64_reader_gets_its_own_machine() {
+    let memory = memory(&[span(0x10_0000, 0x3fff_ffff)], &[span(0x1000_0000, 0x1fff_ffff)]);
+    let map = DirectMap::WITHOUT_KASLR;
+    let crashed = Crashed { reader: Arch::X86_64, ..crashed(Arch::I386, &memory, &map, &[]) };
+    let (class, machine, headers) = read(&build(&crashed));
+    assert_eq!((class, machine), (2, EM_X86_64));
+    assert_eq!(headers[1], (PT_LOAD, 0x10_0000, 0xc010_0000, 0x10_0000, 0xff0_0000));
 }
 
 proptest! {

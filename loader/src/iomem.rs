@@ -4,7 +4,7 @@
 //! level: hot-added RAM lies inside of its device's range, and a reserved range inside of the PCI window that it backs. "Crash
 //! kernel" lies inside of "System RAM".
 
-use crate::addr::{PhysAddr, Span};
+use crate::addr::{PhysAddr, Span, sort_by_key};
 use alloc::vec::Vec;
 
 /// What a range of memory is, in the numbers of e820 (zero-page.rst, `E820_TYPE_*` of asm/e820/types.h).
@@ -57,8 +57,8 @@ impl MemoryMap {
                 name => map.ranges.extend(kind(name).map(|kind| (span, kind))),
             }
         }
-        map.crash_regions.sort_unstable();
-        map.ranges.sort_unstable_by_key(|&(span, _)| span);
+        sort_by_key(&mut map.crash_regions, |&item| item);
+        sort_by_key(&mut map.ranges, |&(span, _)| span);
         if map.ranges.iter().any(|&(span, kind)| kind == Kind::Ram && span.size() > 1) {
             Ok(map)
         } else if hidden {
@@ -71,6 +71,11 @@ impl MemoryMap {
     /// The RAM ranges.
     pub fn ram(&self) -> impl Iterator<Item = Span> + '_ {
         self.ranges.iter().filter(|(_, kind)| *kind == Kind::Ram).map(|&(span, _)| span)
+    }
+
+    /// Whether there is RAM that 32 bits cannot address.
+    pub fn reaches_above_4g(&self) -> bool {
+        self.ram().any(|ram| ram.last() > PhysAddr::LAST_32BIT)
     }
 
     /// All RAM, in bytes.

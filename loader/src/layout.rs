@@ -8,7 +8,7 @@
 //! the highest address that its limit and the segment above it leave. By induction it lies no lower than in the placement taken,
 //! so it keeps the lower bounds as well; and no more of the memory below any address is used, so all that must be left is left.
 
-use crate::addr::{PAGE, PhysAddr, Span};
+use crate::addr::{PAGE, PhysAddr, Span, sort_by_key};
 use crate::places::Places;
 use crate::refusal::{BadPlace, Refusal};
 use crate::rule::{Limit, Limits};
@@ -64,12 +64,15 @@ pub struct Reserve {
 pub enum Purpose {
     /// The running kernel's control code and page tables (`control`).
     ControlPages,
+    /// What the capture kernel needs beside its image to come up (`working`).
+    CaptureKernel,
 }
 
 impl fmt::Display for Purpose {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::ControlPages => "the running kernel's control code and page tables",
+            Self::ControlPages => "the running kernel's control code and page tables may need",
+            Self::CaptureKernel => "the capture kernel, to come up, needs no less than",
         })
     }
 }
@@ -99,7 +102,7 @@ impl Layout {
             (SegmentKind::ElfCoreHeader, self.elfcorehdr),
         ];
         all.extend(self.initrd.map(|span| (SegmentKind::Initrd, span)));
-        all.sort_unstable_by_key(|&(_, span)| span);
+        sort_by_key(&mut all, |&(_, span)| span);
         all
     }
 
@@ -314,11 +317,10 @@ impl<'a> World<'a> {
         // The most that any order leaves, for the reserve that falls furthest short of what it needs.
         let shortest = self.request.reserves.iter().map(|&reserve| {
             let mut left = 0;
-            let none: Option<()> = permute(&mut order, 0, &mut |order| {
+            permute::<()>(&mut order, 0, &mut |order| {
                 left = left.max(self.highest(order).map_or(0, |placed| self.left(&placed, reserve.limit)));
                 None
             });
-            debug_assert!(none.is_none(), "every order is looked at");
             (reserve, left)
         });
         match shortest.min_by_key(|(reserve, left)| left.saturating_sub(reserve.bytes)) {

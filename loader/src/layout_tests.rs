@@ -86,17 +86,17 @@ fn a_region_beyond_low_memory_needs_its_lowest_gap_in_it() {
     let taken = Demand::of(Arch::I386, &MemoryMap::default())
         .taken(request.region, &layout.spans().iter().map(|(_, span)| *span).collect::<Vec<_>>());
     assert_eq!(taken, Some(span(864 * MIB, 864 * MIB + PAGE - 1)), "{layout:?}");
-    // Where the kernel may not lie higher there is no way, and the limit is named.
-    request.limits.kernel = I386;
+    // Where the kernel may not lie higher either it or the page has no room, and the limit is named.
+    request.limits.kernel = Limit { last: PhysAddr(896 * MIB - 1), why: Why::I386Capture };
     assert_eq!(
         place(&request),
         Err(Refusal::NoRoom {
             segment: SegmentKind::Kernel,
             size: 0x0290_0000,
             region: request.region,
-            usable: Some(span(864 * MIB, I386_LAST.0)),
+            usable: Some(span(864 * MIB, 896 * MIB - 1)),
             shared: false,
-            limit: Some(I386)
+            limit: Some(request.limits.kernel)
         })
     );
     request.kernel_size = 32 * MIB;
@@ -179,7 +179,7 @@ fn bad_places_are_refused_by_name() {
             "kernel=0x33000000,initrd=0x33400000",
             "the initrd cannot lie there: 0x33400000-0x33523fff overlaps the kernel at",
         ),
-        ("purgatory=0x38000000", "0x38000000-0x38000fff reaches beyond 0x37ffffff, the highest"),
+        ("purgatory=0x38000000", "0x38000000-0x38000fff reaches beyond 0x36ffdfff, the highest"),
         ("kernel=0x33100000", "it runs at multiples of 0x200000, and not below 0x1000000"),
     ] {
         let error = place(&with(text, I386)).unwrap_err().to_string();

@@ -6,6 +6,7 @@
 //! ```text
 //! bzImage --bzimage--> header      /proc/iomem --iomem--> memory map      running kernel, userspace
 //!        \________________ rule: the highest address of each kind of segment ______________/
+//!     control, working: what the running kernel and the capture kernel need of the region for themselves
 //!                                   layout: where each segment lies
 //!      boot_params (e820), command line, elfcorehdr, purgatory: what the segments hold
 //!                                   plan: all of it, ready for kexec_load
@@ -36,6 +37,7 @@ pub mod refusal;
 pub mod rule;
 pub mod segment;
 pub mod sysfs;
+pub mod working;
 
 #[cfg(test)]
 mod testing;

@@ -264,8 +264,9 @@ usage: kexec-load --load-panic [--initrd=FILE] [--command-line=TEXT] BZIMAGE
       --dry-run            print the planned segments, and load nothing
       --entry-32bit        use the 32-bit entry of a 64-bit kernel
       --ignore-address-limits
-                           load where an i386 kernel cannot run or cannot reach:
-                           the machine then HANGS after a panic. For proofs only
+                           load where an i386 kernel cannot run or cannot reach, or
+                           where a kernel has too little memory: the machine then
+                           HANGS after a panic. For proofs only
       --place=SEGMENT=ADDRESS[,SEGMENT=ADDRESS]...
                            put kernel, initrd, boot_params, purgatory, elfcorehdr at
                            these addresses (0x...), for proofs. The limits hold still

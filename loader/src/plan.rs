@@ -2,9 +2,9 @@
 //! function, so that everything that can be refused is refused before the kernel is asked: a failed kexec_load drops the image
 //! that was loaded before.
 
-use crate::addr::{PhysAddr, Span};
+use crate::addr::{PhysAddr, Span, sort_by_key};
 use crate::boot_params::{self, Told};
-use crate::bzimage::{BzImage, Entries};
+use crate::bzimage::BzImage;
 use crate::cmdline;
 use crate::control::Demand;
 use crate::e820;
@@ -17,6 +17,7 @@ use crate::purgatory::{self, Handover};
 use crate::refusal::Refusal;
 use crate::rule::{self, Arch, Entry, Limits};
 use crate::segment::SegmentKind;
+use crate::working;
 use alloc::string::String;
 use alloc::vec::Vec;
 
@@ -103,6 +104,7 @@ pub fn make(inputs: &Inputs<'_>) -> Result<Plan, Refusal> {
     }
     let crashed = Crashed {
         arch: load.running,
+        reader: image.entries.arch(),
         memory,
         direct_map: inputs.direct_map,
         lowmem_last: load.lowmem_last,
@@ -113,6 +115,11 @@ pub fn make(inputs: &Inputs<'_>) -> Result<Plan, Refusal> {
     let limits = rule::limits(&load, image);
     let entry = rule::entry(&load, image);
     let demand = Demand::of(load.running, memory);
+    let mut reserves =
+        alloc::vec![Reserve { purpose: Purpose::ControlPages, bytes: demand.bytes(), limit: limits.control }];
+    if !load.ignore_address_limits {
+        reserves.push(working::reserve(image.entries.arch(), memory, region, inputs.initrd_size));
+    }
     let layout = layout::place(&Request {
         region,
         limits,
@@ -126,11 +133,7 @@ pub fn make(inputs: &Inputs<'_>) -> Result<Plan, Refusal> {
             + 1,
         purgatory_size: purgatory::size() as u64,
         elfcorehdr_size: core.len() as u64,
-        reserves: alloc::vec![Reserve {
-            purpose: Purpose::ControlPages,
-            bytes: demand.bytes(),
-            limit: limits.control,
-        }],
+        reserves,
         places: inputs.places,
         ignore_alignment: load.ignore_address_limits,
     })?;
@@ -174,7 +177,7 @@ pub fn make(inputs: &Inputs<'_>) -> Result<Plan, Refusal> {
             Some(Segment { kind, memory, content })
         })
         .collect();
-    segments.sort_unstable_by_key(|segment| segment.memory);
+    sort_by_key(&mut segments, |segment| segment.memory);
     let mut command_line = line;
     command_line.pop();
     Ok(Plan {
@@ -212,14 +215,29 @@ fn crossed(inputs: &Inputs<'_>, layout: &Layout, control: Option<Span>) -> Optio
     ))
 }
 
+/// Whether a release names the flavour with PAE, as distributions do.
+fn says_pae(release: &[u8]) -> bool {
+    release.windows(3).any(|word| word.eq_ignore_ascii_case(b"pae"))
+}
+
 fn warnings(inputs: &Inputs<'_>, layout: &Layout, control: Option<Span>) -> Vec<String> {
     let Inputs { image, load, .. } = *inputs;
     let mut warnings: Vec<String> = crossed(inputs, layout, control).into_iter().collect();
-    let capture_is_64 = matches!(image.entries, Entries::Both { .. });
-    if load.running == Arch::I386 && capture_is_64 {
-        warnings.push(
-            "an x86_64 capture kernel cannot read the memory of an i386 kernel: it will start without /proc/vmcore".into(),
-        );
+    match (load.running, image.entries.arch()) {
+        (Arch::I386, Arch::X86_64) => warnings.push(
+            "the dump of this i386 kernel will say that it is of an x86_64 one, for an x86_64 capture kernel offers no other. Set the \
+             two bytes at offset 18 of a copy (e_machine) from 62 to 3 for tools that go by them"
+                .into(),
+        ),
+        // Nothing in the image tells reliably. A release that says so is believed; it is only a warning.
+        (_, Arch::I386) if inputs.memory.reaches_above_4g() && !says_pae(image.release) => {
+            warnings.push(alloc::format!(
+                "if the capture kernel {} was built without CONFIG_X86_PAE, it cannot read memory above 4 GiB, where this machine has \
+                 some: it will start without /proc/vmcore",
+                String::from_utf8_lossy(image.release)
+            ));
+        }
+        _ => {}
     }
     if load.running == Arch::X86_64 && inputs.direct_map.text.is_none() {
         warnings.push(

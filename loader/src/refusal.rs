@@ -193,7 +193,7 @@ impl fmt::Display for Refusal {
                 if cut {
                     write!(f, " of it up to {}, {}", limit.last, limit.why)?;
                 }
-                write!(f, ", and {purpose} may need {bytes:#x}")?;
+                write!(f, ", and {purpose} {bytes:#x}")?;
                 if cut { advise(f, *limit) } else { f.write_str(". Reserve a larger region with crashkernel=") }
             }
             Self::Place { segment, why } => write!(f, "--place: the {segment} cannot lie there: {why}"),
@@ -261,8 +261,8 @@ mod tests {
         let text = Refusal::BeyondLimit { region: span(0x7b00_0000, 0x8aff_ffff), limit }.to_string();
         assert_eq!(
             text,
-            "crash region 0x7b000000-0x8affffff lies above 0x37ffffff, the highest address an i386 capture kernel can run \
-             at. Boot with crashkernel=SIZE@OFFSET for a region that ends at or below it (256M: an offset of at most 640M), and \
+            "crash region 0x7b000000-0x8affffff lies above 0x36ffdfff, the highest address an i386 capture kernel can run \
+             at (0x37ffffff less its fixed mappings). Boot with crashkernel=SIZE@OFFSET for a region that ends at or below it (256M: an offset of at most 608M), and \
              with nokaslr, or the place may be taken"
         );
         let reserve = Reserve {
@@ -274,7 +274,7 @@ mod tests {
         let text = Refusal::TooLittleLeft { region, reserve, left: 0 }.to_string();
         assert!(
             text.starts_with(
-                "crash region 0x30000000-0x3fffffff is too small: the segments leave 0x0 bytes of it up to 0x37ffffff, the highest \
+                "crash region 0x30000000-0x3fffffff is too small: the segments leave 0x0 bytes of it up to 0x36ffdfff, the highest \
                  address that the running i386 kernel can reach through its direct map, and the running kernel's control code and \
                  page tables may need 0x1000. Boot with"
             ),

@@ -50,9 +50,14 @@ pub enum Entry {
     Bits64,
 }
 
-/// The highest address of an i386 kernel and of what it must reach: -PAGE_OFFSET - 128 MiB - 1 with the usual PAGE_OFFSET of
-/// 3 GiB. Its decompressor halts above (arch/x86/boot/compressed/misc.c, "Destination address too large").
-pub const I386_LAST: PhysAddr = PhysAddr(0x37ff_ffff);
+/// The last byte of an i386 kernel's low memory, with the usual PAGE_OFFSET of 3 GiB; it runs and allocates there alone.
+///
+/// -PAGE_OFFSET - 128 MiB - 1, 0x37ffffff, is where its decompressor halts (arch/x86/boot/compressed/misc.c, "Destination address
+/// too large"). Below that, the 128 MiB of vmalloc area are preceded by fixmap, pkmap and CPU entry areas, whose size depends on the
+/// number of CPUs that the kernel is built for (arch/x86/include/asm/pgtable_32_areas.h, MAXMEM). This is what Debian's kernels with PAE
+/// have left ("879MB LOWMEM available"); one without has a little more. One that was put above, at 0x37000000, passed its
+/// decompressor and was reset.
+pub const I386_LAST: PhysAddr = PhysAddr(0x36ff_dfff);
 
 /// How high something may lie, and why.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,7 +90,9 @@ pub enum Why {
 impl fmt::Display for Why {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::I386Capture => "the highest address an i386 capture kernel can run at",
+            Self::I386Capture => {
+                "the highest address an i386 capture kernel can run at (0x37ffffff less its fixed mappings)"
+            }
             Self::I386First => {
                 "the highest address that the running i386 kernel can reach through its direct map"
             }
@@ -173,7 +180,7 @@ pub fn limits(load: &Load, image: &BzImage<'_>) -> Limits {
         // header as old memory, page by page (fs/proc/vmcore.c): they may lie beyond its low memory. It would also fetch an initrd from
         // there, into low memory of the same size (arch/x86/kernel/setup.c, `relocate_initrd`), so nothing would be won.
         Entries::Only32 => {
-            let kernel = lower(Limit { last: I386_LAST, why: Why::I386Capture }, carried);
+            let kernel = lower(I386_CAPTURE, carried);
             let initrd = lower(kernel, Limit { last: image.initrd_addr_max, why: Why::InitrdAddrMax });
             Limits { kernel, initrd, others: carried, control }
         }
@@ -187,8 +194,11 @@ pub fn limits(load: &Load, image: &BzImage<'_>) -> Limits {
     }
 }
 
+/// The limit of an i386 capture kernel.
+pub const I386_CAPTURE: Limit = Limit { last: I386_LAST, why: Why::I386Capture };
+
 /// No limit.
-const UNLIMITED: Limit = Limit { last: PhysAddr(u64::MAX), why: Why::Unlimited };
+pub const UNLIMITED: Limit = Limit { last: PhysAddr(u64::MAX), why: Why::Unlimited };
 
 /// What the addresses of the call and of the entry can carry, which nothing lifts.
 fn carried(load: &Load, image: &BzImage<'_>) -> Limit {
@@ -229,7 +239,7 @@ mod tests {
         [kernel, initrd, others, control].map(|limit| limit.last.0)
     }
 
-    const LOW: u64 = 0x37ff_ffff;
+    const LOW: u64 = 0x36ff_dfff;
     const BELOW_4G: u64 = 0xffff_ffff;
     const ALL: u64 = u64::MAX;
 

@@ -22,6 +22,10 @@ pub(crate) enum Verb {
     E2e(Box<E2eArgs>),
     /// Run all that CI checks: formatting, lints, tests, the suite `smoke` end to end, and a few mutants.
     Test(TestArgs),
+    /// Show what the loaders of a report came to in the same cells, and where they differ.
+    ///
+    /// Exits with 1 where this repository's loader fared worse than another, or failed in a way that it never should.
+    CompareLoaders(CompareLoadersArgs),
     /// Measure, and print ratios.
     Bench {
         #[command(subcommand)]
@@ -63,6 +67,9 @@ pub(crate) struct E2eArgs {
     /// Take only the cells that were not as expected in the last report.
     #[arg(long)]
     pub(crate) failed: bool,
+    /// Take only the cells of part M of N. Each cell is in one part, together with those that share its boot.
+    #[arg(long, value_name = "M/N")]
+    pub(crate) partition: Option<String>,
     /// Loader in place of the suite's: in-tree, kexec-tools@VERSION, or the path of a program. Repeatable.
     #[arg(long, value_name = "LOADER")]
     pub(crate) loader: Vec<LoaderArg>,
@@ -91,6 +98,11 @@ pub(crate) struct E2eArgs {
     /// Folder of the report. One that is there already is kept as DIR.old.
     #[arg(long, value_name = "DIR")]
     pub(crate) report: Option<PathBuf>,
+    /// Continue the report that is there: do not run again what has a result in it, errors aside.
+    ///
+    /// Begins a report where there is none. One of other cells, arguments or versions is refused.
+    #[arg(long, conflicts_with_all = ["failed", "list"])]
+    pub(crate) resume: bool,
     /// QEMU to use. Default: qemu-system-x86_64 in PATH.
     #[arg(long, value_name = "PATH")]
     pub(crate) qemu: Option<PathBuf>,
@@ -108,6 +120,7 @@ impl E2eArgs {
             list: false,
             format: ListFormat::Text,
             filter: None,
+            partition: None,
             failed: false,
             loader: Vec::new(),
             kernel: Vec::new(),
@@ -118,6 +131,7 @@ impl E2eArgs {
             fresh: false,
             fail_fast: false,
             report: None,
+            resume: false,
             qemu: None,
             host,
             store,
@@ -156,6 +170,20 @@ pub(crate) struct MutantsArgs {
     pub(crate) host: HostArgs,
     #[command(flatten)]
     pub(crate) store: StoreArgs,
+}
+
+#[derive(Args, Debug)]
+#[command(after_help = Exit::help())]
+pub(crate) struct CompareLoadersArgs {
+    /// Folder of the report. Default: the last one of `e2e`.
+    #[arg(value_name = "REPORT")]
+    pub(crate) report: Option<PathBuf>,
+    /// Format of the tables.
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) format: TableFormat,
+    /// List each cell in which they differ, also where none came further than this repository's.
+    #[arg(long)]
+    pub(crate) cells: bool,
 }
 
 #[derive(Args, Debug)]
@@ -247,6 +275,15 @@ pub(crate) enum ListFormat {
     Text,
     /// One JSON object a line.
     Json,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum TableFormat {
+    /// Columns, for a terminal.
+    #[default]
+    Text,
+    /// For documents.
+    Markdown,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]

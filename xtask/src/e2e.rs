@@ -20,6 +20,7 @@ use harness::cell::Cell;
 use harness::guest::Deadlines;
 use harness::report::{CellResult, ReportError};
 use harness::runner::{self, Conclusion, Options, RunError, RunEvent, Summary};
+use harness::scenario::SkippedCell;
 use harness::stop;
 use plan::Plan;
 use std::path::PathBuf;
@@ -106,19 +107,22 @@ async fn run_cells(
     let mut table = Table::new(host.style, context);
     let skipped = plan.skipped.len();
     plan.skipped.iter().for_each(|skipped| table.show_skipped(skipped));
-    let ended = drive(plan.cells, artifacts, options(args, host), host, |event| table.show(event)).await;
+    let Plan { cells, skipped: not_run, .. } = plan;
+    let show = |event| table.show(event);
+    let ended = drive(cells, &not_run, artifacts, options(args, host), host, show).await;
     table.abandon();
     let summary = ended?;
     output::line(table::count_line(&summary, skipped));
     Ok(Ran { exit: exit_of(summary.conclusion()), results: table.into_results(), took: began.elapsed() })
 }
 
-/// Runs cells, and hands every event to `show`. An interruption by the user ends the run, and the summary says so.
+/// Runs cells, and hands every event to `show`; `skipped` is written down. An interruption by the user ends the run, and the summary says so.
 ///
 /// # Errors
 /// The run could not be done at all, as [`failure_of`] sorts it.
 pub(crate) async fn drive(
     cells: Vec<Cell>,
+    skipped: &[SkippedCell],
     artifacts: Arc<Artifacts>,
     options: Options,
     host: &Host,
@@ -131,7 +135,7 @@ pub(crate) async fn drive(
         stopper.request();
     });
     let (sender, mut events) = mpsc::unbounded_channel();
-    let running = runner::run(cells, artifacts, options, sender, stop);
+    let running = runner::run(cells, skipped, artifacts, options, sender, stop);
     let showing = async {
         while let Some(event) = events.recv().await {
             show(event);
@@ -148,7 +152,12 @@ fn failure_of(error: RunError) -> Failure {
         // Asked for by the user, and not to be had here.
         RunError::Qemu(_)
         | RunError::Accel(_)
-        | RunError::Report(ReportError::Foreign(_) | ReportError::Busy(_)) => Failure::Input(error.into()),
+        | RunError::Report(
+            ReportError::Foreign(_)
+            | ReportError::Busy(_)
+            | ReportError::Different { .. }
+            | ReportError::Unreadable(_),
+        ) => Failure::Input(error.into()),
         // A report that cannot be written is a full or broken disk, often in the middle of a run.
         RunError::Report(ReportError::Io { .. }) | RunError::Host(_) => Failure::Rig(error.into()),
     }
@@ -176,6 +185,7 @@ pub(crate) fn options(args: &E2eArgs, host: &Host) -> Options {
         repeat: args.repeat,
         fail_fast: args.fail_fast,
         report: report_folder(args, host),
+        resume: args.resume,
         qemu: args.qemu.clone().unwrap_or_else(|| QEMU.program.into()),
         deadlines: Deadlines::default(),
     }
@@ -256,6 +266,7 @@ mod tests {
         assert_eq!(status(ReportError::Io { what: "write", path: "r".into(), source }), 3);
         assert_eq!(status(ReportError::Foreign("r".into())), 2);
         assert_eq!(status(ReportError::Busy("r".into())), 2);
+        assert_eq!(status(ReportError::Different { folder: "r".into(), what: "x".into() }), 2);
     }
 
     /// Catches a tool that is demanded although this run does not use it, which would keep people from running.

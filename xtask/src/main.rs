@@ -3,6 +3,7 @@
 mod bench;
 mod build;
 mod cli;
+mod compare_verb;
 mod doctor;
 mod e2e;
 mod exit;
@@ -57,6 +58,7 @@ fn run(command_line: CommandLine) -> Result<Exit, Failure> {
         let host = Host { repo: Repo::find(), style: Style::detect(), interrupts };
         match command_line.verb {
             Verb::E2e(args) => e2e::run(&args, &host).await,
+            Verb::CompareLoaders(args) => compare_verb::run(&args, &host),
             Verb::Test(args) => test_verb::run(&args, &host).await,
             Verb::Bench { action } => bench::run(&action, &host).await,
             Verb::Mutants(args) => mutants::run(&args, &host).await,

@@ -295,7 +295,7 @@ impl Runs {
                 | RunEvent::RunEnded { .. } => {}
             }
         };
-        let summary = e2e::drive(cells, artifacts, options, host, show).await;
+        let summary = e2e::drive(cells, &[], artifacts, options, host, show).await;
         live.finish();
         let summary = summary?;
         self.seen.extend(seen);

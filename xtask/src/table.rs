@@ -55,7 +55,7 @@ impl Table {
     pub(crate) fn show(&mut self, event: RunEvent) {
         self.live.follow(&event);
         match event {
-            RunEvent::RunStarted { total, jobs, accel, qemu, report, notices } => {
+            RunEvent::RunStarted { total, jobs, accel, qemu, report, earlier, notices } => {
                 let plural = if total == 1 { "cell" } else { "cells" };
                 let head = self.paint.head("Running");
                 let mut lines = vec![format!(
@@ -68,6 +68,11 @@ impl Table {
                         .iter()
                         .map(|notice| format!("{} {}", self.paint.warning("Note"), row::one_line(notice))),
                 );
+                if !earlier.is_empty() {
+                    let notice = format!("{} more have their result from before", earlier.len());
+                    lines.push(format!("{} {notice}", self.paint.warning("Note")));
+                }
+                self.results = earlier;
                 self.report = report;
                 self.print(&lines);
             }

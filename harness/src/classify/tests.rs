@@ -6,7 +6,7 @@ mod panicked;
 mod properties;
 
 use super::*;
-use crate::cell::{Cell, CellId, Kernel, Loader, Mib, Platform, Reservation, Trigger};
+use crate::cell::{Cell, CellId, FirstBoot, Kernel, Loader, Mib, Platform, Reservation, Trigger};
 use crate::cmdline::capture_cmdline;
 use crate::evidence::{CpuState, QmpEvent, RegisterSample, Timed};
 use crate::outcome::{Expectation, ExpectedVmcore};
@@ -69,6 +69,7 @@ fn cell(first: Arch, capture: Arch) -> Cell {
             memory: Mib(NonZeroU32::new(4096).unwrap()),
             cpu: "qemu64".to_owned(),
             cpus: NonZeroU32::MIN,
+            boot: FirstBoot::Fastest,
         },
         trigger: Trigger::Nmi,
         reader: None,

@@ -43,7 +43,7 @@ pub(super) fn state(
         );
     }
     let mut wrong = nonces(story.planted.unwrap_or(&[]), &evidence.plants, vmcore)?;
-    wrong.extend(headers(cell, ready, vmcore));
+    wrong.extend(headers(ready, up, vmcore));
     wrong.extend(coverage::wrong(ready, &vmcore.loads));
     wrong.extend(addresses::wrong(ready, vmcore));
     wrong.extend(log::wrong(ready, cell.trigger, evidence, vmcore));
@@ -108,20 +108,16 @@ fn nonces(planted: &[Planted], plants: &[Plant], vmcore: &Vmcore) -> Result<Vec<
 }
 
 /// What is wrong with the ELF header and the notes.
-fn headers(cell: &Cell, ready: &KernelFacts, vmcore: &Vmcore) -> Vec<String> {
+fn headers(ready: &KernelFacts, up: &KernelFacts, vmcore: &Vmcore) -> Vec<String> {
     let mut wrong = Vec::new();
-    let (machines, classes): (&[u16], &[u8]) = match (machine_arch(&ready.machine), cell.capture.arch) {
-        (Some(Arch::X86_64), _) => (&[EM_X86_64], &[64]),
-        // An i386 kernel's core is 64-bit ELF where its RAM ends above 4 GiB.
-        (Some(Arch::I386) | None, Arch::I386) => (&[EM_386], &[32, 64]),
-        // An x86_64 capture kernel offers what its own machine's headers describe (fs/proc/vmcore.c), whosever memory it is.
-        (Some(Arch::I386) | None, Arch::X86_64) => (&[EM_386, EM_X86_64], &[32, 64]),
+    // An x86_64 capture kernel offers EM_X86_64 alone, whatever crashed. An i386 kernel's core is 64-bit ELF where its RAM ends
+    // above 4 GiB.
+    let (machine, classes): (u16, &[u8]) = match (machine_arch(&ready.machine), machine_arch(&up.machine)) {
+        (Some(Arch::X86_64), _) | (_, Some(Arch::X86_64)) => (EM_X86_64, &[64]),
+        (Some(Arch::I386) | None, _) => (EM_386, &[32, 64]),
     };
-    if !machines.contains(&vmcore.machine) {
-        wrong.push(format!(
-            "its ELF machine is {}, and the first kernel is {}",
-            vmcore.machine, ready.machine
-        ));
+    if vmcore.machine != machine {
+        wrong.push(format!("its ELF machine is {}, and should be {machine}", vmcore.machine));
     }
     if !classes.contains(&vmcore.class_bits) {
         wrong.push(format!("it is {}-bit ELF, and the first kernel is {}", vmcore.class_bits, ready.machine));

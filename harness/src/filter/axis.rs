@@ -169,7 +169,7 @@ impl Axis {
     }
 
     /// The values that the cell has on this axis: one or more, or none where the cell has no such thing.
-    pub(super) fn values(self, cell: &Cell) -> Vec<String> {
+    pub(crate) fn values(self, cell: &Cell) -> Vec<String> {
         let one = |value: &str| vec![value.to_owned()];
         match self {
             Self::Id => one(&cell.id.0),

@@ -70,7 +70,7 @@ impl Unit {
     /// A number as [`Unit::parse`] reads it: whole MiB as such, other addresses in hexadecimal.
     pub(super) fn show(self, number: u64) -> String {
         match self {
-            Self::Bytes if number % MIB == 0 => format!("{}M", number / MIB),
+            Self::Bytes if number.is_multiple_of(MIB) => format!("{}M", number / MIB),
             Self::Bytes => format!("{number:#x}"),
             Self::Count => number.to_string(),
         }

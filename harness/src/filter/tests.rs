@@ -1,7 +1,7 @@
 //! What expressions select, where errors point, and that printing and parsing agree.
 
 use super::*;
-use crate::cell::{CellId, Kernel, Loader, Platform, Trigger};
+use crate::cell::{CellId, FirstBoot, Kernel, Loader, Platform, Trigger};
 use crate::outcome::{Expectation, ExpectedVmcore};
 use guest_protocol::Arch;
 use proptest::prelude::*;
@@ -24,6 +24,7 @@ fn cell() -> Cell {
             memory: "4G".parse().unwrap(),
             cpu: "qemu64".to_owned(),
             cpus: NonZeroU32::new(2).unwrap(),
+            boot: FirstBoot::Fastest,
         },
         trigger: Trigger::Nmi,
         reader: None,

@@ -122,7 +122,7 @@ fn joined(prefix: &str, path: &Path) -> OsString {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cell::Mib;
+    use crate::cell::{FirstBoot, Mib};
     use std::num::NonZeroU32;
 
     fn mib(size: u32) -> Mib {
@@ -136,6 +136,7 @@ mod tests {
             memory: mib(4096),
             cpu: "qemu64".into(),
             cpus: NonZeroU32::new(2).unwrap(),
+            boot: FirstBoot::Fastest,
         }
     }
 

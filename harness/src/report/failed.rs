@@ -4,7 +4,7 @@ use super::RESULTS_FILE;
 use crate::cell::CellId;
 use crate::outcome::Verdict;
 use serde::Deserialize;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// A report that cannot be read.
@@ -30,10 +30,12 @@ pub enum FailedError {
     },
 }
 
-/// The two members that matter here.
+/// The members that matter here, so that reports of other versions can be read too.
 #[derive(Deserialize)]
 struct Result_ {
     id: CellId,
+    #[serde(default)]
+    repetition: u32,
     verdict: Verdict,
 }
 
@@ -44,7 +46,8 @@ pub fn not_as_expected(folder: &Path) -> Result<BTreeSet<CellId>, FailedError> {
         Ok(text) => text,
         Err(source) => return Err(FailedError::Unreadable { path, source }),
     };
-    let mut cells = BTreeSet::new();
+    // A run that was continued has run again what was in error; the last result counts.
+    let mut verdicts = BTreeMap::new();
     for (index, line) in text.lines().enumerate() {
         let result: Result_ = match serde_json::from_str(line) {
             Ok(result) => result,
@@ -54,14 +57,14 @@ pub fn not_as_expected(folder: &Path) -> Result<BTreeSet<CellId>, FailedError> {
                 return Err(FailedError::NoResult { path, line: index + 1, why: error.to_string() });
             }
         };
-        match result.verdict {
-            Verdict::Fail | Verdict::Flaky | Verdict::Error => {
-                cells.insert(result.id);
-            }
-            Verdict::Pass | Verdict::Skipped => {}
-        }
+        verdicts.insert((result.id, result.repetition), result.verdict);
     }
-    Ok(cells)
+    let not_as_expected = |verdict: &Verdict| match verdict {
+        Verdict::Fail | Verdict::Flaky | Verdict::Error => true,
+        Verdict::Pass | Verdict::Skipped => false,
+    };
+    verdicts.retain(|_, verdict| not_as_expected(verdict));
+    Ok(verdicts.into_keys().map(|(id, _)| id).collect())
 }
 
 #[cfg(test)]
@@ -72,7 +75,9 @@ mod tests {
     #[test]
     fn reads_what_is_whole() {
         let folder = tempfile::tempdir().unwrap();
-        let lines = r#"{"id":"a","verdict":"pass","more":1}
+        let lines = r#"{"id":"e","repetition":1,"verdict":"error"}
+{"id":"a","verdict":"pass","more":1}
+{"id":"e","repetition":1,"verdict":"pass"}
 {"id":"b","verdict":"fail"}
 {"id":"c","verdict":"error"}
 {"id":"d","verd"#;

@@ -2,23 +2,33 @@
 //!
 //! ```text
 //! DIR/run.json             what was run, and, when the run ended by itself, its counts
-//! DIR/results.jsonl        one object a trial, written as it ends
+//! DIR/results.jsonl        one object a trial, written as it ends, and one a cell that was skipped
 //! DIR/initramfs/*.cpio     the archives of the guests' initramfs images, by content; the scripts use them
 //! DIR/kernels/*            first kernels that did not boot from the bzImage as it was fetched; the scripts use them
 //! DIR/<cell>/              evidence of an attempt; further ones have .run-N and .attempt-N in their names
 //! ```
 
+mod comparison;
 mod evidence_folder;
 mod failed;
+mod identity;
+mod read;
 mod record;
+mod table;
 
+pub use comparison::{Comparison, NothingToCompare, compare_loaders};
 pub use evidence_folder::{AttemptFolder, load_evidence};
 pub use failed::{FailedError, not_as_expected};
-pub use record::{AttemptRecord, BootRecord, CellResult, Versions};
+pub use identity::MadeWith;
+pub use read::{ReadError, Results, read_results};
+pub use record::{AttemptRecord, BootRecord, CellResult, SkippedRecord, Versions};
+pub use table::Table;
 
 use crate::accel::Accel;
+use crate::outcome::Verdict;
 use crate::runner::{Summary, TrialId};
-use serde::Serialize;
+use crate::scenario::SkippedCell;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fs::{File, TryLockError};
 use std::io::{self, Write};
@@ -44,6 +54,19 @@ pub enum ReportError {
     /// Another run writes to it.
     #[error("{0} is being written by another run; name another folder with --report DIR")]
     Busy(PathBuf),
+    /// It was made by another run than the one that is to continue it.
+    #[error(
+        "{folder} cannot be continued: {what}; run without --resume to begin anew, or name another folder with --report DIR"
+    )]
+    Different {
+        /// The folder.
+        folder: PathBuf,
+        /// What differs.
+        what: String,
+    },
+    /// Its results cannot be read.
+    #[error(transparent)]
+    Unreadable(#[from] ReadError),
     /// A system call failed.
     #[error("cannot {what} {path}: {source}")]
     Io {
@@ -61,7 +84,7 @@ fn io_error(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Report
 }
 
 /// What is known of a run when it starts.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RunHeader {
     /// Version of the rig.
     pub rig: String,
@@ -73,6 +96,8 @@ pub struct RunHeader {
     pub jobs: usize,
     /// Number of trials.
     pub total: usize,
+    /// What else decides results.
+    pub made_with: MadeWith,
 }
 
 /// `run.json`.
@@ -89,11 +114,21 @@ struct RunFile<'a> {
     interrupted: Option<bool>,
 }
 
+/// What of `run.json` is needed to continue a report.
+#[derive(Deserialize)]
+struct Begun {
+    #[serde(flatten)]
+    header: RunHeader,
+    started: u64,
+}
+
 /// The report that a run writes.
 #[derive(Debug)]
 pub struct Report {
     folder: PathBuf,
     header: RunHeader,
+    /// Whether it continues an earlier run, which may have left evidence of trials that have no result.
+    resumed: bool,
     started: u64,
     results: File,
     _lock: File,
@@ -112,15 +147,46 @@ impl Report {
             let path = folder.join(name);
             File::create(&path).map_err(io_error("create", &path))
         };
-        let lock = create(LOCK_FILE)?;
-        lock.try_lock().map_err(|error| match error {
-            TryLockError::WouldBlock => ReportError::Busy(folder.clone()),
-            TryLockError::Error(source) => io_error("lock", &folder.join(LOCK_FILE))(source),
-        })?;
+        let lock = lock(&folder)?;
         let results = create(RESULTS_FILE)?;
-        let report = Self { header, started: now(), results, _lock: lock, folder };
+        let report = Self { header, resumed: false, started: now(), results, _lock: lock, folder };
         report.write_run_file(None)?;
         Ok(report)
+    }
+
+    /// Continues the report in `folder`, or begins it where there is none. With it come the results that stand: those that say
+    /// something on their cells. The others are to be run again.
+    ///
+    /// # Errors
+    /// The report was made by another run ([`MadeWith`]), or cannot be read, or the folder is no report.
+    pub fn resume(folder: &Path, header: RunHeader) -> Result<(Self, Vec<CellResult>), ReportError> {
+        let folder = std::path::absolute(folder).map_err(io_error("find", folder))?;
+        let run_file = folder.join(RUN_FILE);
+        if !run_file.is_file() {
+            return Self::create(&folder, header).map(|report| (report, Vec::new()));
+        }
+        let lock = lock(&folder)?;
+        let text = std::fs::read(&run_file).map_err(io_error("read", &run_file))?;
+        let different = |what| ReportError::Different { folder: folder.clone(), what };
+        let begun: Begun = serde_json::from_slice(&text).map_err(|error| {
+            different(format!("its run.json does not say what it was made with ({error})"))
+        })?;
+        if let Some(what) = identity::difference(&begun.header, &header) {
+            return Err(different(what));
+        }
+        let mut earlier = read_results(&folder)?.trials;
+        earlier.retain(|result| result.verdict != Verdict::Error);
+        let path = folder.join(RESULTS_FILE);
+        let continued = || {
+            let whole = read::whole_lines(&std::fs::read_to_string(&path)?).len() as u64;
+            let results = File::options().append(true).open(&path)?;
+            results.set_len(whole)?;
+            Ok(results)
+        };
+        let results = continued().map_err(io_error("continue", &path))?;
+        let report = Self { header, resumed: true, started: begun.started, results, _lock: lock, folder };
+        report.write_run_file(None)?;
+        Ok((report, earlier))
     }
 
     /// The folder, absolute.
@@ -132,6 +198,10 @@ impl Report {
     pub fn attempt_folder(&self, trial: &TrialId, attempt: u32) -> Result<AttemptFolder, ReportError> {
         let name = PathBuf::from(folder_name(trial, attempt));
         let path = self.folder.join(&name);
+        // What was interrupted, or said nothing, is run again; its evidence makes room.
+        if self.resumed && path.exists() {
+            std::fs::remove_dir_all(&path).map_err(io_error("replace", &path))?;
+        }
         std::fs::create_dir(&path).map_err(io_error("create", &path))?;
         Ok(AttemptFolder { path, name })
     }
@@ -155,6 +225,18 @@ impl Report {
 
     /// Adds a result; on disk when this returns.
     pub fn add(&mut self, result: &CellResult) -> Result<(), ReportError> {
+        self.add_line(result)
+    }
+
+    /// Adds cells that are not run, unless the report that this continues has them.
+    pub fn add_skipped(&mut self, skipped: &[SkippedCell]) -> Result<(), ReportError> {
+        if self.resumed {
+            return Ok(());
+        }
+        skipped.iter().try_for_each(|skipped| self.add_line(&SkippedRecord::from(skipped)))
+    }
+
+    fn add_line(&mut self, result: &impl Serialize) -> Result<(), ReportError> {
         let path = self.folder.join(RESULTS_FILE);
         let mut line =
             serde_json::to_vec(result).map_err(io::Error::from).map_err(io_error("write", &path))?;
@@ -196,6 +278,17 @@ impl Report {
         };
         write().map(drop).map_err(io_error("write", &path))
     }
+}
+
+/// Takes a report for this run alone.
+fn lock(folder: &Path) -> Result<File, ReportError> {
+    let path = folder.join(LOCK_FILE);
+    let lock = File::create(&path).map_err(io_error("create", &path))?;
+    lock.try_lock().map_err(|error| match error {
+        TryLockError::WouldBlock => ReportError::Busy(folder.to_owned()),
+        TryLockError::Error(source) => io_error("lock", &path)(source),
+    })?;
+    Ok(lock)
 }
 
 /// Moves an earlier report out of the way. Never touches a folder that is no report.
@@ -260,4 +353,4 @@ fn now() -> u64 {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -1,16 +1,17 @@
-//! The record of one trial: an object of `results.jsonl`. An interface: scripts read it.
+//! The record of one trial, or of a cell that was skipped: an object of `results.jsonl`. An interface: scripts read it.
 
 use crate::accel::Accel;
 use crate::cell::{Cell, CellId};
 use crate::first_image::Route;
 use crate::outcome::{Expectation, Outcome, Verdict};
 use crate::runner::TrialId;
-use serde::Serialize;
+use crate::scenario::SkippedCell;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 /// All about one trial of a cell.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct CellResult {
     /// The cell's id.
     pub id: CellId,
@@ -48,8 +49,38 @@ impl CellResult {
     }
 }
 
+/// A cell that was not run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SkippedRecord {
+    /// The cell's id.
+    pub id: CellId,
+    /// Its suite.
+    pub suite: String,
+    /// The cell with every axis.
+    pub cell: Cell,
+    /// What would have had to come of it.
+    pub expected: Expectation,
+    /// Always `skipped`.
+    pub verdict: Verdict,
+    /// The reason.
+    pub why: String,
+}
+
+impl From<&SkippedCell> for SkippedRecord {
+    fn from(SkippedCell { cell, why }: &SkippedCell) -> Self {
+        Self {
+            id: cell.id.clone(),
+            suite: cell.suite.clone(),
+            expected: cell.expected.clone(),
+            cell: cell.clone(),
+            verdict: Verdict::Skipped,
+            why: why.clone(),
+        }
+    }
+}
+
 /// One attempt at a trial.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct AttemptRecord {
     /// From 1.
     pub attempt: u32,
@@ -68,7 +99,7 @@ pub struct AttemptRecord {
 }
 
 /// How a guest came to *ready*.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BootRecord {
     /// The way that its kernel booted.
     pub kernel: Route,
@@ -77,7 +108,7 @@ pub struct BootRecord {
 }
 
 /// Versions of all that took part in a trial.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Versions {
     /// QEMU, as it says it.
     pub qemu: String,

@@ -1,10 +1,102 @@
 //! Tests of report folders.
 
 use super::*;
-use crate::cell::CellId;
+use crate::cell::{Cell, CellId};
+use crate::outcome::{Outcome, VmcoreState};
+use crate::testing;
 
 fn header() -> RunHeader {
-    RunHeader { rig: "0".into(), qemu: "7.2".into(), accel: Accel::Tcg, jobs: 2, total: 1 }
+    RunHeader {
+        rig: "0".into(),
+        qemu: "7.2".into(),
+        accel: Accel::Tcg,
+        jobs: 2,
+        total: 1,
+        made_with: MadeWith::default(),
+    }
+}
+
+/// A result with this id and verdict; the rest is that of a cell that was captured.
+pub(crate) fn result(id: &str, verdict: Verdict) -> CellResult {
+    let cell = Cell { id: CellId(id.into()), ..testing::cell() };
+    CellResult {
+        id: cell.id.clone(),
+        repetition: 1,
+        suite: cell.suite.clone(),
+        expected: cell.expected.clone(),
+        cell,
+        outcome: Outcome::Captured { vmcore: VmcoreState::Verified },
+        words: "captured, vmcore verified".into(),
+        verdict,
+        attempts: Vec::new(),
+        seconds: BTreeMap::new(),
+        evidence: id.into(),
+        versions: Versions {
+            qemu: "7.2".into(),
+            first: "1".into(),
+            capture: "1".into(),
+            loader: "1".into(),
+            agent: "1".into(),
+        },
+        accel: Accel::Tcg,
+    }
+}
+
+fn ids(results: &[CellResult]) -> Vec<&str> {
+    results.iter().map(|result| result.id.0.as_str()).collect()
+}
+
+/// Bug: what was run is run again; an error is never run again; a half line spoils the next one; evidence of a trial that a
+/// killed run left stands in the way.
+#[test]
+fn a_report_is_continued_where_it_ended() {
+    let parent = tempfile::tempdir().unwrap();
+    let folder = parent.path().join("r");
+    let (mut report, earlier) = Report::resume(&folder, header()).unwrap();
+    assert!(earlier.is_empty(), "begun");
+    let skipped = SkippedCell { cell: testing::cell(), why: "no time".into() };
+    report.add_skipped(std::slice::from_ref(&skipped)).unwrap();
+    for (id, verdict) in [("a", Verdict::Pass), ("b", Verdict::Error), ("c", Verdict::Fail)] {
+        report.add(&result(id, verdict)).unwrap();
+    }
+    let trial = TrialId { cell: CellId("d".into()), repetition: 1 };
+    std::fs::write(report.attempt_folder(&trial, 1).unwrap().path.join("console.log"), "half").unwrap();
+    drop(report);
+    let path = folder.join(RESULTS_FILE);
+    let mut lines = std::fs::read(&path).unwrap();
+    lines.extend(b"{\"id\":\"d\",\"verd");
+    std::fs::write(&path, lines).unwrap();
+
+    let (mut report, earlier) = Report::resume(&folder, RunHeader { jobs: 7, ..header() }).unwrap();
+    assert_eq!(ids(&earlier), ["a", "c"]);
+    assert_eq!(std::fs::read_dir(report.attempt_folder(&trial, 1).unwrap().path).unwrap().count(), 0);
+    report.add_skipped(&[skipped]).unwrap();
+    report.add(&result("b", Verdict::Pass)).unwrap();
+    report.add(&result("d", Verdict::Pass)).unwrap();
+    let read = read_results(&folder).unwrap();
+    assert_eq!(ids(&read.trials), ["a", "b", "c", "d"]);
+    assert_eq!(read.skipped.len(), 1);
+}
+
+/// Bug: results of two versions of a kernel stand in one report; a report of a version that did not say what it was made with
+/// is continued with anything; or a run that goes on elsewhere is continued.
+#[test]
+fn a_report_of_another_run_is_not_continued() {
+    let parent = tempfile::tempdir().unwrap();
+    let folder = parent.path().join("r");
+    let living = Report::create(&folder, header()).unwrap();
+    assert!(matches!(Report::resume(&folder, header()), Err(ReportError::Busy(_))));
+    drop(living);
+    let other = RunHeader { qemu: "9.0".into(), ..header() };
+    let why = Report::resume(&folder, other).unwrap_err().to_string();
+    assert!(why.contains("QEMU was 7.2 and is 9.0; run without --resume"), "{why}");
+    std::fs::write(folder.join(RUN_FILE), "{\"started\":1}").unwrap();
+    let why = Report::resume(&folder, header()).unwrap_err().to_string();
+    assert!(why.contains("does not say what it was made with"), "{why}");
+    let foreign = parent.path().join("foreign");
+    std::fs::create_dir(&foreign).unwrap();
+    std::fs::write(foreign.join("thesis.tex"), "").unwrap();
+    assert!(matches!(Report::resume(&foreign, header()), Err(ReportError::Foreign(_))));
 }
 
 /// Bug: a second run overwrites the evidence of the first, or piles up folders without end.

@@ -33,7 +33,7 @@ impl std::fmt::Display for TrialId {
 pub enum RunEvent {
     /// Everything is ready; guests start now.
     RunStarted {
-        /// Number of trials: cells times repetitions.
+        /// Number of trials that are to be run: cells times repetitions, without those that have a result.
         total: usize,
         /// Guests at a time.
         jobs: usize,
@@ -43,6 +43,8 @@ pub enum RunEvent {
         qemu: String,
         /// Where results and evidence are written.
         report: PathBuf,
+        /// Results of the report that is continued; none where it is begun. They are not announced again.
+        earlier: Vec<CellResult>,
         /// What people must be told: fewer guests than asked for, why this accelerator, kernels that are not the locked ones.
         notices: Vec<String>,
     },
@@ -109,7 +111,7 @@ pub enum RunEvent {
 /// The counts of a run.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Summary {
-    /// Trials by verdict. Trials that were not started because the run was stopped are not among them.
+    /// Trials by verdict, those of the report that is continued among them. Trials that were not started because the run was stopped are not among them.
     pub verdicts: BTreeMap<Verdict, usize>,
     /// Trials that were never started: stopped before, or `--fail-fast`.
     pub not_run: usize,
@@ -120,6 +122,11 @@ pub struct Summary {
 }
 
 impl Summary {
+    /// Counts a trial.
+    pub(super) fn add(&mut self, verdict: Verdict) {
+        *self.verdicts.entry(verdict).or_insert(0) += 1;
+    }
+
     /// Trials with this verdict.
     pub fn count(&self, verdict: Verdict) -> usize {
         self.verdicts.get(&verdict).copied().unwrap_or(0)

@@ -18,13 +18,14 @@ use crate::cell::Cell;
 use crate::outcome::Verdict;
 use crate::payload::Payload;
 use crate::qemu::{QemuVersionError, qemu_version};
-use crate::report::{CellResult, Report, ReportError, RunHeader};
+use crate::report::{CellResult, MadeWith, Report, ReportError, RunHeader};
+use crate::scenario::SkippedCell;
 use crate::scratch::Scratch;
 use crate::stop::Stop;
 use attempt::Shared;
 use boot::Booted;
 use schedule::{Schedule, Work};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use tokio::sync::mpsc::UnboundedSender;
@@ -47,11 +48,13 @@ pub enum RunError {
     Host(String),
 }
 
-/// Runs all cells and returns the counts. Events come as things happen; a receiver that is gone stops nothing.
+/// Runs all cells and returns the counts. Events come as things happen; a receiver that is gone stops nothing. `skipped` is
+/// only written down.
 ///
 /// After `stop` was requested no guest is started, those that run are ended, and their evidence is kept.
 pub async fn run(
     cells: Vec<Cell>,
+    skipped: &[SkippedCell],
     artifacts: Arc<Artifacts>,
     options: Options,
     events: UnboundedSender<RunEvent>,
@@ -70,18 +73,29 @@ pub async fn run(
     let (accel, notice) = accelerator(&cells, &artifacts, &options, &qemu, &scratch, &stop).await?;
     notices.extend(notice);
 
-    let trials = trials(cells, options.repeat.get());
-    let total = trials.len();
+    let made_with = MadeWith::of(&cells, &artifacts, &options);
+    let mut trials = trials(cells, options.repeat.get());
     let header = RunHeader {
         rig: env!("CARGO_PKG_VERSION").into(),
         qemu: version.clone(),
         accel,
         jobs: admission.jobs,
-        total,
+        total: trials.len(),
+        made_with,
     };
-    let report = Report::create(&options.report, header)?;
+    let (mut report, earlier) = if options.resume {
+        Report::resume(&options.report, header)?
+    } else {
+        (Report::create(&options.report, header)?, Vec::new())
+    };
+    report.add_skipped(skipped)?;
+    let done: BTreeSet<TrialId> = earlier.iter().map(CellResult::trial).collect();
+    trials.retain(|(id, _)| !done.contains(id));
+    let mut summary = Summary::default();
+    earlier.iter().for_each(|result| summary.add(result.verdict));
     let _ = events.send(RunEvent::RunStarted {
-        total,
+        total: trials.len(),
+        earlier,
         jobs: admission.jobs,
         accel,
         qemu: version.clone(),
@@ -103,7 +117,7 @@ pub async fn run(
     });
     let schedule = Schedule::new(trials, accel, options.fresh);
     let run = Run { shared, version, options, jobs: admission.jobs };
-    let summary = run.all(schedule).await?;
+    let summary = run.all(schedule, summary).await?;
     run.shared.with_report(|report| report.finish(&summary))?;
     let _ = events.send(RunEvent::RunEnded { summary: summary.clone() });
     Ok(summary)
@@ -135,10 +149,10 @@ enum Ended {
 }
 
 impl Run {
-    async fn all(&self, mut schedule: Schedule) -> Result<Summary, RunError> {
+    /// Runs what is scheduled, and adds it to the counts.
+    async fn all(&self, mut schedule: Schedule, mut summary: Summary) -> Result<Summary, RunError> {
         let mut running = JoinSet::new();
         let mut trials: HashMap<tokio::task::Id, Vec<Todo>> = HashMap::new();
-        let mut summary = Summary::default();
         let mut enough = false;
         loop {
             while running.len() < self.jobs && !enough && !self.shared.stop.is_requested() {
@@ -174,7 +188,7 @@ impl Run {
                 Err(error) => return Err(RunError::Host(format!("a task of the run died: {error}"))),
             };
             for result in results {
-                *summary.verdicts.entry(result.verdict).or_insert(0) += 1;
+                summary.add(result.verdict);
                 self.shared.with_report(|report| report.add(&result))?;
                 enough |= self.options.fail_fast && matches!(result.verdict, Verdict::Fail | Verdict::Error);
                 let _ = self.shared.events.send(RunEvent::TrialEnded { result: Box::new(result) });

@@ -22,8 +22,10 @@ pub struct Options {
     pub repeat: NonZeroU32,
     /// Start nothing more after the first trial that fails.
     pub fail_fast: bool,
-    /// Where results and evidence go. An earlier report there is kept as `DIR.old`.
+    /// Where results and evidence go. An earlier report there is kept as `DIR.old`, or continued.
     pub report: PathBuf,
+    /// Continue the report that is there: what has a result in it is not run again, unless that was an error.
+    pub resume: bool,
     /// The QEMU to use: a path, or a name on PATH.
     pub qemu: PathBuf,
     /// How long each phase may take.
@@ -40,6 +42,7 @@ impl Default for Options {
             repeat: NonZeroU32::MIN,
             fail_fast: false,
             report: PathBuf::from("target/e2e/latest"),
+            resume: false,
             // The x86_64 binary runs i386 kernels as well, on the same machine types.
             qemu: PathBuf::from("qemu-system-x86_64"),
             deadlines: Deadlines::default(),

@@ -38,6 +38,8 @@ pub(super) struct PlacedRegion<'b> {
 pub(super) struct Made {
     /// In the order of the file.
     pub(super) cells: Vec<Cell>,
+    /// Cells that could be as well, and that the coverage does without.
+    pub(super) untaken: Vec<Cell>,
     /// Combinations that cannot be and were left out for it, by the axis to blame.
     pub(super) impossible: BTreeMap<&'static str, usize>,
     pub(super) findings: Vec<Finding>,
@@ -51,7 +53,7 @@ struct Combination<'c> {
 
 impl Factor {
     /// What a block's axes are.
-    const AXES: [Self; 7] = [
+    const AXES: [Self; 8] = [
         Self::First,
         Self::Userspace,
         Self::Loader,
@@ -59,6 +61,7 @@ impl Factor {
         Self::Capture,
         Self::Region,
         Self::Trigger,
+        Self::Reader,
     ];
 
     /// As it is written.
@@ -71,6 +74,7 @@ impl Factor {
             Self::Capture => "capture",
             Self::Region => "region",
             Self::Trigger => "trigger",
+            Self::Reader => "reader",
             Self::Pair => "pair",
             Self::Limit => "limit",
         }
@@ -85,6 +89,7 @@ impl Factor {
             Self::Capture => cell.capture.name.clone(),
             Self::Region => format!("{} on {}", cell.reservation, cell.platform.name),
             Self::Trigger => cell.trigger.name().to_owned(),
+            Self::Reader => cell.reader.as_ref().map(ToString::to_string).unwrap_or_default(),
             Self::Pair => format!("{}->{}", cell.first.arch, cell.capture.arch),
             Self::Limit => region.limit.unwrap_or_default().to_owned(),
         }
@@ -141,7 +146,7 @@ impl Checked<'_> {
                 let possible = self.possible(combinations, catalog, &mut made);
                 match coverage {
                     CoverageWord::Full => possible,
-                    CoverageWord::Pairwise => self.covering(possible),
+                    CoverageWord::Pairwise => self.covering(possible, &mut made),
                 }
             }
         };
@@ -274,7 +279,7 @@ impl Checked<'_> {
     }
 
     /// Those of the combinations that together have every pair of values of two axes, and all that `every` asks for.
-    fn covering<'c>(&self, possible: Vec<Combination<'c>>) -> Vec<Combination<'c>> {
+    fn covering<'c>(&self, possible: Vec<Combination<'c>>, made: &mut Made) -> Vec<Combination<'c>> {
         let several =
             |factor: &Factor| possible.iter().map(|one| factor.value(one)).collect::<BTreeSet<_>>().len() > 1;
         let mut axes: Vec<Factor> = Factor::AXES.into_iter().filter(several).collect();
@@ -301,7 +306,11 @@ impl Checked<'_> {
             .collect();
         let mut chosen = vec![false; possible.len()];
         cover(&rows).into_iter().for_each(|row| chosen[row] = true);
-        possible.into_iter().zip(chosen).filter_map(|(one, chosen)| chosen.then_some(one)).collect()
+        let mut taken = Vec::new();
+        for (one, chosen) in possible.into_iter().zip(chosen) {
+            if chosen { taken.push(one) } else { made.untaken.push(one.cell) }
+        }
+        taken
     }
 
     /// The cells of these combinations, each with those of the loaders beside that can run in it.

@@ -19,6 +19,7 @@ pub(super) fn suite(file: &str, written: &Scenario, catalog: &Catalog) -> Result
         catalog,
         findings: Vec::new(),
         seen: BTreeMap::new(),
+        untaken: Vec::new(),
         impossible: BTreeMap::new(),
     };
     let rules = expansion.rules();
@@ -102,6 +103,8 @@ struct Expansion<'s> {
     findings: Vec<Finding>,
     /// The cells so far by id, with their block's number.
     seen: BTreeMap<CellId, usize>,
+    /// Cells that generated blocks do without.
+    untaken: Vec<Cell>,
     /// Combinations that generated blocks leave out, by the axis to blame.
     impossible: BTreeMap<&'static str, usize>,
 }
@@ -136,6 +139,7 @@ impl Expansion<'_> {
         };
         let made = checked.cells(self.catalog);
         self.findings.extend(made.findings);
+        self.untaken.extend(made.untaken);
         for (axis, combinations) in made.impossible {
             *self.impossible.entry(axis).or_insert(0) += combinations;
         }
@@ -197,6 +201,7 @@ impl Expansion<'_> {
                         memory: written.memory.0,
                         cpu: written.cpu.0.clone(),
                         cpus: written.cpus,
+                        boot: written.boot,
                     };
                     regions.push(PlacedRegion { region, platform, limit, at });
                 }
@@ -232,6 +237,11 @@ impl Expansion<'_> {
                 }
             }
         }
+        // A rule is not dead because the cells that it was written for were not taken this time.
+        used.extend(self.untaken.iter().filter_map(|cell| match rules::expectation(rules, cell) {
+            Ok((number, _)) | Err(Some((number, _))) => Some(number),
+            Err(None) => None,
+        }));
         for number in (0..rules.len()).filter(|number| !used.contains(number)) {
             self.wrong(
                 root.item(number).key("when"),

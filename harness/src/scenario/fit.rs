@@ -221,6 +221,7 @@ fn model_of(name: &str) -> Option<Model> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cell::FirstBoot;
     use std::num::NonZeroU32;
 
     fn platform(machine: &str, memory: &str) -> Platform {
@@ -230,6 +231,7 @@ mod tests {
             memory: memory.parse().unwrap(),
             cpu: "qemu64".to_owned(),
             cpus: NonZeroU32::MIN,
+            boot: FirstBoot::Fastest,
         }
     }
 

@@ -3,7 +3,7 @@
 
 use super::problem::Finding;
 use super::surprises;
-use crate::cell::{Loader, Mib, Reader, Reservation, Trigger};
+use crate::cell::{FirstBoot, Loader, Mib, Reader, Reservation, Trigger};
 use crate::filter::Filter;
 use crate::outcome::HangCause;
 use guest_protocol::Arch;
@@ -73,6 +73,8 @@ pub(super) struct Platform {
     pub(super) cpu: Text,
     #[serde(default = "one_cpu")]
     pub(super) cpus: NonZeroU32,
+    #[serde(default)]
+    pub(super) boot: FirstBoot,
 }
 
 /// Cells: combinations of what its axes list.
@@ -123,6 +125,7 @@ pub(super) enum Factor {
     Capture,
     Region,
     Trigger,
+    Reader,
     /// The architectures of both kernels.
     Pair,
     /// The name that regions stand under.

@@ -54,7 +54,9 @@ fn every_documented_flag_of_e2e_parses() {
                     --loader kexec-tools@2.0.25 --loader ./mine -j 3 --accel tcg --retries 2 --repeat 4 --fresh \
                     --report /tmp/r --install --qemu /opt/q --fail-fast --failed --mirror http://m \
                     --mirror bullseye=http://a --artifacts /d --offline --kernel first=/b --kernel capture=c \
-                    --i686 debian");
+                    --i686 debian --partition 2/4");
+    assert_eq!(args.partition.as_deref(), Some("2/4"));
+    assert!(e2e("sweep --resume --report r").resume);
     assert_eq!(args.suites, ["smoke", "my.yaml"]);
     assert_eq!(args.format, ListFormat::Json);
     assert_eq!(args.filter.as_deref(), Some("userspace=i386"));
@@ -87,6 +89,8 @@ fn other_verbs_parse() {
         "images fetch 5.10-amd64 debian-rust",
         "images --artifacts d verify",
         "images repin",
+        "compare-loaders",
+        "compare-loaders target/e2e/sweep --format markdown",
     ] {
         parse(words).unwrap_or_else(|error| panic!("{words}: {error}"));
     }
@@ -98,6 +102,7 @@ fn bad_input_is_refused_with_what_was_expected() {
     for (words, expected) in [
         ("e2e --format json", "--list"),
         ("e2e -j 0", "0"),
+        ("e2e --resume --failed", "cannot be used with"),
         ("e2e --repeat 0", "0"),
         ("e2e --loader kexec", "kexec-tools@VERSION"),
         ("e2e --loader kexec-tools@", "no version"),

@@ -1,4 +1,6 @@
 //! `--list`: the cells, for people or for scripts. The ids are those that a run prints.
+//!
+//! What people are told beside the cells goes to standard error, where it is in nobody's way.
 
 use super::plan::Plan;
 use crate::cli::ListFormat;
@@ -17,8 +19,27 @@ pub(super) fn print(plan: &Plan, format: ListFormat) {
             for skipped in &plan.skipped {
                 output::line(format_args!("{:<width$}  skipped: {}", skipped.cell.id, skipped.why));
             }
+            if let Some(told) = impossible(plan) {
+                output::note(told);
+            }
         }
     }
+}
+
+/// How many combinations are not there because they cannot be; none where all are.
+fn impossible(plan: &Plan) -> Option<String> {
+    let all: usize = plan.impossible.values().sum();
+    let axes: Vec<String> = plan
+        .impossible
+        .iter()
+        .map(|(axis, combinations)| format!("{combinations} by their {axis}"))
+        .collect();
+    (all > 0).then(|| {
+        format!(
+            "note: {all} combinations of the suites' axes cannot be and were left out: {}",
+            axes.join(", ")
+        )
+    })
 }
 
 fn text(cell: &Cell, width: usize) -> String {

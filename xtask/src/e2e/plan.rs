@@ -8,9 +8,10 @@ use anyhow::{Context, anyhow, bail};
 use guest_protocol::Arch;
 use harness::cell::{Cell, CellId, Kernel, Loader};
 use harness::filter::Filter;
+use harness::partition::Partition;
 use harness::report;
 use harness::scenario::{self, Catalog, Overrides, ReferenceLoader, SkippedCell};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// What was selected.
@@ -20,6 +21,8 @@ pub(crate) struct Plan {
     pub(crate) cells: Vec<Cell>,
     /// What does not run, and why.
     pub(crate) skipped: Vec<SkippedCell>,
+    /// How many combinations the suites leave out because they cannot be, by the axis to blame.
+    pub(crate) impossible: BTreeMap<&'static str, usize>,
 }
 
 /// The plan that these arguments ask for.
@@ -33,6 +36,12 @@ pub(crate) fn make(args: &E2eArgs, repo: &Repo) -> Result<Plan, Failure> {
         .map(|text| text.parse::<Filter>().map_err(|error| anyhow!("--filter:\n{error}")))
         .transpose()
         .or_input()?;
+    let partition = args
+        .partition
+        .as_deref()
+        .map(|text| text.parse::<Partition>().map_err(|error| anyhow!("--partition {error}")))
+        .transpose()
+        .or_input()?;
     let catalog = catalog().or_rig()?;
     let overrides = overrides(args).or_input()?;
     let mut suites = Vec::new();
@@ -41,10 +50,33 @@ pub(crate) fn make(args: &E2eArgs, repo: &Repo) -> Result<Plan, Failure> {
         let suite = scenario::load(&file, &catalog).or_input()?;
         suites.push(suite.with(&overrides, &catalog).or_input()?);
     }
+    let mut impossible = BTreeMap::new();
+    for (axis, combinations) in suites.iter().flat_map(|suite| &suite.impossible) {
+        *impossible.entry(*axis).or_insert(0) += combinations;
+    }
     let (cells, skipped) = scenario::combine(suites).or_input()?;
     let failed =
         args.failed.then(|| report::not_as_expected(&report_folder(args, repo))).transpose().or_input()?;
-    select(cells, skipped, filter.as_ref(), failed.as_ref()).or_input()
+    let plan = select(cells, skipped, filter.as_ref(), failed.as_ref()).or_input()?;
+    let plan = Plan { impossible, ..plan };
+    match partition {
+        Some(partition) => part(plan, partition).or_input(),
+        None => Ok(plan),
+    }
+}
+
+/// Takes one part of the plan. An empty one is an error, as every selection of nothing is.
+fn part(mut plan: Plan, partition: Partition) -> anyhow::Result<Plan> {
+    let all = plan.cells.len();
+    plan.cells.retain(|cell| partition.has(cell));
+    plan.skipped.retain(|skipped| partition.has(&skipped.cell));
+    if plan.cells.is_empty() {
+        bail!(
+            "nothing is selected: none of {all} cells is in part {partition}, for cells that share a boot stay together; \
+             take fewer parts"
+        );
+    }
+    Ok(plan)
 }
 
 /// Takes what filter and last report select. A selection of nothing is an error: as a success it would hide every typo.
@@ -61,6 +93,7 @@ fn select(
     let plan = Plan {
         cells: cells.into_iter().filter(wanted).collect(),
         skipped: skipped.into_iter().filter(|skipped| wanted(&skipped.cell)).collect(),
+        impossible: BTreeMap::new(),
     };
     if !plan.cells.is_empty() {
         return Ok(plan);
@@ -214,6 +247,8 @@ mod tests {
             (&["./nowhere.yaml"], "nowhere.yaml"),
             (&["-E", "userspice=i386"], "userspice"),
             (&["-E", "id=no.such.cell"], "--list shows them"),
+            (&["--partition", "5/4"], "--partition 5/4: parts are counted from 1 to 4"),
+            (&["--partition", "4"], "expected M/N"),
             (&["--failed", "--report", "/nonexistent"], "cannot read /nonexistent/results.jsonl"),
             (&["--loader", "./no/such"], "there is no such file"),
             (&["--loader", "/bin/sh", "--loader", "/usr/bin/sh"], "rename one"),
@@ -222,6 +257,25 @@ mod tests {
             let error = plan(words).expect_err(&words.join(" "));
             assert!(error.contains(expected), "{words:?}: {error}");
         }
+    }
+
+    /// Catches parts that lose cells or run them twice, and an empty part that succeeds.
+    #[test]
+    fn parts_make_up_the_whole() {
+        let all = plan(&["smoke"]).unwrap().cells;
+        let mut parts = Vec::new();
+        for part in ["1/3", "2/3", "3/3"] {
+            parts.extend(plan(&["smoke", "--partition", part]).map(|plan| plan.cells).unwrap_or_default());
+        }
+        parts.sort_by(|a, b| a.id.cmp(&b.id));
+        let mut sorted = all;
+        sorted.sort_by(|a, b| a.id.cmp(&b.id));
+        assert_eq!(parts, sorted);
+        let one = ["smoke", "-E", "loader=kexec-tools"];
+        let taken = |part| plan(&[&one[..], &["--partition", part]].concat());
+        let (full, empty): (Vec<_>, Vec<_>) = ["1/2", "2/2"].into_iter().map(taken).partition(Result::is_ok);
+        assert_eq!(full.len(), 1);
+        assert!(empty[0].as_ref().is_err_and(|told| told.contains("take fewer parts")), "{empty:?}");
     }
 
     /// Catches `--failed` that runs everything when nothing failed.

@@ -3,7 +3,7 @@
 use super::*;
 use guest_protocol::Arch;
 use harness::accel::Accel;
-use harness::cell::{Cell, CellId, Kernel, Loader, Mib, Platform, Reservation, Trigger};
+use harness::cell::{Cell, CellId, FirstBoot, Kernel, Loader, Mib, Platform, Reservation, Trigger};
 use harness::judge::judge;
 use harness::outcome::{ExpectedRefuser, ExpectedVmcore, Refuser, VmcoreState};
 use harness::report::{AttemptRecord, Versions};
@@ -29,6 +29,7 @@ pub(in super::super) fn result(id: &str, verdict: Verdict, outcomes: &[Outcome])
             memory: mib(4096),
             cpu: "qemu64".into(),
             cpus: NonZeroU32::MIN,
+            boot: FirstBoot::Fastest,
         },
         trigger: Trigger::Nmi,
         reader: None,
