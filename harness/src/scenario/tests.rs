@@ -71,7 +71,7 @@ fn the_seed_expects_what_the_design_says() {
             "5.10-amd64.x86_64.in-tree.5.10-686-pae.192M@3264M.pc-3520m",
             &Expectation::Refused {
                 by: ExpectedRefuser::Loader,
-                message: ["0xcc000000-0xd7ffffff", "0x37ffffff", "i386 capture kernel"]
+                message: ["0xcc000000-0xd7ffffff", "0x36ffdfff", "i386 capture kernel"]
                     .map(str::to_owned)
                     .to_vec(),
             },
