@@ -32,6 +32,9 @@ pub fn first_cmdline(cell: &Cell) -> String {
     let side = format!("{SIDE_PARAMETER}={}", Side::First.name());
     let mut words: Vec<String> = vec![COMMON.into(), format!("rdinit={AGENT_PATH}"), side];
     words.push(format!("crashkernel={}", cell.reservation));
+    // Boots are emulated, and the crypto library's self-tests take four of an i386 kernel's nine seconds. The capture kernel, which
+    // is under test, keeps them.
+    words.push("cryptomgr.notests".into());
     // The trigger is an NMI that nobody claims: the kernel must panic on it, and the watchdog must not claim it.
     words.extend(["unknown_nmi_panic=1".into(), "nmi_watchdog=0".into()]);
     match cell.reservation {
@@ -90,7 +93,7 @@ mod tests {
         assert_eq!(
             first_cmdline(&fixed),
             "console=ttyS0,115200 earlyprintk=ttyS0,115200 rdinit=/init kdump_rig=first crashkernel=256M@1968M \
-             unknown_nmi_panic=1 nmi_watchdog=0 nokaslr"
+             cryptomgr.notests unknown_nmi_panic=1 nmi_watchdog=0 nokaslr"
         );
         for reservation in
             [Reservation::Auto { size: testing::mib(256) }, Reservation::High { size: testing::mib(256) }]
