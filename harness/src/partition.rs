@@ -4,7 +4,6 @@
 //! together, and each cell is in exactly one part. Parts are of about the same size, not of exactly the same.
 
 use crate::cell::Cell;
-use crate::cmdline::first_cmdline;
 use sha2::{Digest, Sha256};
 use std::fmt;
 use std::num::NonZeroU64;
@@ -65,11 +64,13 @@ impl Partition {
     }
 }
 
-/// A number that cells of one boot have in common, and that is spread evenly over boots.
+/// A number that cells of one boot have in common, and that is spread evenly over boots. It follows from what the cell says,
+/// not from the words that the rig adds to a command line: those change with the rig.
 fn boot_number(cell: &Cell) -> u64 {
-    let platform = &cell.platform;
+    let (platform, words) = (&cell.platform, cell.first_cmdline.join(" "));
+    let reservation = cell.reservation.to_string();
     let boot =
-        [&cell.first.name, cell.userspace.name(), &first_cmdline(cell), &platform.name, &platform.machine];
+        [&cell.first.name, cell.userspace.name(), &reservation, &words, &platform.name, &platform.machine];
     let digest = Sha256::digest(boot.join("\n").as_bytes());
     digest.iter().take(8).fold(0, |number, byte| (number << 8) | u64::from(*byte))
 }
@@ -137,7 +138,7 @@ mod tests {
     }
 
     /// As it was computed when this was written.
-    const BOOT_NUMBER: u64 = 4_382_970_050_272_400_897;
+    const BOOT_NUMBER: u64 = 18_149_510_723_529_418_272;
 
     /// Bug: `0/4` or `5/4` runs nothing and succeeds.
     #[test]
