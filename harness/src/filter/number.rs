@@ -85,12 +85,20 @@ impl Unit {
     }
 }
 
+/// How a cell's number on an axis is found.
+type Number = fn(&Cell) -> Option<u64>;
+
 impl Axis {
-    /// What the axis's numbers are; none where its values have no order.
-    pub(super) const fn unit(self) -> Option<Unit> {
+    /// What the axis's numbers are, and how a cell's is found; none where the axis's values have no order.
+    fn measure(self) -> Option<(Unit, Number)> {
         match self {
-            Self::Size | Self::RegionStart | Self::RegionLast | Self::Memory => Some(Unit::Bytes),
-            Self::Cpus => Some(Unit::Count),
+            Self::Size => Some((Unit::Bytes, |cell| Some(cell.reservation.size().bytes()))),
+            Self::RegionStart => {
+                Some((Unit::Bytes, |cell| cell.reservation.range().map(|range| range.start)))
+            }
+            Self::RegionLast => Some((Unit::Bytes, |cell| cell.reservation.range().map(|range| range.end))),
+            Self::Memory => Some((Unit::Bytes, |cell| Some(cell.platform.memory.bytes()))),
+            Self::Cpus => Some((Unit::Count, |cell| Some(u64::from(cell.platform.cpus.get())))),
             Self::Id
             | Self::Suite
             | Self::First
@@ -110,31 +118,14 @@ impl Axis {
         }
     }
 
+    /// What the axis's numbers are; none where its values have no order.
+    pub(super) fn unit(self) -> Option<Unit> {
+        self.measure().map(|(unit, _)| unit)
+    }
+
     /// The cell's number on an axis that has an order; none where the cell has no such thing, as a region that the first kernel
     /// places has no known start.
     pub(super) fn number(self, cell: &Cell) -> Option<u64> {
-        match self {
-            Self::Size => Some(cell.reservation.size().bytes()),
-            Self::RegionStart => cell.reservation.range().map(|range| range.start),
-            Self::RegionLast => cell.reservation.range().map(|range| range.end),
-            Self::Memory => Some(cell.platform.memory.bytes()),
-            Self::Cpus => Some(u64::from(cell.platform.cpus.get())),
-            Self::Id
-            | Self::Suite
-            | Self::First
-            | Self::FirstArch
-            | Self::Userspace
-            | Self::Loader
-            | Self::Args
-            | Self::Capture
-            | Self::CaptureArch
-            | Self::Pair
-            | Self::Reservation
-            | Self::Region
-            | Self::Platform
-            | Self::Machine
-            | Self::Trigger
-            | Self::Reader => None,
-        }
+        self.measure().and_then(|(_, number)| number(cell))
     }
 }

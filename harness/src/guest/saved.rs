@@ -42,11 +42,6 @@ pub struct Saved {
 }
 
 impl Saved {
-    /// Size of the file in bytes.
-    pub fn size(&self) -> u64 {
-        self.size
-    }
-
     /// The state that [`write`] has put into `scratch`, with the evidence of how the guest got there.
     pub(super) fn new(
         scratch: GuestScratch,
@@ -226,7 +221,7 @@ mod tests {
         let saved = Saved::new(folder, Evidence::default(), ready(), 1).unwrap();
         let mut read = Vec::new();
         saved.open().unwrap().read_to_end(&mut read).unwrap();
-        assert!(read == [7; 1 << 20] && saved.size() == 1 << 20, "{} bytes", read.len());
+        assert!(read == [7; 1 << 20] && saved.size == 1 << 20, "{} bytes", read.len());
     }
 
     /// Bug: a state that QEMU could not write whole is used.
