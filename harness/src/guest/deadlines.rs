@@ -44,6 +44,13 @@ impl Deadlines {
         };
         Duration::from_secs_f64((f64::from(seconds) * accelerated * self.factor).clamp(1.0, 86_400.0))
     }
+
+    /// How long the agents may say nothing at all: from power-on to *ready*, or from *armed* to *up*, whichever is longer.
+    pub fn longest_silence(&self, accel: Accel) -> Duration {
+        let all = |phases: &[Phase]| phases.iter().map(|phase| self.of(*phase, accel)).sum::<Duration>();
+        let boot = all(&[Phase::Firmware, Phase::FirstKernel]);
+        boot.max(all(&[Phase::Panicking, Phase::Capture]))
+    }
 }
 
 #[cfg(test)]

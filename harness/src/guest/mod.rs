@@ -16,9 +16,11 @@ mod stopped;
 mod walk;
 
 pub use deadlines::Deadlines;
+pub use nonces::NONCE_BYTES;
 pub use probe::time_to_banner;
 pub use reaped::Reaped;
 pub use running::Running;
+pub(crate) use running::reader_order;
 pub use saved::Saved;
 pub use stopped::Stopped;
 

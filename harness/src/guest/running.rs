@@ -403,7 +403,7 @@ impl Running {
 }
 
 /// The order to run the cell's reader, where it has one.
-fn reader_order(plan: &GuestPlan<'_>) -> Option<ReaderOrder> {
+pub(crate) fn reader_order(plan: &GuestPlan<'_>) -> Option<ReaderOrder> {
     let limit = plan.deadlines.of(Phase::Reading, plan.accel).as_secs_f64() * PROGRAM_SHARE;
     reader_argv(plan.cell).map(|argv| ReaderOrder { argv, timeout_seconds: limit.max(1.0) as u32 })
 }
