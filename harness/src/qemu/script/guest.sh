@@ -59,9 +59,15 @@ forget() {
     rm -f "$name/channel.in" "$name/channel.out" "$name/monitor.in" "$name/monitor.out"
 }
 
+# Ends what waits in the background. KILL, for dash loses a TERM that comes before a new subshell has reset its traps.
+end_wait() {
+    [ -z "$silence" ] || kill -KILL "$silence" 2> /dev/null || :
+    silence=
+}
+
 clean_up() {
     trap '' INT TERM HUP
-    [ -z "$silence" ] || kill "$silence" 2> /dev/null || :
+    end_wait
     [ -z "$guest" ] || kill "$guest" 2> /dev/null || :
     wait
     forget

@@ -21,7 +21,7 @@ END
 
 # From now on the agents have $limit seconds to say something.
 await_word() {
-    [ -z "$silence" ] || kill "$silence" 2> /dev/null || :
+    end_wait
     [ "$by_hand" = no ] || return 0
     (
         left=$limit
@@ -52,9 +52,9 @@ count_values() {
     done
 }
 
-# The last line of standard input that is not blank.
+# The last line of standard input that is not blank, nor QEMU's word at Ctrl-A x.
 last_line() {
-    sed -e '/^[[:space:]]*$/d' | tail -n 1
+    sed -e '/^[[:space:]]*$/d' -e '/^QEMU: Terminated$/d' | tail -n 1
 }
 
 by_hand=no
@@ -67,6 +67,7 @@ cd -- "$(dirname -- "$0")"
 start_guest "$@"
 status=1
 seen='the agent of the first kernel never said a word'
+explained=no
 silent=
 where=
 await_word
@@ -87,8 +88,10 @@ while next_line; do
         seen='the capture kernel was loaded, and the agent was never armed'
         ;;
     *'"message":{"type":"loaded",'*)
-        exit_kind=${line#*'"exit":{'}
-        seen="nothing was loaded, the loader ended with ${exit_kind%%\}*}: $(text_of stderr "$line" | last_line)"
+        how=${line#*'"exit":{"how":'}
+        how=$(printf '%s\n' "${how%%\}*}" | sed -e 's/[",:]\{1,\}/ /g')
+        seen="nothing was loaded, the loader$how: $(text_of stderr "$line" | last_line)"
+        explained=yes
         [ "$by_hand" = yes ] || order "$power_off"
         ;;
     *'"message":{"type":"armed",'*)
@@ -112,10 +115,12 @@ while next_line; do
         ;;
     *'"message":{"type":"vmcore","state":"present",'*)
         count_values "$line"
+        explained=yes
         seen="captured; $found of $planted planted values were read through /proc/vmcore"
         [ "$found" != "$planted" ] || status=0
         ;;
     *'"message":{"type":"vmcore",'*)
+        explained=yes
         state=${line#*'"type":"vmcore",'}
         seen="the capture kernel came up, with the vmcore in ${state%%\}*}"
         ;;
@@ -133,6 +138,6 @@ while next_line; do
 done
 
 reap "; until then: $seen"
-[ "$status" = 0 ] || say "the console's last line: $(tr -d '\r' < "$name/console.log" | last_line)"
+[ "$explained" = yes ] || say "the console's last line: $(tr -d '\r' < "$name/console.log" | last_line)"
 say "$seen$silent"
 exit "$status"
