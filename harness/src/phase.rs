@@ -35,4 +35,17 @@ impl Phase {
             Self::Done => "end",
         }
     }
+
+    /// What ends the phase, in words that fit "{what} was awaited".
+    pub const fn awaits(self) -> &'static str {
+        match self {
+            Self::Firmware => "the first kernel's first word on the console",
+            Self::FirstKernel => "`ready` of the first kernel's agent",
+            Self::Loading => "`loaded` and `armed` of the first kernel's agent",
+            Self::Panicking => "the capture kernel's first word on the console",
+            Self::Capture => "`up` of the capture kernel's agent",
+            Self::Reading => "`vmcore` and `done` of the capture kernel's agent",
+            Self::Done => "the capture kernel's power-off",
+        }
+    }
 }

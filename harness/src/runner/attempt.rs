@@ -1,7 +1,7 @@
 //! One attempt at a trial: a guest from its files to its judged outcome.
 
 use super::boot::{Files, PvhFiles, SharedBoot, cell_places, prepare};
-use super::{RunEvent, TrialId};
+use super::{GuestOf, RunEvent, TrialId};
 use crate::accel::Accel;
 use crate::artifacts::Artifacts;
 use crate::cell::Cell;
@@ -61,7 +61,8 @@ pub(super) async fn attempt(
     boot: Option<&SharedBoot>,
 ) -> Result<Attempted, ReportError> {
     let folder = shared.with_report(|report| report.attempt_folder(trial, attempt))?;
-    let _ = shared.events.send(RunEvent::AttemptStarted { trial: trial.clone(), attempt });
+    let evidence = folder.path.clone();
+    let _ = shared.events.send(RunEvent::AttemptStarted { trial: trial.clone(), attempt, evidence });
     let Ran { reaped, script, boot } = run(shared, cell, trial, &folder, boot).await;
     let outcome = classify::classify(cell, &reaped.evidence);
     let verdict = judge::judge(&outcome, &cell.expected);
@@ -171,10 +172,10 @@ async fn run_from(
         trigger: cell.trigger.monitor_command(),
     };
     let script = script.text();
-    let mut on_phase = |phase| {
-        let _ = shared.events.send(RunEvent::PhaseEntered { trial: trial.clone(), phase });
+    let mut tell = |news| {
+        let _ = shared.events.send(RunEvent::Guest { of: GuestOf::Trial(trial.clone()), news });
     };
-    let reaped = run_guest(plan, scratch, shared.stop.clone(), &mut on_phase).await;
+    let reaped = run_guest(plan, scratch, shared.stop.clone(), &mut tell).await;
     let saved_state = match origin {
         Origin::PowerOn => None,
         Origin::Saved(_) => Some(files.key.clone()),
