@@ -11,6 +11,8 @@ use std::time::Duration;
 const GUEST: &str = include_str!("script/guest.sh");
 /// Walks a cell.
 const REPRO: &str = include_str!("script/repro.sh");
+/// Leads to a person's shell.
+const SHELL: &str = include_str!("script/shell.sh");
 
 /// What a script is for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,6 +26,8 @@ pub enum Purpose {
         /// How long the agents may be silent before the script gives the guest up.
         silence: Duration,
     },
+    /// For a person to look around.
+    Shell,
 }
 
 impl Purpose {
@@ -31,6 +35,7 @@ impl Purpose {
     pub const fn name(&self) -> &'static str {
         match self {
             Self::Repro { .. } => "repro",
+            Self::Shell => "shell",
         }
     }
 }
@@ -98,6 +103,7 @@ impl Script<'_> {
                 text.extend(b"limit=${LIMIT:-$limit}\n");
                 text.extend([GUEST, REPRO].concat().bytes());
             }
+            Purpose::Shell => text.extend([GUEST, SHELL].concat().bytes()),
         }
         text
     }
@@ -125,7 +131,7 @@ fn push_command(text: &mut Vec<u8>, program: &[u8], args: &[OsString], before_op
 }
 
 /// A word as the shell needs it: in single quotes, unless it holds only characters that mean nothing to a shell.
-fn quoted(word: &OsStr) -> Vec<u8> {
+pub(crate) fn quoted(word: &OsStr) -> Vec<u8> {
     let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_./=,:+@%".contains(byte);
     let bytes = word.as_bytes();
     if !bytes.is_empty() && bytes.iter().all(plain) {
