@@ -19,12 +19,12 @@ Exit status: 0 captured, and all planted values were read; 1 anything else; 2 it
 END
 }
 
-# From now on the agents have $limit seconds to say something.
+# From now on there are $1 seconds for the agents to say something, or for QEMU to end.
 await_word() {
     end_wait
     [ "$by_hand" = no ] || return 0
     (
-        left=$limit
+        left=$1
         # In small steps, for a sleep that is left behind when this is ended.
         while [ "$left" -gt 0 ]; do
             sleep 1
@@ -70,7 +70,7 @@ seen='the agent of the first kernel never said a word'
 explained=no
 silent=
 where=
-await_word
+await_word "$limit"
 while next_line; do
     case $line in
     *'"message":{"type":"ready",'*)
@@ -128,13 +128,19 @@ while next_line; do
         say "the agent has trouble: $(text_of what "$line")"
         ;;
     *silence)
+        if [ -n "$silent" ]; then
+            kill -KILL "$guest"
+            continue
+        fi
         silent="; not a word for $limit s, the registers are in $name/monitor.log"
         monitor 'info registers -a'
         monitor quit
+        # A QEMU that does not run itself takes no commands.
+        await_word 5
         continue
         ;;
     esac
-    await_word
+    await_word "$limit"
 done
 
 reap "; until then: $seen"

@@ -15,10 +15,15 @@ struct Stage(tempfile::TempDir);
 
 impl Stage {
     fn new(machine: &str) -> Self {
+        let silence = Duration::from_secs(20);
+        Self::of(Purpose::Repro { reader: None, value_bytes: 4, silence }, machine)
+    }
+
+    fn of(purpose: Purpose, machine: &str) -> Self {
         let stage = Self(tempfile::Builder::new().prefix("it's a ").tempdir().unwrap());
         let folder = stage.0.path();
-        let qemu =
-            "channel=repro/channel monitor=repro/monitor\n: > repro/console.log\n".to_owned() + machine;
+        let own = purpose.name();
+        let qemu = format!("channel={own}/channel monitor={own}/monitor\n: > {own}/console.log\n{machine}");
         std::fs::write(folder.join("machine"), qemu).unwrap();
         std::fs::write(folder.join("one part"), "1").unwrap();
         std::fs::write(folder.join("part"), "2").unwrap();
@@ -30,7 +35,6 @@ impl Stage {
             arm_unloaded: false,
         });
         std::fs::write(folder.join("orders.jsonl"), json(&order) + "\n").unwrap();
-        let purpose = Purpose::Repro { reader: None, value_bytes: 4, silence: Duration::from_secs(20) };
         let script = Script {
             purpose: &purpose,
             qemu: Path::new("/bin/sh"),
@@ -40,17 +44,19 @@ impl Stage {
             args_of_rig: Some(&["-S\nexit 9".into()]),
             trigger: "nmi",
         };
-        std::fs::write(folder.join("repro.sh"), script.text()).unwrap();
+        std::fs::write(folder.join("script.sh"), script.text()).unwrap();
         stage
     }
 
     /// Runs it from elsewhere.
     fn run(&self, args: &[&str], limit: &str) -> (Option<i32>, String) {
         let mut command = Command::new("sh");
-        command.arg(self.path("repro.sh")).args(args).current_dir("/").env("LIMIT", limit);
+        command.arg(self.path("script.sh")).args(args).current_dir("/").env("LIMIT", limit);
         let Output { status, stdout, stderr } = command.stdin(Stdio::null()).output().unwrap();
         let said = String::from_utf8(stdout).unwrap() + &String::from_utf8(stderr).unwrap();
-        assert!(!self.path("repro/pid").exists() && !self.path("repro/channel.in").exists(), "{said}");
+        for left in ["repro/pid", "repro/channel.in", "shell/initramfs"] {
+            assert!(!self.path(left).exists(), "{left}: {said}");
+        }
         (status.code(), said)
     }
 
@@ -65,9 +71,9 @@ fn says(kernel: Side, message: Message) -> String {
     format!("printf '%s\\n' '{}' > $channel.out\n", line.replace('\'', r"'\''"))
 }
 
-/// A line of shell that takes an order, into a file.
+/// A line of shell that takes an order, into a file. It waits without the pipe by which the script sees QEMU's end.
 fn takes(file: &str) -> String {
-    format!("head -n 1 < $channel.in > {file}\n")
+    format!("timeout 20 head -n 1 < $channel.in > {file} 3>&-\n")
 }
 
 fn facts() -> KernelFacts {
@@ -108,7 +114,7 @@ fn to_up() -> String {
                 planted: vec![Planted { id: 0, address: 4096 }, Planted { id: 1, address: 8192 }],
             },
         ),
-        "head -n 1 < $monitor.in > trigger\n".into(),
+        "timeout 20 head -n 1 < $monitor.in > trigger 3>&-\n".into(),
         "printf '\\n' > $channel.out\n".into(),
         says(Side::Capture, Message::Up(facts())),
     ]
@@ -185,7 +191,7 @@ fn a_refusal_is_told_and_powers_off() {
 /// Bug: a hang runs for ever; the registers of a hung machine are not looked at; the console's last words are lost.
 #[test]
 fn a_silent_guest_is_ended() {
-    let machine = "printf 'boot\\r\\nDestination address too large' > repro/console.log\nhead -n 2 < $monitor.in > asked\n";
+    let machine = "printf 'boot\\r\\nDestination address too large' > repro/console.log\ntimeout 20 head -n 2 < $monitor.in > asked 3>&-\n";
     let stage = Stage::new(&(to_up().replace(&says(Side::Capture, Message::Up(facts())), machine)));
     let (status, said) = stage.run(&[], "1");
     assert_eq!(status, Some(1), "{said}");
@@ -222,4 +228,34 @@ fn what_could_not_be_tried_says_so() {
     let (status, said) = stage.run(&[], "20");
     assert_eq!(status, Some(2), "{said}");
     assert!(said.contains("the first kernel machine cannot be read"), "{said}");
+}
+
+/// Bug: a shell in the capture kernel that nobody panics into; or one that is ended for silence, when its user thinks.
+#[test]
+fn a_shell_is_led_to_and_left_alone() {
+    let machine = [
+        says(Side::First, Message::Ready(facts())),
+        takes("load"),
+        loaded(0, ""),
+        says(Side::First, Message::Armed { planted: Vec::new() }),
+        "timeout 20 head -n 1 < $monitor.in > trigger 3>&-\nsleep 2\n".into(),
+    ];
+    let stage = Stage::of(Purpose::Shell, &machine.concat());
+    let (status, said) = stage.run(&[], "1");
+    assert_eq!(status, Some(0), "{said}");
+    assert_eq!(std::fs::read_to_string(stage.path("trigger")).unwrap(), "nmi\n");
+}
+
+/// Bug: a QEMU that is stopped, or that does not take commands, keeps the script for ever.
+#[test]
+fn a_deaf_qemu_is_killed() {
+    let stage = Stage::new("exec sleep 60");
+    let began = Instant::now();
+    let (status, said) = stage.run(&[], "1");
+    assert_eq!(status, Some(2), "{said}");
+    assert!(
+        said.contains("QEMU ended with status 137; until then: the agent of the first kernel never said"),
+        "{said}"
+    );
+    assert!(began.elapsed() < Duration::from_secs(50), "{said}");
 }
