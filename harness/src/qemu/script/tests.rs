@@ -157,8 +157,8 @@ fn a_capture_is_walked_to_its_end() {
     assert_eq!(text("load"), text("orders.jsonl"));
     assert_eq!(text("trigger"), "nmi\n");
     let read = |address| guest_protocol::Read { address, length: 4 };
-    let order: Order = serde_json::from_str(&text("read")).unwrap();
-    assert_eq!(order, Order::Read { reads: vec![read(4096), read(8192)], reader: None });
+    let order = Order::Read { reads: vec![read(4096), read(8192)], reader: None };
+    assert_eq!(text("read").trim_end(), json(&order));
 }
 
 /// Bug: other bytes than those that were planted count as a capture.
