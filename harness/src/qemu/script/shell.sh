@@ -3,6 +3,7 @@
 
 cd -- "$(dirname -- "$0")"
 start_guest "$@"
+status=0
 while next_line; do
     case $line in
     *'"message":{"type":"ready",'*)
@@ -14,6 +15,7 @@ while next_line; do
         ;;
     *'"message":{"type":"loaded",'*)
         say "nothing was loaded, there will be no capture kernel: $(text_of stderr "$line" | tail -n 1)"
+        status=1
         order "$power_off"
         ;;
     *'"message":{"type":"armed",'*)
@@ -26,3 +28,4 @@ while next_line; do
     esac
 done
 reap
+exit "$status"

@@ -246,6 +246,16 @@ fn a_shell_is_led_to_and_left_alone() {
     assert_eq!(std::fs::read_to_string(stage.path("trigger")).unwrap(), "nmi\n");
 }
 
+/// Bug: a capture kernel that was refused looks like a shell that somebody left.
+#[test]
+fn a_shell_that_cannot_be_led_to_says_why() {
+    let machine =
+        [says(Side::First, Message::Ready(facts())), takes("load"), loaded(1, "too high\n"), takes("order")];
+    let (status, said) = Stage::of(Purpose::Shell, &machine.concat()).run(&[], "1");
+    assert_eq!(status, Some(1), "{said}");
+    assert!(said.contains("there will be no capture kernel: too high\n"), "{said}");
+}
+
 /// Bug: a QEMU that is stopped, or that does not take commands, keeps the script for ever.
 #[test]
 fn a_deaf_qemu_is_killed() {
