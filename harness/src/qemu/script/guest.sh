@@ -27,6 +27,11 @@ text_of() {
         sed -e 's/\\\\/\\0134/g' -e 's/\\"/\\0042/g' -e 's/".*//' -e 's/\\u..../?/g')"
 }
 
+# The last line of standard input that is not blank, nor QEMU's word at Ctrl-A x.
+last_line() {
+    sed -e '/^[[:space:]]*$/d' -e '/^QEMU: Terminated$/d' | tail -n 1
+}
+
 # Starts the guest; "$@" are further arguments of QEMU's.
 start_guest() {
     command -v "$qemu" > /dev/null || cannot "there is no QEMU at $qemu; another one: QEMU=PATH before the command"

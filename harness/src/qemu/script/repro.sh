@@ -52,11 +52,6 @@ count_values() {
     done
 }
 
-# The last line of standard input that is not blank, nor QEMU's word at Ctrl-A x.
-last_line() {
-    sed -e '/^[[:space:]]*$/d' -e '/^QEMU: Terminated$/d' | tail -n 1
-}
-
 by_hand=no
 case ${1-} in
 --by-hand) by_hand=yes; shift ;;

@@ -14,7 +14,7 @@ while next_line; do
         say 'the capture kernel is loaded'
         ;;
     *'"message":{"type":"loaded",'*)
-        say "nothing was loaded, there will be no capture kernel: $(text_of stderr "$line" | tail -n 1)"
+        say "nothing was loaded, there will be no capture kernel: $(text_of stderr "$line" | last_line)"
         status=1
         order "$power_off"
         ;;
