@@ -110,7 +110,8 @@ fn bad_input_is_refused_with_what_was_expected() {
         ("e2e --kernel first=", "no path"),
         ("e2e --accel fast", "auto, kvm, tcg"),
         ("e2e --i686 gcc", "auto, rustup, debian"),
-        ("shell", "unrecognized subcommand"),
+        ("shells", "unrecognized subcommand"),
+        ("shell", "<ID>"),
         ("", "Usage: cargo xtask <COMMAND>"),
     ] {
         let error = parse(words).expect_err(words);
