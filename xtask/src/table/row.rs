@@ -106,9 +106,10 @@ fn attempt(tried: &AttemptRecord, result: &CellResult, report: &Path, paint: Pai
     lines
 }
 
-/// What was expected, how it differs, and how far the guest got.
+/// Why it was so, what was expected, how it differs, and how far the guest got.
 fn details(result: &CellResult, scene: &Scene) -> Vec<String> {
-    let mut lines = whole_message(result).map(|message| told("message", message)).unwrap_or_default();
+    let mut lines: Vec<String> = scene.why.iter().flat_map(|why| told("why", why)).collect();
+    lines.extend(whole_message(result).into_iter().flat_map(|message| told("message", message)));
     lines.extend(told("expected", &describe_expectation(&result.expected)));
     lines.extend(near_miss(result).into_iter().flat_map(|how| told("differs", &how)));
     let reached = scene.last_phase.map(|phase| format!("{}; awaited: {}", phase.in_words(), phase.awaits()));

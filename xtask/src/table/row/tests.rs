@@ -105,6 +105,7 @@ fn a_failure_says_all_that_one_begins_with() {
     let result = result("a/b", Verdict::Fail, &[refused()]);
     let line = |text: &str, finished| ConsoleLine { text: text.into(), finished };
     let scene = Scene {
+        why: Some("triple fault in purgatory\n".into()),
         last_phase: Some(Phase::Capture),
         console: vec![line(&"Kernel panic - not syncing: ".repeat(4), true), line("Destination add", false)],
     };
@@ -113,6 +114,7 @@ fn a_failure_says_all_that_one_begins_with() {
         [
             "        FAIL [     8.2s] a/b",
             "     outcome refused by the loader: region too [31mhigh",
+            "         why triple fault in purgatory",
             "    expected captured, vmcore verified",
             "  last phase boot of the capture kernel; awaited: `up` of the capture kernel's",
             "             agent",
