@@ -227,6 +227,13 @@ impl Trigger {
     /// All triggers, in the order of their documentation.
     pub const ALL: [Self; 1] = [Self::Nmi];
 
+    /// The command that pulls it in QEMU's monitor.
+    pub const fn monitor_command(self) -> &'static str {
+        match self {
+            Self::Nmi => "nmi",
+        }
+    }
+
     /// The name in scenarios and filters.
     pub const fn name(self) -> &'static str {
         match self {

@@ -30,6 +30,7 @@ pub mod report;
 pub mod runner;
 pub mod scenario;
 pub mod scratch;
+pub mod shell;
 pub mod stop;
 pub mod store_source;
 

@@ -138,7 +138,7 @@ async fn what_qemu_said_is_told() {
     for result in &results {
         let what = rig_error(&result.outcome);
         assert!(what.contains("no such machine"), "{what}");
-        assert!(stage.path("report").join(&result.evidence).join("run.sh").is_file());
+        assert!(stage.path("report").join(&result.evidence).join("repro.sh").is_file());
     }
     let failed = not_as_expected(&stage.path("report")).unwrap();
     assert_eq!(failed.into_iter().map(|id| id.0).collect::<Vec<_>>(), ["a", "b"]);

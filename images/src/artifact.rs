@@ -1,4 +1,4 @@
-//! The artifacts as their users see them: a kernel, a reference loader, the compiler. Each is cut from a verified tree.
+//! The artifacts as their users see them: a kernel, a reference loader, a shell, the compiler. Each is cut from a verified tree.
 
 use std::path::{Path, PathBuf};
 
@@ -96,6 +96,17 @@ impl GuestFile {
     }
 }
 
+/// A static busybox that is there and verified.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Busybox {
+    /// The program.
+    pub program: PathBuf,
+    /// Of the package that is used.
+    pub package_version: String,
+    /// What to tell people, when the locked version could not be had.
+    pub notice: Option<String>,
+}
+
 /// Debian's Rust compiler with its i686 library, unpacked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RustTree {
@@ -166,6 +177,14 @@ impl Store {
             files,
             notice,
         })
+    }
+
+    /// A static busybox, fetched when it is not there.
+    pub fn busybox(&self, arch: Arch) -> Result<Busybox, Error> {
+        let Ready { tree, notice } = self.ready(&ArtifactName::Busybox(arch))?;
+        // Newer packages have everything below /usr.
+        let (program, _) = file(&tree, "bin/busybox").or_else(|_| file(&tree, "usr/bin/busybox"))?;
+        Ok(Busybox { program, package_version: first_deb(&tree)?.version.clone(), notice })
     }
 
     /// Debian's Rust compiler with its i686 library, fetched and unpacked when it is not there.

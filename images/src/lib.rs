@@ -23,7 +23,9 @@ mod recipe;
 mod store;
 mod tree;
 
-pub use artifact::{GuestFile, KernelImage, KnownKernel, LoaderTree, RustTree, known_kernels, known_loaders};
+pub use artifact::{
+    Busybox, GuestFile, KernelImage, KnownKernel, LoaderTree, RustTree, known_kernels, known_loaders,
+};
 pub use digest::Sha256;
 pub use download::Patience;
 pub use error::{Error, Errors};

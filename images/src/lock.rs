@@ -24,6 +24,8 @@ pub struct Lock {
     pub kernels: Vec<LockedKernel>,
     /// Reference loaders, each with the libraries it needs.
     pub loaders: Vec<LockedLoader>,
+    /// Static busybox packages, one an architecture: the shell of guests that a person wants to look around in.
+    pub busybox: Vec<Deb>,
     /// Debian's Rust compiler with an i686 library, for hosts where rustup cannot add the target.
     pub rust: LockedRust,
 }
@@ -143,9 +145,9 @@ impl fmt::Display for DebArch {
     }
 }
 
-/// What can be fetched and used on its own: a kernel, a loader with its libraries, the compiler with its libraries.
+/// What can be fetched and used on its own: a kernel, a loader with its libraries, a shell, the compiler with its libraries.
 ///
-/// Written as `5.10-amd64`, `kexec-tools@2.0.20/i386` and `debian-rust`.
+/// Written as `5.10-amd64`, `kexec-tools@2.0.20/i386`, `busybox/i386` and `debian-rust`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ArtifactName {
     /// A kernel, by [`LockedKernel::name`].
@@ -157,11 +159,14 @@ pub enum ArtifactName {
         /// Of the program.
         arch: Arch,
     },
+    /// A static busybox.
+    Busybox(Arch),
     /// Debian's Rust compiler with its i686 library.
     Rust,
 }
 
 const LOADER_PREFIX: &str = "kexec-tools@";
+const BUSYBOX_PREFIX: &str = "busybox/";
 const RUST_NAME: &str = "debian-rust";
 
 impl fmt::Display for ArtifactName {
@@ -169,6 +174,7 @@ impl fmt::Display for ArtifactName {
         match self {
             Self::Kernel(name) => f.write_str(name),
             Self::Loader { version, arch } => write!(f, "{LOADER_PREFIX}{version}/{arch}"),
+            Self::Busybox(arch) => write!(f, "{BUSYBOX_PREFIX}{arch}"),
             Self::Rust => f.write_str(RUST_NAME),
         }
     }
@@ -177,7 +183,7 @@ impl fmt::Display for ArtifactName {
 /// Text that names no artifact.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "`{0}` names no artifact: want a kernel like `5.10-amd64`, a loader like `kexec-tools@2.0.20/i386`, or `debian-rust`"
+    "`{0}` names no artifact: want a kernel like `5.10-amd64`, a loader like `kexec-tools@2.0.20/i386`, `busybox/i386`, or `debian-rust`"
 )]
 pub struct NotAnArtifactName(String);
 
@@ -190,10 +196,13 @@ impl FromStr for ArtifactName {
         if text == RUST_NAME {
             return Ok(Self::Rust);
         }
+        let arch_of = |text: &str| [Arch::I386, Arch::X86_64].into_iter().find(|known| known.name() == text);
+        if let Some(arch) = text.strip_prefix(BUSYBOX_PREFIX) {
+            return arch_of(arch).map(Self::Busybox).ok_or_else(bad);
+        }
         if let Some(loader) = text.strip_prefix(LOADER_PREFIX) {
             let (version, arch) = loader.split_once('/').ok_or_else(bad)?;
-            let arch = [Arch::I386, Arch::X86_64].into_iter().find(|known| known.name() == arch);
-            return match arch {
+            return match arch_of(arch) {
                 Some(arch) if !version.is_empty() => Ok(Self::Loader { version: version.to_owned(), arch }),
                 _ => Err(bad()),
             };
@@ -234,7 +243,8 @@ impl Lock {
             version: loader.version.clone(),
             arch: loader.program.arch.arch(),
         });
-        kernels.chain(loaders).chain([ArtifactName::Rust]).collect()
+        let shells = self.busybox.iter().map(|deb| ArtifactName::Busybox(deb.arch.arch()));
+        kernels.chain(loaders).chain(shells).chain([ArtifactName::Rust]).collect()
     }
 
     /// The packages of one artifact, the one that gives it its version first.
@@ -244,6 +254,10 @@ impl Lock {
             ArtifactName::Loader { version, arch } => {
                 let loader = self.loader(version, *arch)?;
                 Ok([&loader.program].into_iter().chain(&loader.libraries).collect())
+            }
+            ArtifactName::Busybox(arch) => {
+                let deb = self.busybox.iter().find(|deb| deb.arch.arch() == *arch);
+                deb.map(|deb| vec![deb]).ok_or_else(|| self.unknown(name.clone()))
             }
             ArtifactName::Rust => Ok(self.rust.compiler.iter().chain(&self.rust.libraries).collect()),
         }
@@ -324,6 +338,8 @@ mod tests {
                 "kexec-tools@2.0.20/i386",
                 "kexec-tools@2.0.20/x86_64",
                 "kexec-tools@2.0.25/i386",
+                "busybox/i386",
+                "busybox/x86_64",
                 "debian-rust"
             ]
         );
@@ -340,6 +356,8 @@ mod tests {
             "kexec-tools@2.0.20",
             "kexec-tools@/i386",
             "kexec-tools@2.0.20/arm",
+            "busybox",
+            "busybox/arm",
             "rust",
             "amd64-5.10",
             "5.10",

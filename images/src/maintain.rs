@@ -145,6 +145,9 @@ fn replace(lock: &mut Lock, name: ArtifactName, current: Vec<Deb>) -> Vec<Change
             .filter(|known| known.version == *version && known.program.arch.arch() == *arch)
             .flat_map(|known| [&mut known.program].into_iter().chain(&mut known.libraries))
             .collect(),
+        ArtifactName::Busybox(arch) => {
+            lock.busybox.iter_mut().filter(|known| known.arch.arch() == *arch).collect()
+        }
         ArtifactName::Rust => lock.rust.compiler.iter_mut().chain(&mut lock.rust.libraries).collect(),
     };
     let mut changes = Vec::new();

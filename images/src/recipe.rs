@@ -18,6 +18,9 @@ pub(crate) fn of(name: &ArtifactName) -> Recipe {
             revision: 0,
         },
         ArtifactName::Loader { .. } => Recipe { wants: loader_file, enough: usize::MAX, revision: 1 },
+        ArtifactName::Busybox(_) => {
+            Recipe { wants: |path| matches!(path, "bin/busybox" | "usr/bin/busybox"), enough: 1, revision: 0 }
+        }
         ArtifactName::Rust => Recipe { wants: rust_file, enough: usize::MAX, revision: 0 },
     }
 }
@@ -44,13 +47,13 @@ fn rust_file(path: &str) -> bool {
 /// have to do, and `images verify` does the rest.
 pub(crate) fn check(name: &ArtifactName) -> Check {
     match name {
-        ArtifactName::Kernel(_) | ArtifactName::Loader { .. } => Check::Hashes,
+        ArtifactName::Kernel(_) | ArtifactName::Loader { .. } | ArtifactName::Busybox(_) => Check::Hashes,
         ArtifactName::Rust => Check::Sizes,
     }
 }
 
 /// What replaces each package of an artifact, in the order of [`Lock::debs`]: the same series of what is tested, and any version
-/// of a library.
+/// of a library or of a tool.
 pub(crate) fn wanted(lock: &Lock, name: &ArtifactName) -> Result<Vec<Wanted>, Error> {
     let any = |package: &str| Wanted::Any { package: package.to_owned() };
     let series = |package: &str, series: &str| Wanted::Series {
@@ -67,6 +70,7 @@ pub(crate) fn wanted(lock: &Lock, name: &ArtifactName) -> Result<Vec<Wanted>, Er
             let libraries = loader.libraries.iter().map(|deb| any(&deb.package));
             [series(&loader.program.package, version)].into_iter().chain(libraries).collect()
         }
+        ArtifactName::Busybox(_) => lock.debs(name)?.into_iter().map(|deb| any(&deb.package)).collect(),
         ArtifactName::Rust => {
             // Package names hold the minor version, so the series is that: `1.85` of `1.85.0`.
             let minor =

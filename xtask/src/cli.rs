@@ -37,6 +37,11 @@ pub(crate) enum Verb {
     BuildLoader(BuildLoaderArgs),
     /// Kernels and reference loaders: list, fetch, verify, re-pin.
     Images(ImagesArgs),
+    /// Open a shell in a cell's first kernel, or after a panic in its capture kernel.
+    ///
+    /// The guest is the cell's own: machine, kernels, command lines, region, loader and capture kernel. A static busybox comes in
+    /// place of the agent. Leave it by `exit`, or Ctrl-A x.
+    Shell(Box<ShellArgs>),
     /// Say what this host has and lacks.
     Doctor(DoctorArgs),
 }
@@ -163,6 +168,44 @@ pub(crate) struct MutantsArgs {
     /// Folder of the reports: `mutants.jsonl`, and a folder as that of `e2e` for each run.
     #[arg(long, value_name = "DIR")]
     pub(crate) report: Option<PathBuf>,
+    /// QEMU to use. Default: qemu-system-x86_64 in PATH.
+    #[arg(long, value_name = "PATH")]
+    pub(crate) qemu: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) host: HostArgs,
+    #[command(flatten)]
+    pub(crate) store: StoreArgs,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct ShellArgs {
+    /// The cell's id, as tables and `e2e --list` show it.
+    #[arg(value_name = "ID")]
+    pub(crate) id: String,
+    /// Suites of scenarios/ by name, or YAML files by path, that the cell is looked for in.
+    #[arg(value_name = "SUITE|FILE.yaml", default_value = "seed")]
+    pub(crate) suites: Vec<String>,
+    /// Load and panic as the rig does, and open the shell in the capture kernel.
+    #[arg(long)]
+    pub(crate) capture: bool,
+    /// Run this in the guest's shell and power off, in place of a conversation.
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) command: Option<String>,
+    /// Let a debugger attach, on a unix socket.
+    #[arg(long)]
+    pub(crate) gdb: bool,
+    /// Stop the machine before its first instruction, until a debugger lets it go on.
+    #[arg(long, requires = "gdb")]
+    pub(crate) wait: bool,
+    /// Loader in place of the suite's, as of `e2e`.
+    #[arg(long, value_name = "LOADER")]
+    pub(crate) loader: Vec<LoaderArg>,
+    /// Local bzImage in place of the suite's kernels, as of `e2e`.
+    #[arg(long, value_name = "SIDE=PATH")]
+    pub(crate) kernel: Vec<KernelArg>,
+    /// Acceleration. TCG but where KVM is asked for: it runs everywhere, and people are slower.
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) accel: AccelArg,
     /// QEMU to use. Default: qemu-system-x86_64 in PATH.
     #[arg(long, value_name = "PATH")]
     pub(crate) qemu: Option<PathBuf>,

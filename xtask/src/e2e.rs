@@ -9,9 +9,9 @@ pub(crate) mod plan;
 pub(crate) mod ready;
 
 use crate::cli::{AccelArg, E2eArgs, KernelSide, LoaderArg};
-use crate::exit::{Exit, Failure};
+use crate::exit::{Exit, Failure, OrFail};
 use crate::setup::{self, Needs};
-use crate::table::{self, Context, Table};
+use crate::table::{self, Commands, Context, Table, shell_word};
 use crate::tools::{self, CC, GPGV, QEMU, Tool};
 use crate::{Host, output, store};
 use harness::accel::{Accel, AccelChoice};
@@ -26,6 +26,7 @@ use plan::Plan;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
 pub(crate) async fn run(args: &E2eArgs, host: &Host) -> Result<Exit, Failure> {
@@ -101,19 +102,31 @@ async fn run_cells(
 ) -> Result<Ran, Failure> {
     let began = Instant::now();
     let context = Context {
-        again: again(args),
+        commands: Commands { again: again(args), cells: same_cells(args) },
         id_width: table::id_width(plan.cells.iter().map(|cell| cell.id.0.as_str())),
     };
     let mut table = Table::new(host.style, context);
     let skipped = plan.skipped.len();
     plan.skipped.iter().for_each(|skipped| table.show_skipped(skipped));
     let Plan { cells, skipped: not_run, .. } = plan;
-    let show = |event| table.show(event);
+    let show = |told| match told {
+        Told::Event(event) => table.show(event),
+        Told::Asked => table.show_now(),
+    };
     let ended = drive(cells, &not_run, artifacts, options(args, host), host, show).await;
     table.abandon();
     let summary = ended?;
     output::line(table::count_line(&summary, skipped));
     Ok(Ran { exit: exit_of(summary.conclusion()), results: table.into_results(), took: began.elapsed() })
+}
+
+/// What a run hands to whoever shows it.
+#[derive(Debug)]
+pub(crate) enum Told {
+    /// Something happened.
+    Event(RunEvent),
+    /// The user wants to know what every guest does now, by SIGUSR1.
+    Asked,
 }
 
 /// Runs cells, and hands every event to `show`; `skipped` is written down. An interruption by the user ends the run, and the summary says so.
@@ -126,7 +139,7 @@ pub(crate) async fn drive(
     artifacts: Arc<Artifacts>,
     options: Options,
     host: &Host,
-    mut show: impl FnMut(RunEvent),
+    mut show: impl FnMut(Told),
 ) -> Result<Summary, Failure> {
     let (stopper, stop) = stop::stop();
     let mut interrupts = host.interrupts.clone();
@@ -136,9 +149,16 @@ pub(crate) async fn drive(
     });
     let (sender, mut events) = mpsc::unbounded_channel();
     let running = runner::run(cells, skipped, artifacts, options, sender, stop);
+    let mut asked = signal(SignalKind::user_defined1()).or_rig()?;
     let showing = async {
-        while let Some(event) = events.recv().await {
-            show(event);
+        loop {
+            tokio::select! {
+                event = events.recv() => match event {
+                    Some(event) => show(Told::Event(event)),
+                    None => return,
+                },
+                Some(()) = asked.recv() => show(Told::Asked),
+            }
         }
     };
     let (ended, ()) = tokio::join!(running, showing);
@@ -200,8 +220,16 @@ fn report_folder(args: &E2eArgs, host: &Host) -> PathBuf {
 
 /// The command that runs cells of this run again, without the filter that says which.
 fn again(args: &E2eArgs) -> String {
-    let mut words = vec!["cargo xtask e2e".to_owned()];
-    words.extend(args.suites.iter().map(|suite| shell_word(suite)));
+    let mut words = vec!["cargo xtask e2e".to_owned(), same_cells(args)];
+    if let Some(report) = &args.report {
+        words.push(format!("--report {}", shell_word(&report.display().to_string())));
+    }
+    words.join(" ")
+}
+
+/// The words of a command line that give the same cells and QEMU to another verb as well.
+fn same_cells(args: &E2eArgs) -> String {
+    let mut words: Vec<_> = args.suites.iter().map(|suite| shell_word(suite)).collect();
     for loader in &args.loader {
         let value = match loader {
             LoaderArg::InTree => "in-tree".to_owned(),
@@ -220,16 +248,7 @@ fn again(args: &E2eArgs) -> String {
     if let Some(qemu) = &args.qemu {
         words.push(format!("--qemu {}", shell_word(&qemu.display().to_string())));
     }
-    if let Some(report) = &args.report {
-        words.push(format!("--report {}", shell_word(&report.display().to_string())));
-    }
     words.join(" ")
-}
-
-/// A word for a POSIX shell, quoted only where it must be.
-fn shell_word(word: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./@=+,:".contains(c);
-    if !word.is_empty() && word.chars().all(plain) { word.to_owned() } else { table::shell_quoted(word) }
 }
 
 #[cfg(test)]
@@ -290,7 +309,5 @@ mod tests {
             )),
             "cargo xtask e2e smoke my.yaml --loader in-tree --loader ./a --kernel first=/b"
         );
-        assert_eq!(shell_word("a b"), "'a b'");
-        assert_eq!(shell_word(""), "''");
     }
 }

@@ -15,6 +15,7 @@ mod output;
 mod process;
 mod repo;
 mod setup;
+mod shell_verb;
 mod store;
 mod table;
 mod test_verb;
@@ -64,6 +65,7 @@ fn run(command_line: CommandLine) -> Result<Exit, Failure> {
             Verb::Mutants(args) => mutants::run(&args, &host).await,
             Verb::BuildLoader(args) => loader_verb::run(&args, &host).await,
             Verb::Images(args) => images_verb::run(&args, &host).await,
+            Verb::Shell(args) => shell_verb::run(&args, &host).await,
             Verb::Doctor(args) => doctor::run(&args, &host).await,
         }
     });

@@ -12,6 +12,7 @@ mod workshop;
 
 use crate::build::{Program, Toolchain};
 use crate::cli::{E2eArgs, ListFormat, MutantsArgs};
+use crate::e2e::Told;
 use crate::e2e::ready::{self, GuestFiles};
 use crate::exit::{Exit, Failure, OrFail};
 use crate::setup::{self, Needs};
@@ -267,7 +268,11 @@ impl Runs {
         };
         let mut live = Live::new(host.style.progress);
         let mut seen = BTreeMap::new();
-        let show = |event: RunEvent| {
+        let show = |told: Told| {
+            let event = match told {
+                Told::Event(event) => event,
+                Told::Asked => return live.aside(|| live.now().iter().for_each(output::line)),
+            };
             live.follow(&event);
             let note = self.columns.paint.warning("Note");
             match event {
@@ -287,10 +292,9 @@ impl Runs {
                     seen.insert((name.clone(), id.clone()), now);
                 }
                 RunEvent::BootStarted { .. }
-                | RunEvent::BootPhase { .. }
                 | RunEvent::BootEnded { failed: None, .. }
                 | RunEvent::AttemptStarted { .. }
-                | RunEvent::PhaseEntered { .. }
+                | RunEvent::Guest { .. }
                 | RunEvent::AttemptEnded { .. }
                 | RunEvent::RunEnded { .. } => {}
             }

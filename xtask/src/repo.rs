@@ -39,6 +39,11 @@ impl Repo {
         self.root.join("target/e2e/latest")
     }
 
+    /// Where the guests of `shell` have their files.
+    pub(crate) fn shells(&self) -> PathBuf {
+        self.root.join("target/shell")
+    }
+
     /// Where mutants are built.
     pub(crate) fn mutants(&self) -> PathBuf {
         self.target().join("mutants")

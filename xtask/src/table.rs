@@ -2,27 +2,35 @@
 //!
 //! Lines go to standard output as cells end; bars, where there is a terminal for them, to standard error.
 
+mod commands;
 pub(crate) mod live;
 pub(crate) mod paint;
+mod roster;
 mod row;
+mod scene;
 mod summary;
+mod text;
 
 use crate::output::{self, Style};
+pub(crate) use commands::{Commands, shell_word};
+use harness::guest::News;
+use harness::outcome::Verdict;
 use harness::report::CellResult;
 use harness::runner::RunEvent;
 use harness::scenario::SkippedCell;
 use live::Live;
 use paint::Paint;
-pub(crate) use row::one_line;
+use scene::Scene;
 use std::path::PathBuf;
 use std::time::Instant;
-pub(crate) use summary::{count_line, shell_quoted};
+pub(crate) use summary::count_line;
+pub(crate) use text::one_line;
 
 /// What the table knows beside the events.
 #[derive(Clone, Debug)]
 pub(crate) struct Context {
-    /// The beginning of the command that runs one cell again: everything but the filter.
-    pub(crate) again: String,
+    /// The commands that are offered for cells.
+    pub(crate) commands: Commands,
     /// Width of the column of ids: the longest id of the run.
     pub(crate) id_width: usize,
 }
@@ -60,13 +68,13 @@ impl Table {
                 let head = self.paint.head("Running");
                 let mut lines = vec![format!(
                     "{head} {total} {plural}, {jobs} at a time, {accel}, {}; report in {}",
-                    row::one_line(&qemu),
+                    one_line(&qemu),
                     report.display()
                 )];
                 lines.extend(
                     notices
                         .iter()
-                        .map(|notice| format!("{} {}", self.paint.warning("Note"), row::one_line(notice))),
+                        .map(|notice| format!("{} {}", self.paint.warning("Note"), one_line(notice))),
                 );
                 if !earlier.is_empty() {
                     let notice = format!("{} more have their result from before", earlier.len());
@@ -78,20 +86,33 @@ impl Table {
             }
             RunEvent::BootEnded { boot, failed: Some(why) } => {
                 let note = self.paint.warning("Note");
-                let why = row::one_line(&why);
+                let why = one_line(&why);
                 self.print(&[format!(
                     "{note} {boot} could not be shared, its cells boot by themselves: {why}"
                 )]);
             }
             // Told with the trial's end, where one can see whether another attempt followed.
             RunEvent::AttemptEnded { .. } => {}
+            RunEvent::Guest { of, news: News::Slow { phase, limit } } => {
+                let used = text::bracketed(limit.as_secs_f64() / 2.0);
+                let phase = phase.in_words();
+                self.print(&[format!(
+                    "{} {used} {of}: {phase}, of at most {:.0} s",
+                    self.paint.warning("SLOW"),
+                    limit.as_secs_f64()
+                )]);
+            }
             RunEvent::BootStarted { .. }
-            | RunEvent::BootPhase { .. }
             | RunEvent::BootEnded { failed: None, .. }
             | RunEvent::AttemptStarted { .. }
-            | RunEvent::PhaseEntered { .. } => {}
+            | RunEvent::Guest { .. } => {}
             RunEvent::TrialEnded { result } => {
-                self.print(&row::lines(&result, &self.report, self.context.id_width, self.paint));
+                let scene = match result.verdict {
+                    Verdict::Fail | Verdict::Error => Scene::read(&self.report.join(&result.evidence)),
+                    Verdict::Pass | Verdict::Flaky | Verdict::Skipped => Scene::default(),
+                };
+                let Context { commands, id_width } = &self.context;
+                self.print(&row::lines(&result, &scene, &self.report, *id_width, commands, self.paint));
                 self.results.push(*result);
             }
             RunEvent::RunEnded { summary } => {
@@ -102,11 +123,16 @@ impl Table {
                     self.skipped,
                     &self.report,
                     took,
-                    &self.context,
+                    &self.context.commands,
                     self.paint,
                 ));
             }
         }
+    }
+
+    /// Shows what every guest does now.
+    pub(crate) fn show_now(&self) {
+        self.print(&self.live.now());
     }
 
     /// Shows a cell that is not run at all.

@@ -4,8 +4,10 @@
 //! only a [`Running`] one can be made to panic, and evidence comes out of a [`Reaped`] one alone, when all that QEMU wrote
 //! has been read.
 
+mod console_tail;
 mod deadlines;
 mod first_words;
+mod news;
 mod nonces;
 mod ports;
 mod probe;
@@ -16,15 +18,17 @@ mod stopped;
 mod walk;
 
 pub use deadlines::Deadlines;
+pub use news::{Listener, News};
+pub use nonces::NONCE_BYTES;
 pub use probe::time_to_banner;
 pub use reaped::Reaped;
 pub use running::Running;
+pub(crate) use running::reader_order;
 pub use saved::Saved;
 pub use stopped::Stopped;
 
 use crate::accel::Accel;
 use crate::cell::Cell;
-use crate::phase::Phase;
 use crate::qemu::{MachineSpec, Start, Wiring, qemu_args};
 use crate::scratch::GuestScratch;
 use crate::stop::Stop;
@@ -92,15 +96,15 @@ impl GuestPlan<'_> {
     }
 }
 
-/// Runs a cell's guest from its origin to its end. `on_phase` is told each phase that begins.
+/// Runs a cell's guest from its origin to its end. `listener` is told what happens meanwhile.
 pub async fn run_guest(
     plan: GuestPlan<'_>,
     scratch: GuestScratch,
     mut stop: Stop,
-    on_phase: &mut (dyn FnMut(Phase) + Send),
+    listener: &mut Listener<'_>,
 ) -> Reaped {
-    match start(&plan, &scratch, &mut stop, on_phase).await {
-        Ok(running) => running.walk(&plan, stop, on_phase).await,
+    match start(&plan, &scratch, &mut stop, listener).await {
+        Ok(running) => running.walk(&plan, stop, listener).await,
         Err(reaped) => *reaped,
     }
 }
@@ -114,17 +118,19 @@ pub async fn boot_and_save(
     scratch: GuestScratch,
     state: GuestScratch,
     mut stop: Stop,
-    on_phase: &mut (dyn FnMut(Phase) + Send),
+    listener: &mut Listener<'_>,
 ) -> Result<Saved, Box<Reaped>> {
-    let running = start(&plan, &scratch, &mut stop, on_phase).await?;
-    running.save_at_ready(&plan, state, stop, on_phase).await
+    let running = start(&plan, &scratch, &mut stop, listener).await?;
+    running.save_at_ready(&plan, state, stop, listener).await
 }
 
 async fn start(
     plan: &GuestPlan<'_>,
     scratch: &GuestScratch,
     stop: &mut Stop,
-    on_phase: &mut (dyn FnMut(Phase) + Send),
+    listener: &mut Listener<'_>,
 ) -> Result<Running, Box<Reaped>> {
-    Stopped::start(plan, scratch, stop).await?.cont(plan.origin, on_phase).await
+    let stopped = Stopped::start(plan, scratch, stop).await?;
+    listener(News::Started { pid: stopped.pid(), console: plan.console_log.to_owned() });
+    stopped.cont(plan.origin, listener).await
 }

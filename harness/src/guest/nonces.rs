@@ -4,8 +4,8 @@
 use guest_protocol::{HexBytes, PhysRange, Place, Plant};
 use rustix::rand::{GetRandomFlags, getrandom};
 
-/// Length of a nonce: no accident makes 64 equal bytes.
-const NONCE_BYTES: usize = 64;
+/// Length of a nonce in memory: no accident makes 64 equal bytes.
+pub const NONCE_BYTES: usize = 64;
 /// Random bytes in the line for the log, two digits each.
 const LOG_NONCE_BYTES: usize = 16;
 /// 4 GiB.

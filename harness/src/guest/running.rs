@@ -3,12 +3,14 @@
 mod ending;
 mod save;
 
+use super::console_tail::ConsoleTail;
 use super::ports::{Chunk, Port};
 use super::stopped::Stopped;
 use super::walk::{Action, Goal, Sight, Walk};
-use super::{GuestPlan, Reaped, Saved, first_words, nonces};
+use super::{GuestPlan, Listener, News, Reaped, Saved, first_words, nonces};
 use crate::channel::{Line, LineSplitter};
 use crate::classify;
+use crate::classify::console::Landmark;
 use crate::cmdline::reader_argv;
 use crate::evidence::{GuestEnd, QmpEvent, Timed};
 use crate::phase::Phase;
@@ -30,6 +32,8 @@ const SAMPLE_PERIOD: Duration = Duration::from_millis(500);
 const QUIET: Duration = Duration::from_millis(300);
 /// Distance of the two last looks before a deadline's verdict. Proof of a dead CPU needs two samples 100 ms apart.
 const LAST_LOOKS_APART: Duration = Duration::from_millis(250);
+/// A phase is slow from the deadline's this part on: long enough for a warning to be rare, early enough for one to be of use.
+const SLOW_PART: f64 = 2.0;
 /// Console bytes that are kept: a kernel that prints for ever must not fill the host's memory. A boot prints 50 KB.
 const MAX_CONSOLE: usize = 16 << 20;
 /// The deadline of a loader, or of a reader, ends before the phase's, so that the agent can still report it.
@@ -50,7 +54,10 @@ pub struct Running {
     zero: Instant,
     walk: Walk,
     phase_since: Instant,
+    /// Whether it was said that the present phase takes long.
+    told_slow: bool,
     last_output: Instant,
+    tail: ConsoleTail,
     lines: LineSplitter,
     facts: Option<KernelFacts>,
     /// What the agent had reported when the state was saved in which this guest began; taken up when the walk begins.
@@ -82,7 +89,7 @@ impl Running {
         let now = Instant::now();
         let zero = now.checked_sub(Duration::from_millis(saved.at_ms)).unwrap_or(now);
         let record = Reaped { evidence: saved.evidence.clone(), ..Reaped::default() };
-        let mut running = Self::begin(stopped, zero, Walk::new(Goal::Outcome, Phase::FirstKernel), record);
+        let mut running = Self::begin(stopped, zero, Walk::new(Goal::Outcome, Phase::Ready), record);
         running.note_facts(&saved.ready);
         running.resumed = Some(saved.ready.clone());
         running
@@ -101,7 +108,9 @@ impl Running {
             zero,
             walk,
             phase_since: now,
+            told_slow: false,
             last_output: now,
+            tail: ConsoleTail::default(),
             lines: LineSplitter::default(),
             facts: None,
             resumed: None,
@@ -123,7 +132,8 @@ impl Running {
         while let Some(chunk) = self.chunks.recv().await {
             if chunk.port == Port::Console {
                 let new = self.keep_console(&chunk);
-                if first_words::banner(&self.record.evidence.console, new) {
+                let console = &self.record.evidence.console;
+                if first_words::landmarks(console, 0, new).any(|landmark| landmark == Landmark::Banner) {
                     return Some(chunk.at.saturating_duration_since(self.zero));
                 }
             }
@@ -132,13 +142,8 @@ impl Running {
     }
 
     /// Follows the guest to its end.
-    pub async fn walk(
-        mut self,
-        plan: &GuestPlan<'_>,
-        mut stop: Stop,
-        on_phase: &mut (dyn FnMut(Phase) + Send),
-    ) -> Reaped {
-        let ending = match self.follow(plan, &mut stop, on_phase).await {
+    pub async fn walk(mut self, plan: &GuestPlan<'_>, mut stop: Stop, listener: &mut Listener<'_>) -> Reaped {
+        let ending = match self.follow(plan, &mut stop, listener).await {
             Ok(ending) => ending,
             Err(error) => self.exited_or(error).await,
         };
@@ -149,13 +154,13 @@ impl Running {
         &mut self,
         plan: &GuestPlan<'_>,
         stop: &mut Stop,
-        on_phase: &mut (dyn FnMut(Phase) + Send),
+        listener: &mut Listener<'_>,
     ) -> Result<Ending, String> {
         let mut sampler = tokio::time::interval(SAMPLE_PERIOD);
         sampler.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         if let Some(ready) = self.resumed.take() {
             let actions = self.walk.at(Sight::Report(&ready));
-            self.act(actions, plan, on_phase).await?;
+            self.act(actions, plan, listener).await?;
             if self.is_concluded(plan) {
                 return Ok(Ending::Known(GuestEnd::Concluded));
             }
@@ -166,12 +171,18 @@ impl Running {
             }
             let limit = plan.deadlines.of(self.walk.phase(), plan.accel);
             let deadline = tokio::time::Instant::from_std(self.phase_since + limit);
+            let slow = tokio::time::Instant::from_std(self.phase_since + limit.div_f64(SLOW_PART));
             let news = tokio::select! {
                 // In this order, so that a guest that prints for ever cannot starve its deadline.
                 biased;
                 () = stop.requested() => return Ok(Ending::Known(GuestEnd::Interrupted)),
                 () = tokio::time::sleep_until(deadline) => return self.at_deadline(plan, limit).await,
-                Some(chunk) = self.chunks.recv() => self.take_chunk(chunk, plan, on_phase).await?,
+                () = tokio::time::sleep_until(slow), if !self.told_slow => {
+                    self.told_slow = true;
+                    listener(News::Slow { phase: self.walk.phase(), limit });
+                    false
+                }
+                Some(chunk) = self.chunks.recv() => self.take_chunk(chunk, plan, listener).await?,
                 Some(unasked) = self.events.recv() => match unasked {
                     Unasked::Event(at, event) => self.take_event(at, event),
                     Unasked::Closed(_) => {
@@ -183,7 +194,10 @@ impl Running {
                 }
                 // Whether a sample is worth it is asked at the tick, not here: a silent guest makes nothing else happen that
                 // would let this be asked again.
-                _ = sampler.tick() => self.is_worth_a_sample() && self.sample().await?,
+                _ = sampler.tick() => {
+                    self.tell_console(listener);
+                    self.is_worth_a_sample() && self.sample().await?
+                }
             };
             // After *done* only the power-off is awaited; before, whatever proves the outcome ends the guest.
             if news && self.walk.phase() < Phase::Done && self.is_concluded(plan) {
@@ -217,29 +231,41 @@ impl Running {
         &mut self,
         chunk: Chunk,
         plan: &GuestPlan<'_>,
-        on_phase: &mut (dyn FnMut(Phase) + Send),
+        listener: &mut Listener<'_>,
     ) -> Result<bool, String> {
         self.last_output = chunk.at;
         match chunk.port {
             Port::Console => {
                 let new = self.keep_console(&chunk);
+                self.tail.push(&chunk.bytes);
+                self.tell_console(listener);
                 let mut actions = self.walk.at(Sight::Console);
-                let after_trigger = self.record.evidence.console_at_trigger;
-                if let (Some(from), Phase::Panicking) = (after_trigger, self.walk.phase())
-                    && first_words::started_after_trigger(&self.record.evidence.console, from, new)
+                let evidence = &self.record.evidence;
+                if let Some(from) = evidence.console_at_trigger
+                    && self.walk.phase() < Phase::Capture
                 {
-                    actions.extend(self.walk.at(Sight::KernelAfterTrigger));
+                    let landmarks = first_words::landmarks(&evidence.console, from, new);
+                    actions
+                        .extend(landmarks.flat_map(|landmark| self.walk.at(Sight::SinceTrigger(landmark))));
                 }
-                self.act(actions, plan, on_phase).await?;
+                self.act(actions, plan, listener).await?;
                 Ok(false)
             }
             Port::Channel => {
                 for line in self.lines.push(&chunk.bytes) {
                     let actions = self.keep_line(line, chunk.at);
-                    self.act(actions, plan, on_phase).await?;
+                    self.act(actions, plan, listener).await?;
                 }
                 Ok(true)
             }
+        }
+    }
+
+    /// Says what the console's last line is, if it is another and not too soon.
+    fn tell_console(&mut self, listener: &mut Listener<'_>) {
+        let quiet = self.last_output.elapsed() >= QUIET;
+        if let Some(line) = self.tail.due(Instant::now(), quiet) {
+            listener(News::Console(line));
         }
     }
 
@@ -291,14 +317,15 @@ impl Running {
         &mut self,
         actions: Vec<Action>,
         plan: &GuestPlan<'_>,
-        on_phase: &mut (dyn FnMut(Phase) + Send),
+        listener: &mut Listener<'_>,
     ) -> Result<(), String> {
         for action in actions {
             match action {
                 Action::Enter(phase) => {
                     self.phase_since = Instant::now();
+                    self.told_slow = false;
                     self.record.evidence.phases.push(Timed { ms: self.now_ms(), what: phase });
-                    on_phase(phase);
+                    listener(News::Phase(phase));
                 }
                 Action::Arrived => self.arrived = true,
                 Action::OrderLoad => {
@@ -403,7 +430,7 @@ impl Running {
 }
 
 /// The order to run the cell's reader, where it has one.
-fn reader_order(plan: &GuestPlan<'_>) -> Option<ReaderOrder> {
+pub(crate) fn reader_order(plan: &GuestPlan<'_>) -> Option<ReaderOrder> {
     let limit = plan.deadlines.of(Phase::Reading, plan.accel).as_secs_f64() * PROGRAM_SHARE;
     reader_argv(plan.cell).map(|argv| ReaderOrder { argv, timeout_seconds: limit.max(1.0) as u32 })
 }

@@ -1,9 +1,8 @@
 //! A guest before its first instruction: QEMU runs, QMP is negotiated, both ports are drained.
 
 use super::ports::{Chunk, drain};
-use super::{GuestPlan, Origin, Reaped, Running, saved};
+use super::{GuestPlan, Listener, News, Origin, Reaped, Running, saved};
 use crate::evidence::GuestEnd;
-use crate::phase::Phase;
 use crate::process::Process;
 use crate::qmp::{Qmp, Unasked};
 use crate::scratch::GuestScratch;
@@ -105,12 +104,13 @@ impl Stopped {
         Ok(Self { started, process, qmp, events, chunks, orders })
     }
 
+    /// Process id of QEMU.
+    pub(super) fn pid(&self) -> i32 {
+        self.process.pid()
+    }
+
     /// Lets the guest run, from where it begins.
-    pub async fn cont(
-        self,
-        origin: Origin<'_>,
-        on_phase: &mut (dyn FnMut(Phase) + Send),
-    ) -> Result<Running, Box<Reaped>> {
+    pub async fn cont(self, origin: Origin<'_>, listener: &mut Listener<'_>) -> Result<Running, Box<Reaped>> {
         // The clock starts before the command: RESUME comes before its reply.
         let mut running = match origin {
             Origin::PowerOn => Running::new(self),
@@ -118,7 +118,7 @@ impl Stopped {
         };
         match running.cont().await {
             Ok(()) => {
-                on_phase(running.phase());
+                listener(News::Phase(running.phase()));
                 Ok(running)
             }
             Err(error) => Err(Box::new(running.reap(GuestEnd::Trouble { what: error.to_string() }).await)),

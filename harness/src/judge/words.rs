@@ -151,7 +151,7 @@ const fn cause_words(cause: HangCause) -> &'static str {
 ///
 /// Loaders print what they do first and why they stop last. kexec-tools is the exception: behind the line that says why it
 /// prints its segments, or where in its code it stopped.
-fn telling_line(text: &str) -> &str {
+pub fn telling_line(text: &str) -> &str {
     const TELLING: [&str; 2] = ["kexec_load failed", "Could not find a free area"];
     let lines = || text.lines().map(str::trim).filter(|line| !line.is_empty());
     lines()

@@ -49,10 +49,12 @@ pub enum Wiring<'a> {
         /// Socket of QMP.
         qmp: &'a Path,
     },
-    /// To a person at a terminal, as [`run_script`](super::run_script) has it. The machine runs at once.
+    /// To a [`Script`](super::Script), and to a person at its terminal, who has the console and, at Ctrl-A c, a monitor. The
+    /// machine runs at once.
     ByHand {
-        /// The second port: the named pipes with this path and `.in` or `.out` after it.
-        channel: &'a Path,
+        /// Folder with named pipes for the second port (`channel.in`, `channel.out`) and for a monitor of the script's own
+        /// (`monitor.in`, `monitor.out`). It gets `console.log` and `monitor.log`.
+        folder: &'a Path,
     },
 }
 
@@ -99,10 +101,16 @@ fn wire(args: &mut Vec<OsString>, wiring: Wiring<'_>) {
             let port = joined("socket,id=qmp,path=", qmp);
             args.extend(["-chardev".into(), port, "-mon".into(), "chardev=qmp,mode=control".into()]);
         }
-        Wiring::ByHand { channel } => {
-            args.extend(["-serial".into(), "mon:stdio".into()]);
-            let port = joined("pipe,id=channel,path=", channel);
+        Wiring::ByHand { folder } => {
+            // Ctrl-C goes to the guest.
+            let port = joined("stdio,id=console,mux=on,signal=off,logfile=", &folder.join("console.log"));
+            args.extend(["-chardev".into(), port, "-serial".into(), "chardev:console".into()]);
+            args.extend(["-mon".into(), "chardev=console".into()]);
+            let port = joined("pipe,id=channel,path=", &folder.join("channel"));
             args.extend(["-chardev".into(), port, "-serial".into(), "chardev:channel".into()]);
+            let mut port = joined("pipe,id=monitor,path=", &folder.join("monitor"));
+            port.push(joined(",logfile=", &folder.join("monitor.log")));
+            args.extend(["-chardev".into(), port, "-mon".into(), "chardev=monitor".into()]);
         }
     }
 }
@@ -223,11 +231,25 @@ chardev=qmp,mode=control";
             kernel: Path::new("k"),
             initrd: None,
             cmdline: "",
-            wiring: Wiring::ByHand { channel: Path::new("channel") },
+            wiring: Wiring::ByHand { folder: Path::new("a,b") },
             start: Start::PowerOn,
         };
         let args = text(qemu_args(&spec));
-        let ports = "-serial\nmon:stdio\n-chardev\npipe,id=channel,path=channel\n-serial\nchardev:channel";
+        let ports = "\
+-chardev
+stdio,id=console,mux=on,signal=off,logfile=a,,b/console.log
+-serial
+chardev:console
+-mon
+chardev=console
+-chardev
+pipe,id=channel,path=a,,b/channel
+-serial
+chardev:channel
+-chardev
+pipe,id=monitor,path=a,,b/monitor,logfile=a,,b/monitor.log
+-mon
+chardev=monitor";
         assert!(args.ends_with(ports), "{args}");
         assert!(!args.contains("-S\n") && !args.contains("-initrd"), "{args}");
     }

@@ -5,5 +5,6 @@ mod script;
 mod version;
 
 pub use args::{MachineSpec, Start, Wiring, qemu_args};
-pub use script::{SCRIPT_CHANNEL, SCRIPT_INITRAMFS, run_script};
+pub(crate) use script::quoted;
+pub use script::{Purpose, Script};
 pub use version::{QemuVersionError, qemu_version};

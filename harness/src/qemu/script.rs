@@ -1,63 +1,137 @@
-//! The script in a cell's evidence folder that starts the same guest by hand. Pure.
+//! The script in a cell's evidence folder that starts the same guest by hand, `repro.sh`: what is the cell's own, as variables
+//! and functions of the shell, followed by files of the folder `script`, which are the same for every cell. Pure.
 
+use guest_protocol::{Order, ReaderOrder};
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-/// Path of the message channel's pipes in the script, without `.in` and `.out`.
-pub const SCRIPT_CHANNEL: &str = "channel";
-/// Path of the initramfs that the script puts together.
-pub const SCRIPT_INITRAMFS: &str = "initramfs.cpio";
+/// Starts a guest with its ports on pipes.
+const GUEST: &str = include_str!("script/guest.sh");
+/// Walks a cell.
+const REPRO: &str = include_str!("script/repro.sh");
+/// Leads to a person's shell.
+const SHELL: &str = include_str!("script/shell.sh");
 
-/// What the script says and does before the command. QEMU opens both pipes for reading and writing, so that neither end of
-/// file ends the port.
-const HEADER: &str = "\
-#!/bin/sh
-# Starts the guest of this cell again, with its console on this terminal.
-# The order to load goes to the agent at once (orders.jsonl); what the agent says goes to agent-by-hand.jsonl.
-# When it has said \"armed\", panic the kernel: Ctrl-A c, then: nmi
-# Registers at any time: Ctrl-A c, then: info registers -a
-# End it: Ctrl-A x
-set -eu
-cd \"$(dirname \"$0\")\"
-rm -f channel.in channel.out
-mkfifo channel.in channel.out
-# While descriptor 3 holds the pipe, the reader's opening never waits; the reader ends when QEMU and descriptor 3 are gone.
-exec 3<> channel.out
-cat < channel.out 3>&- > agent-by-hand.jsonl &
-cat orders.jsonl 3>&- > channel.in & feeder=$!
-trap 'exec 3>&-; kill $feeder 2> /dev/null || true; wait; rm -f channel.in channel.out initramfs.cpio' EXIT
-# The initramfs: the archives that this guest was given.
-";
-
-/// A script that puts an initramfs together from `parts` and runs `qemu` with `by_hand`; a comment names what the rig ran.
-pub fn run_script(qemu: &Path, parts: &[PathBuf], by_hand: &[OsString], by_rig: &[OsString]) -> Vec<u8> {
-    let mut script = HEADER.as_bytes().to_vec();
-    script.extend_from_slice(b"cat");
-    for part in parts {
-        script.push(b' ');
-        script.extend_from_slice(&quoted(part.as_os_str()));
-    }
-    script.extend_from_slice(format!(" > {SCRIPT_INITRAMFS}\n").as_bytes());
-    script.extend_from_slice(b"\n# The rig's own command line, with its sockets:\n#   ");
-    push_command(&mut script, qemu, by_rig, b" ");
-    script.push(b'\n');
-    push_command(&mut script, qemu, by_hand, b" \\\n    ");
-    script
+/// What a script is for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// To see a cell's end again.
+    Repro {
+        /// The reader that the capture kernel's agent is to run.
+        reader: Option<ReaderOrder>,
+        /// Length of each planted value, in bytes.
+        value_bytes: usize,
+        /// How long the agents may be silent before the script gives the guest up.
+        silence: Duration,
+    },
+    /// For a person to look around.
+    Shell,
 }
 
-fn push_command(script: &mut Vec<u8>, program: &Path, args: &[OsString], before_option: &[u8]) {
-    script.extend_from_slice(&quoted(program.as_os_str()));
+impl Purpose {
+    /// Name of the script, with `.sh`, and of the folder that it works in, beside itself.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Repro { .. } => "repro",
+            Self::Shell => "shell",
+        }
+    }
+}
+
+/// A guest that is started by hand.
+#[derive(Clone, Copy, Debug)]
+pub struct Script<'a> {
+    /// What for.
+    pub purpose: &'a Purpose,
+    /// QEMU.
+    pub qemu: &'a Path,
+    /// The first kernel's image, as the arguments name it.
+    pub kernel: &'a Path,
+    /// The archives that its initramfs is made of, in order.
+    pub parts: &'a [PathBuf],
+    /// QEMU's arguments, wired [by hand](super::Wiring::ByHand).
+    pub args: &'a [OsString],
+    /// Those that the rig gave, for a comment.
+    pub args_of_rig: Option<&'a [OsString]>,
+    /// The command of QEMU's monitor that panics the first kernel.
+    pub trigger: &'a str,
+}
+
+impl Script<'_> {
+    /// The script's text.
+    pub fn text(&self) -> Vec<u8> {
+        let mut text =
+            b"#!/bin/sh\n# Starts a guest of kdump-rig again, by itself: it needs a POSIX shell and QEMU.\n"
+                .to_vec();
+        if let Some(args) = self.args_of_rig {
+            let mut command = Vec::new();
+            push_command(&mut command, &quoted(self.qemu.as_os_str()), args, b" ");
+            text.extend(b"# The rig's own command line, with its sockets:");
+            // A path may hold a newline, which would end the comment.
+            for line in command.split(|byte| *byte == b'\n') {
+                text.extend(b"\n#   ");
+                text.extend(line);
+            }
+            text.push(b'\n');
+        }
+        text.extend(b"set -eu\n\n");
+        assign(&mut text, "name", self.purpose.name());
+        assign(&mut text, "qemu", self.qemu);
+        text.extend(b"qemu=${QEMU:-$qemu}\n");
+        assign(&mut text, "kernel", self.kernel);
+        assign(&mut text, "trigger", self.trigger);
+        assign(&mut text, "power_off", json(&Order::PowerOff));
+        text.extend(b"initramfs() {\n    cat");
+        for part in self.parts {
+            text.extend(b" \\\n        ");
+            text.extend(quoted(part.as_os_str()));
+        }
+        text.extend(b"\n}\nrun_qemu() {\n    exec ");
+        push_command(&mut text, b"\"$qemu\"", self.args, b" \\\n        ");
+        text.extend(b" \\\n        \"$@\"\n}\n");
+        match self.purpose {
+            Purpose::Repro { reader, value_bytes, silence } => {
+                // The shell puts the reads in between, when an agent has said where the values lie.
+                let read = json(&Order::Read { reads: Vec::new(), reader: reader.clone() });
+                let (head, tail) = read.split_once("[]").unwrap_or((&read, ""));
+                assign(&mut text, "read_head", format!("{head}["));
+                assign(&mut text, "read_tail", format!("]{tail}"));
+                assign(&mut text, "value_bytes", value_bytes.to_string());
+                assign(&mut text, "limit", silence.as_secs().to_string());
+                text.extend(b"limit=${LIMIT:-$limit}\n");
+                text.extend([GUEST, REPRO].concat().bytes());
+            }
+            Purpose::Shell => text.extend([GUEST, SHELL].concat().bytes()),
+        }
+        text
+    }
+}
+
+/// An order as the agent takes it. Orders always serialise.
+fn json(order: &Order) -> String {
+    serde_json::to_string(order).unwrap_or_default()
+}
+
+fn assign(text: &mut Vec<u8>, name: &str, value: impl AsRef<OsStr>) {
+    text.extend(name.bytes());
+    text.push(b'=');
+    text.extend(quoted(value.as_ref()));
+    text.push(b'\n');
+}
+
+fn push_command(text: &mut Vec<u8>, program: &[u8], args: &[OsString], before_option: &[u8]) {
+    text.extend(program);
     for arg in args {
         let is_option = arg.as_bytes().starts_with(b"-");
-        script.extend_from_slice(if is_option { before_option } else { b" " });
-        script.extend_from_slice(&quoted(arg));
+        text.extend(if is_option { before_option } else { b" " });
+        text.extend(quoted(arg));
     }
-    script.push(b'\n');
 }
 
 /// A word as the shell needs it: in single quotes, unless it holds only characters that mean nothing to a shell.
-fn quoted(word: &OsStr) -> Vec<u8> {
+pub(crate) fn quoted(word: &OsStr) -> Vec<u8> {
     let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_./=,:+@%".contains(byte);
     let bytes = word.as_bytes();
     if !bytes.is_empty() && bytes.iter().all(plain) {
@@ -67,7 +141,6 @@ fn quoted(word: &OsStr) -> Vec<u8> {
     for byte in bytes {
         match byte {
             b'\'' => out.extend_from_slice(b"'\\''"),
-            // A comment ends at a newline; nothing of ours has one, but a path may.
             byte => out.push(*byte),
         }
     }
@@ -76,21 +149,4 @@ fn quoted(word: &OsStr) -> Vec<u8> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Bug: a command line with spaces falls apart into several arguments when the script runs.
-    #[test]
-    fn arguments_survive_the_shell() {
-        let args = ["-append", "a b='c' $HOME", "-m", "1M"].map(OsString::from);
-        let folder = tempfile::tempdir().unwrap();
-        let part = folder.path().join("one part");
-        std::fs::write(&part, "").unwrap();
-        let script = run_script(Path::new("/bin/echo"), &[part], &args, &[]);
-        let path = folder.path().join("run.sh");
-        std::fs::write(&path, script).unwrap();
-        std::fs::write(folder.path().join("orders.jsonl"), "").unwrap();
-        let out = std::process::Command::new("sh").arg(&path).output().unwrap();
-        assert_eq!(String::from_utf8(out.stdout).unwrap(), "-append a b='c' $HOME -m 1M\n");
-    }
-}
+mod tests;

@@ -17,11 +17,10 @@ const CONSOLE_FILE: &str = "console.log";
 const QEMU_CONSOLE_FILE: &str = "console.qemu.log";
 /// [`Evidence`] without the console.
 const EVIDENCE_FILE: &str = "evidence.json";
-/// What `run.sh` feeds to the first kernel's agent.
+/// What [`SCRIPT_FILE`] feeds to the first kernel's agent.
 const ORDERS_FILE: &str = "orders.jsonl";
-/// Blank lines before the order in [`ORDERS_FILE`]: the kernel's 8250 driver empties the port's 16-byte FIFO when the agent
-/// opens it, and agents skip what is no order.
-const SACRIFICE: &[u8] = &[b'\n'; 64];
+/// The script that does it all again.
+pub const SCRIPT_FILE: &str = "repro.sh";
 
 /// The folder of one attempt.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -79,8 +78,8 @@ impl AttemptFolder {
             self.file("qemu.log", reaped.stderr.as_bytes())?;
         }
         self.file(ORDERS_FILE, &orders(reaped))?;
-        self.file("run.sh", script)?;
-        let script = self.path.join("run.sh");
+        self.file(SCRIPT_FILE, script)?;
+        let script = self.path.join(SCRIPT_FILE);
         std::fs::set_permissions(&script, PermissionsExt::from_mode(0o755))
             .map_err(io_error("make executable", &script))
     }
@@ -154,7 +153,7 @@ fn registers(reaped: &Reaped) -> Vec<u8> {
 
 /// The order to load, for a guest that is started by hand.
 fn orders(reaped: &Reaped) -> Vec<u8> {
-    let mut lines = SACRIFICE.to_vec();
+    let mut lines = Vec::new();
     for order in &reaped.orders {
         match &order.what {
             Order::Load(_) => push_line(&mut lines, &order.what),

@@ -17,7 +17,7 @@ mod record;
 mod table;
 
 pub use comparison::{Comparison, NothingToCompare, compare_loaders};
-pub use evidence_folder::{AttemptFolder, load_evidence};
+pub use evidence_folder::{AttemptFolder, SCRIPT_FILE, load_evidence};
 pub use failed::{FailedError, not_as_expected};
 pub use identity::MadeWith;
 pub use read::{ReadError, Results, read_results};

@@ -1,20 +1,21 @@
 //! One attempt at a trial: a guest from its files to its judged outcome.
 
 use super::boot::{Files, PvhFiles, SharedBoot, cell_places, prepare};
-use super::{RunEvent, TrialId};
+use super::{GuestOf, RunEvent, TrialId};
 use crate::accel::Accel;
 use crate::artifacts::Artifacts;
 use crate::cell::Cell;
 use crate::cmdline::{first_cmdline, loader_argv};
 use crate::evidence::GuestEnd;
-use crate::guest::{Deadlines, GuestPlan, Origin, Reaped, run_guest};
+use crate::guest::{Deadlines, GuestPlan, NONCE_BYTES, Origin, Reaped, reader_order, run_guest};
 use crate::outcome::Outcome;
-use crate::qemu::{SCRIPT_CHANNEL, SCRIPT_INITRAMFS, Start, Wiring, run_script};
+use crate::qemu::{Purpose, Script, Start, Wiring};
 use crate::report::{AttemptFolder, AttemptRecord, BootRecord, Report, ReportError};
 use crate::scratch::Scratch;
 use crate::stop::Stop;
 use crate::{classify, judge};
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::mpsc::UnboundedSender;
@@ -60,7 +61,8 @@ pub(super) async fn attempt(
     boot: Option<&SharedBoot>,
 ) -> Result<Attempted, ReportError> {
     let folder = shared.with_report(|report| report.attempt_folder(trial, attempt))?;
-    let _ = shared.events.send(RunEvent::AttemptStarted { trial: trial.clone(), attempt });
+    let evidence = folder.path.clone();
+    let _ = shared.events.send(RunEvent::AttemptStarted { trial: trial.clone(), attempt, evidence });
     let Ran { reaped, script, boot } = run(shared, cell, trial, &folder, boot).await;
     let outcome = classify::classify(cell, &reaped.evidence);
     let verdict = judge::judge(&outcome, &cell.expected);
@@ -154,19 +156,39 @@ async fn run_from(
         true => self::beside(&files.kernel),
         false => files.kernel.clone(),
     };
-    let wiring = Wiring::ByHand { channel: Path::new(SCRIPT_CHANNEL) };
-    let by_hand = GuestPlan { initramfs: Path::new(SCRIPT_INITRAMFS), kernel: &kernel, ..plan };
-    let by_hand = by_hand.args_wired(wiring, Start::PowerOn);
-    let script = run_script(&shared.qemu, &beside, &by_hand, &plan.args(&scratch));
-    let mut on_phase = |phase| {
-        let _ = shared.events.send(RunEvent::PhaseEntered { trial: trial.clone(), phase });
+    let purpose = Purpose::Repro {
+        reader: reader_order(&plan),
+        value_bytes: NONCE_BYTES,
+        silence: shared.deadlines.longest_silence(shared.accel),
     };
-    let reaped = run_guest(plan, scratch, shared.stop.clone(), &mut on_phase).await;
+    let (args_by_hand, args_of_rig) = (by_hand_args(&plan, &purpose, &kernel), plan.args(&scratch));
+    let script = Script {
+        purpose: &purpose,
+        qemu: &shared.qemu,
+        kernel: &kernel,
+        parts: &beside,
+        args: &args_by_hand,
+        args_of_rig: Some(&args_of_rig),
+        trigger: cell.trigger.monitor_command(),
+    };
+    let script = script.text();
+    let mut tell = |news| {
+        let _ = shared.events.send(RunEvent::Guest { of: GuestOf::Trial(trial.clone()), news });
+    };
+    let reaped = run_guest(plan, scratch, shared.stop.clone(), &mut tell).await;
     let saved_state = match origin {
         Origin::PowerOn => None,
         Origin::Saved(_) => Some(files.key.clone()),
     };
     Ran { reaped, script, boot: Some(BootRecord { kernel: files.route, saved_state }) }
+}
+
+/// QEMU's arguments for the guest of a script, which sees the first kernel's image at `kernel`.
+fn by_hand_args(plan: &GuestPlan<'_>, purpose: &Purpose, kernel: &Path) -> Vec<OsString> {
+    let folder = Path::new(purpose.name());
+    let initramfs = folder.join("initramfs");
+    let by_hand = GuestPlan { initramfs: &initramfs, kernel, ..*plan };
+    by_hand.args_wired(Wiring::ByHand { folder }, Start::PowerOn)
 }
 
 /// A file of one of the report's folders, as seen from an attempt's folder.

@@ -2,7 +2,7 @@
 //! start from.
 
 use super::attempt::Shared;
-use super::{RunEvent, Todo};
+use super::{GuestOf, RunEvent, Todo};
 use crate::artifacts::digest;
 use crate::cell::Cell;
 use crate::cmdline::{Places, first_cmdline};
@@ -107,10 +107,10 @@ async fn boot_files(
         deadlines: &shared.deadlines,
         console_log: &console_log,
     };
-    let mut on_phase = |phase| {
-        let _ = shared.events.send(RunEvent::BootPhase { boot: name.to_owned(), phase });
+    let mut tell = |news| {
+        let _ = shared.events.send(RunEvent::Guest { of: GuestOf::Boot(name.to_owned()), news });
     };
-    boot_and_save(plan, scratch, state, shared.stop.clone(), &mut on_phase).await.map_err(|reaped| {
+    boot_and_save(plan, scratch, state, shared.stop.clone(), &mut tell).await.map_err(|reaped| {
         let outcome = crate::classify::classify(cell, &reaped.evidence);
         (judge::describe(&outcome), reaped.leaked)
     })

@@ -2,8 +2,8 @@
 
 use crate::accel::Accel;
 use crate::cell::CellId;
+use crate::guest::News;
 use crate::outcome::{Outcome, Verdict};
-use crate::phase::Phase;
 use crate::report::CellResult;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -24,6 +24,24 @@ impl std::fmt::Display for TrialId {
         match self.repetition {
             1 => self.cell.fmt(f),
             repetition => f.pad(&format!("{}#{repetition}", self.cell)),
+        }
+    }
+}
+
+/// What a guest runs for.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum GuestOf {
+    /// A boot that several trials start from, by its name.
+    Boot(String),
+    /// An attempt at a trial.
+    Trial(TrialId),
+}
+
+impl std::fmt::Display for GuestOf {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Boot(name) => write!(f, "boot of {name}"),
+            Self::Trial(trial) => trial.fmt(f),
         }
     }
 }
@@ -55,13 +73,6 @@ pub enum RunEvent {
         /// How many trials wait for it.
         trials: usize,
     },
-    /// A boot's guest entered a phase.
-    BootPhase {
-        /// The boot.
-        boot: String,
-        /// The phase.
-        phase: Phase,
-    },
     /// A boot has ended.
     BootEnded {
         /// The boot.
@@ -75,13 +86,15 @@ pub enum RunEvent {
         trial: TrialId,
         /// From 1.
         attempt: u32,
+        /// Folder that its evidence goes to.
+        evidence: PathBuf,
     },
-    /// A trial's guest entered a phase.
-    PhaseEntered {
-        /// The trial.
-        trial: TrialId,
-        /// The phase.
-        phase: Phase,
+    /// Something happens to a guest that runs.
+    Guest {
+        /// Which one.
+        of: GuestOf,
+        /// What happens.
+        news: News,
     },
     /// A guest has ended and was judged. Another attempt follows when retries are left and it was not as expected.
     AttemptEnded {

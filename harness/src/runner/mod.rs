@@ -9,7 +9,7 @@ mod options;
 mod schedule;
 mod trial;
 
-pub use event::{Conclusion, RunEvent, Summary, TrialId};
+pub use event::{Conclusion, GuestOf, RunEvent, Summary, TrialId};
 pub use options::Options;
 
 use crate::accel::{Accel, AccelChoice};

@@ -110,7 +110,8 @@ fn bad_input_is_refused_with_what_was_expected() {
         ("e2e --kernel first=", "no path"),
         ("e2e --accel fast", "auto, kvm, tcg"),
         ("e2e --i686 gcc", "auto, rustup, debian"),
-        ("shell", "unrecognized subcommand"),
+        ("shells", "unrecognized subcommand"),
+        ("shell", "<ID>"),
         ("", "Usage: cargo xtask <COMMAND>"),
     ] {
         let error = parse(words).expect_err(words);
@@ -128,4 +129,23 @@ fn help_lists_exit_statuses() {
         assert_eq!(help.exit_code(), 0, "{words}");
         assert!(help.to_string().contains(&Exit::help()[..30]), "{words}: {help}");
     }
+}
+
+/// Catches a command that a failed cell's block offers and this program does not take, and a debugger's flag that is overlooked.
+#[test]
+fn flags_of_shell() {
+    let shell = |words: &str| match parse(&format!("shell {words}")).map(|line| line.verb) {
+        Ok(Verb::Shell(args)) => Ok(args),
+        Ok(other) => panic!("{other:?}"),
+        Err(error) => Err(error.kind()),
+    };
+    assert_eq!(shell("a/b@1968M").unwrap().suites, ["seed"]);
+    let offered = "a/b --capture smoke my.yaml --loader kexec-tools@2.0.25 --kernel first=/b --qemu /q";
+    let args = shell(offered).unwrap();
+    assert_eq!((args.id.as_str(), args.capture, args.suites.len()), ("a/b", true, 2));
+    assert_eq!(args.loader, [LoaderArg::KexecTools("2.0.25".into())]);
+    let args = shell("a --gdb --wait --command date --accel kvm --offline").unwrap();
+    assert!(args.gdb && args.wait && args.command.as_deref() == Some("date"));
+    assert_eq!(shell("a --wait").unwrap_err(), clap::error::ErrorKind::MissingRequiredArgument);
+    assert_eq!(shell("").unwrap_err(), clap::error::ErrorKind::MissingRequiredArgument);
 }

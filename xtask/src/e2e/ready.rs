@@ -27,7 +27,7 @@ pub(crate) struct GuestFiles {
 /// # Errors
 /// [`Failure::Rig`] where the network or the archive fails, [`Failure::Check`] where the guests' programs do not build, and
 /// [`Failure::Input`] where what the user named is not usable.
-pub(super) async fn artifacts(
+pub(crate) async fn artifacts(
     cells: &[Cell],
     store: Shared,
     i686: &Toolchain,

@@ -1,100 +1,129 @@
-//! The bars while a run goes on: how far it is, and for each running cell its phase and how long it has been in it.
+//! What is shown of guests while they run: bars with phase, seconds in it and the console's last line; on request, all that is
+//! known of each.
 
-use harness::phase::Phase;
-use harness::runner::RunEvent;
+use super::roster::Roster;
+use super::scene::growing_console;
+use harness::guest::News;
+use harness::runner::{GuestOf, RunEvent};
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
-use std::collections::HashMap;
-use std::time::Duration;
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 
 /// How often ages are drawn anew.
 const TICK: Duration = Duration::from_millis(250);
 
-/// Bars, or nothing where there is no terminal.
+/// How far the run is.
+const TOTAL: &str = "{prefix:>12.bold.green} [{elapsed_precise}] {wide_bar} {pos}/{len} cells";
+/// A guest: how long it has been in its phase, and which. Cut at the terminal's width, so what changes comes first.
+const GUEST: &str = "{spinner:>12} [{elapsed:>8}] {wide_msg}";
+/// The last line of its console, under it.
+const CONSOLE: &str = "             {wide_msg:.dim}";
+
+/// The running guests, and their bars where there is a terminal for them.
 pub(crate) struct Live {
     shown: bool,
     bars: MultiProgress,
     total: Option<ProgressBar>,
-    /// By the name of the trial or boot.
-    running: HashMap<String, ProgressBar>,
+    guests: BTreeMap<GuestOf, Bars>,
+    roster: Roster,
+}
+
+/// The bars of a guest.
+struct Bars {
+    /// The guest, for people.
+    name: String,
+    guest: ProgressBar,
+    console: ProgressBar,
 }
 
 impl Live {
     pub(crate) fn new(shown: bool) -> Self {
         let target = if shown { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
-        Self { shown, bars: MultiProgress::with_draw_target(target), total: None, running: HashMap::new() }
+        let bars = MultiProgress::with_draw_target(target);
+        Self { shown, bars, total: None, guests: BTreeMap::new(), roster: Roster::default() }
     }
 
     /// Draws what an event changes.
     pub(crate) fn follow(&mut self, event: &RunEvent) {
+        self.roster.follow(event, Instant::now());
         match event {
             RunEvent::RunStarted { total, .. } => self.begin(*total),
             RunEvent::BootStarted { boot, trials } => {
-                self.start(boot.clone(), format!("boot of {boot} for {trials} cells"));
+                let of = GuestOf::Boot(boot.clone());
+                let name = format!("{of}, for {trials} cells");
+                self.start(of, name);
             }
-            RunEvent::BootPhase { boot, phase } => self.enter(boot, *phase),
-            RunEvent::BootEnded { boot, .. } => self.clear(boot),
-            RunEvent::AttemptStarted { trial, attempt } => {
-                let shown = match attempt {
+            RunEvent::BootEnded { boot, .. } => self.clear(&GuestOf::Boot(boot.clone())),
+            RunEvent::AttemptStarted { trial, attempt, .. } => {
+                let name = match attempt {
                     1 => trial.to_string(),
                     attempt => format!("{trial} (try {attempt})"),
                 };
-                self.start(trial.to_string(), shown);
+                self.start(GuestOf::Trial(trial.clone()), name);
             }
-            RunEvent::PhaseEntered { trial, phase } => self.enter(&trial.to_string(), *phase),
+            RunEvent::Guest { of, news } => self.tell(of, news),
             RunEvent::AttemptEnded { .. } => {}
-            RunEvent::TrialEnded { result } => self.end(&result.trial().to_string()),
+            RunEvent::TrialEnded { result } => {
+                self.clear(&GuestOf::Trial(result.trial()));
+                if let Some(total) = &self.total {
+                    total.inc(1);
+                }
+            }
             RunEvent::RunEnded { .. } => self.finish(),
         }
     }
 
-    /// The run begins.
-    fn begin(&mut self, total: usize) {
-        let bar = ProgressBar::new(u64::try_from(total).unwrap_or(u64::MAX))
-            .with_style(style("{prefix:>12.bold.green} [{elapsed_precise}] {wide_bar} {pos}/{len} cells"))
-            .with_prefix("Cells");
-        self.total = Some(self.add(bar));
+    /// What each guest does now, in lines for a terminal of 80 columns.
+    pub(crate) fn now(&self) -> Vec<String> {
+        self.roster.lines(Instant::now(), growing_console)
     }
 
-    /// A guest starts, shown by these words.
-    fn start(&mut self, name: String, shown: String) {
-        let bar = ProgressBar::new_spinner()
-            .with_style(style("{spinner:>12} [{elapsed:>8}] {prefix}  {wide_msg}"))
-            .with_prefix(shown)
-            .with_message("start of QEMU");
-        let bar = self.add(bar);
-        if let Some(earlier) = self.running.insert(name, bar) {
-            earlier.finish_and_clear();
+    /// The run begins.
+    fn begin(&mut self, total: usize) {
+        let total = u64::try_from(total).unwrap_or(u64::MAX);
+        let bar = self.add(ProgressBar::new(total).with_style(style(TOTAL)).with_prefix("Cells"));
+        self.ticking(&bar);
+        self.total = Some(bar);
+    }
+
+    /// A guest starts, under this name.
+    fn start(&mut self, of: GuestOf, name: String) {
+        let guest = ProgressBar::new_spinner()
+            .with_style(style(GUEST))
+            .with_message(format!("start of QEMU: {name}"));
+        let guest = self.add(guest);
+        let console = self.add(ProgressBar::new_spinner().with_style(style(CONSOLE)));
+        self.ticking(&guest);
+        if let Some(earlier) = self.guests.insert(of, Bars { name, guest, console }) {
+            earlier.clear();
         }
     }
 
-    /// A guest enters a phase; its age counts anew.
-    fn enter(&mut self, name: &str, phase: Phase) {
-        if let Some(bar) = self.running.get(name) {
-            bar.reset_elapsed();
-            bar.set_message(phase.in_words());
+    fn tell(&mut self, of: &GuestOf, news: &News) {
+        let Some(bars) = self.guests.get(of) else { return };
+        match news {
+            News::Started { .. } => {}
+            News::Phase(phase) => {
+                bars.guest.reset_elapsed();
+                bars.guest.set_message(format!("{}: {}", phase.in_words(), bars.name));
+            }
+            News::Console(line) => bars.console.set_message(line.clone()),
+            News::Slow { phase, .. } => {
+                bars.guest.set_message(format!("{}, slow: {}", phase.in_words(), bars.name));
+            }
         }
     }
 
     /// A guest is gone.
-    fn clear(&mut self, name: &str) {
-        if let Some(bar) = self.running.remove(name) {
-            bar.finish_and_clear();
-        }
-    }
-
-    /// A trial has its verdict.
-    fn end(&mut self, name: &str) {
-        self.clear(name);
-        if let Some(total) = &self.total {
-            total.inc(1);
+    fn clear(&mut self, of: &GuestOf) {
+        if let Some(bars) = self.guests.remove(of) {
+            bars.clear();
         }
     }
 
     /// The run has ended: all bars go.
     pub(crate) fn finish(&mut self) {
-        for (_, bar) in self.running.drain() {
-            bar.finish_and_clear();
-        }
+        std::mem::take(&mut self.guests).values().for_each(Bars::clear);
         if let Some(total) = self.total.take() {
             total.finish_and_clear();
         }
@@ -106,11 +135,20 @@ impl Live {
     }
 
     fn add(&self, bar: ProgressBar) -> ProgressBar {
-        let bar = self.bars.add(bar);
+        self.bars.add(bar)
+    }
+
+    fn ticking(&self, bar: &ProgressBar) {
         if self.shown {
             bar.enable_steady_tick(TICK);
         }
-        bar
+    }
+}
+
+impl Bars {
+    fn clear(&self) {
+        self.guest.finish_and_clear();
+        self.console.finish_and_clear();
     }
 }
 
@@ -121,14 +159,13 @@ fn style(template: &str) -> ProgressStyle {
 
 #[cfg(test)]
 mod tests {
+    use super::*;
+
     /// Catches a template that indicatif does not take: it would silently fall back to another look.
     #[test]
     fn templates_are_valid() {
-        for template in [
-            "{prefix:>12.bold.green} [{elapsed_precise}] {wide_bar} {pos}/{len} cells",
-            "{spinner:>12} [{elapsed:>8}] {prefix}  {wide_msg}",
-        ] {
-            indicatif::ProgressStyle::with_template(template).unwrap();
+        for template in [TOTAL, GUEST, CONSOLE] {
+            ProgressStyle::with_template(template).unwrap();
         }
     }
 }

@@ -1,37 +1,74 @@
 //! The lines of one cell. Pure.
 
-use super::paint::{HEAD_WIDTH, Paint};
-use harness::judge::{describe, describe_expectation, explain};
+use super::commands::{Commands, shell_word};
+use super::paint::Paint;
+use super::scene::Scene;
+use super::text::{bracketed, one_line, quoted, told, verbatim};
+use harness::judge::{describe, describe_expectation, explain, telling_line};
 use harness::outcome::{Expectation, Outcome, Verdict};
-use harness::report::CellResult;
+use harness::phase::Phase;
+use harness::report::{AttemptRecord, CellResult, SCRIPT_FILE};
 use harness::scenario::SkippedCell;
 use std::path::Path;
 
-/// A cell's lines: one, and where it was not as expected, what was expected and where the evidence lies.
-pub(super) fn lines(result: &CellResult, report: &Path, id_width: usize, paint: Paint) -> Vec<String> {
+/// A cell's lines: one, and where it was not as expected, all that one needs to begin with it.
+pub(super) fn lines(
+    result: &CellResult,
+    scene: &Scene,
+    report: &Path,
+    id_width: usize,
+    commands: &Commands,
+    paint: Paint,
+) -> Vec<String> {
     let mut lines = Vec::new();
     if result.attempts.len() > 1 {
-        for attempt in &result.attempts {
-            lines.push(format!(
-                "{} [{:>8.1}s] {}  {}",
-                paint.as_verdict(&format!("TRY {}", attempt.attempt), attempt.verdict),
-                attempt.seconds,
-                result.trial(),
-                one_line(&describe(&attempt.outcome))
-            ));
+        lines.extend(result.attempts.iter().flat_map(|tried| attempt(tried, result, report, paint)));
+    }
+    match result.verdict {
+        Verdict::Pass | Verdict::Skipped => lines.push(main_line(result, id_width, paint)),
+        // Its attempts tell the rest, those that were not as expected above all.
+        Verdict::Flaky => lines.extend(head(result, paint)),
+        Verdict::Fail | Verdict::Error => {
+            lines.extend(head(result, paint));
+            lines.extend(details(result, scene));
+            lines.extend(quoted("console", &scene.console));
+            lines.extend(evidence(&result.evidence, report));
+            lines.push(verbatim("again", &commands.again(&result.id)));
+            lines.push(verbatim("shell", &commands.shell(&result.id, shell_options(scene.last_phase))));
         }
     }
-    lines.push(main_line(result, id_width, paint));
-    lines.extend(details(result, report));
+    lines
+}
+
+/// The lines of a cell that was not as expected under the table, where its other lines may have scrolled away.
+pub(super) fn once_more(
+    result: &CellResult,
+    report: &Path,
+    commands: &Commands,
+    paint: Paint,
+) -> Vec<String> {
+    let mut lines = head(result, paint);
+    match result.verdict {
+        Verdict::Flaky => {
+            for tried in &result.attempts {
+                lines.extend(told(&format!("try {}", tried.attempt), &describe(&tried.outcome)));
+                lines.extend(evidence(&tried.evidence, report));
+            }
+        }
+        Verdict::Pass | Verdict::Fail | Verdict::Error | Verdict::Skipped => {
+            lines.extend(evidence(&result.evidence, report));
+        }
+    }
+    lines.push(verbatim("again", &commands.again(&result.id)));
     lines
 }
 
 /// Verdict, seconds, id, outcome in words.
-pub(super) fn main_line(result: &CellResult, id_width: usize, paint: Paint) -> String {
+fn main_line(result: &CellResult, id_width: usize, paint: Paint) -> String {
     format!(
-        "{} [{:>8.1}s] {:<id_width$}  {}",
+        "{} {} {:<id_width$}  {}",
         paint.verdict(result.verdict),
-        seconds(result),
+        bracketed(seconds(result)),
         result.trial().to_string(),
         one_line(&result.words)
     )
@@ -48,23 +85,70 @@ pub(super) fn skipped_line(skipped: &SkippedCell, id_width: usize, paint: Paint)
     )
 }
 
-/// What stands under a cell that was not as expected.
-pub(super) fn details(result: &CellResult, report: &Path) -> Vec<String> {
-    match result.verdict {
-        Verdict::Pass => Vec::new(),
-        Verdict::Skipped => Vec::new(),
-        Verdict::Flaky => vec![indented("evidence", &report.join(&result.evidence).display().to_string())],
-        Verdict::Fail | Verdict::Error => {
-            let mut details = vec![indented("expected", &one_line(&describe_expectation(&result.expected)))];
-            details.extend(near_miss(result).map(|how| indented("differs", &one_line(&how))));
-            details.push(indented("evidence", &report.join(&result.evidence).display().to_string()));
-            details
+/// The first lines of a block: verdict, seconds and id; then the outcome.
+fn head(result: &CellResult, paint: Paint) -> Vec<String> {
+    let first =
+        format!("{} {} {}", paint.verdict(result.verdict), bracketed(seconds(result)), result.trial());
+    let mut lines = vec![first];
+    lines.extend(told("outcome", &result.words));
+    lines
+}
+
+/// One of several attempts.
+fn attempt(tried: &AttemptRecord, result: &CellResult, report: &Path, paint: Paint) -> Vec<String> {
+    let word = paint.as_verdict(&format!("TRY {}", tried.attempt), tried.verdict);
+    let mut lines = vec![format!("{word} {} {}", bracketed(tried.seconds), result.trial())];
+    lines.extend(told("outcome", &describe(&tried.outcome)));
+    // That of the one that decides a failure follows in the failure's own block.
+    if result.verdict == Verdict::Flaky || tried.evidence != result.evidence {
+        lines.extend(evidence(&tried.evidence, report));
+    }
+    lines
+}
+
+/// Why it was so, what was expected, how it differs, and how far the guest got.
+fn details(result: &CellResult, scene: &Scene) -> Vec<String> {
+    let mut lines: Vec<String> = scene.why.iter().flat_map(|why| told("why", why)).collect();
+    lines.extend(whole_message(result).into_iter().flat_map(|message| told("message", message)));
+    lines.extend(told("expected", &describe_expectation(&result.expected)));
+    lines.extend(near_miss(result).into_iter().flat_map(|how| told("differs", &how)));
+    let reached = scene.last_phase.map(|phase| format!("{}; awaited: {}", phase.in_words(), phase.awaits()));
+    lines.extend(reached.into_iter().flat_map(|reached| told("last phase", &reached)));
+    lines
+}
+
+/// Where an attempt's evidence is, and the script in it; nothing of one that never had a folder.
+fn evidence(folder: &Path, report: &Path) -> Vec<String> {
+    if folder.as_os_str().is_empty() {
+        return Vec::new();
+    }
+    let folder = report.join(folder);
+    let script = shell_word(&folder.join(SCRIPT_FILE).display().to_string());
+    vec![verbatim("evidence", &folder.display().to_string()), verbatim("reproduce", &format!("sh {script}"))]
+}
+
+/// The options of `shell` that lead to where the guest was.
+fn shell_options(last_phase: Option<Phase>) -> &'static str {
+    match last_phase {
+        // No userspace came up that a shell could run in: a debugger is what helps.
+        Some(phase) if phase <= Phase::FirstKernel => " --gdb",
+        Some(phase) if phase >= Phase::Reading => " --capture",
+        _ => "",
+    }
+}
+
+/// The loader's message, where the outcome in words has room for its beginning only.
+fn whole_message(result: &CellResult) -> Option<&str> {
+    match &result.outcome {
+        Outcome::Refused { message, .. } => {
+            Some(telling_line(message)).filter(|message| !result.words.contains(message))
         }
+        _ => None,
     }
 }
 
 /// How an outcome of the expected kind is still not the expected one: what is missing may lie behind the part of a message
-/// that the table has room for. Outcomes of another kind differ plainly.
+/// that people read. Outcomes of another kind differ plainly.
 fn near_miss(result: &CellResult) -> Option<String> {
     let same_kind = matches!(
         (&result.outcome, &result.expected),
@@ -74,21 +158,9 @@ fn near_miss(result: &CellResult) -> Option<String> {
     same_kind.then(|| explain(&result.outcome, &result.expected)).flatten()
 }
 
-/// A further line, its text under the ids.
-pub(super) fn indented(what: &str, text: &str) -> String {
-    // The left column, a blank, and "[    16.2s]".
-    const SECONDS_WIDTH: usize = 11;
-    format!("{:width$} {what}: {text}", "", width = HEAD_WIDTH + 1 + SECONDS_WIDTH)
-}
-
 /// Seconds over all attempts: what the cell has cost.
-pub(super) fn seconds(result: &CellResult) -> f64 {
+fn seconds(result: &CellResult) -> f64 {
     result.attempts.iter().map(|attempt| attempt.seconds).sum()
-}
-
-/// Text from guests on one line, without what would move the cursor or change colours.
-pub(crate) fn one_line(text: &str) -> String {
-    text.trim().chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
 #[cfg(test)]

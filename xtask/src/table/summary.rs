@@ -1,8 +1,9 @@
 //! What stands under the table: the counts, and once more every cell that was not as expected. Pure.
 
-use super::Context;
+use super::commands::Commands;
 use super::paint::Paint;
 use super::row;
+use super::text::one_line;
 use harness::outcome::{OutcomeKind, Verdict};
 use harness::report::CellResult;
 use harness::runner::Summary;
@@ -17,7 +18,7 @@ pub(super) fn lines(
     skipped: usize,
     report: &Path,
     took: Duration,
-    context: &Context,
+    commands: &Commands,
     paint: Paint,
 ) -> Vec<String> {
     let mut lines = vec!["------------".to_owned()];
@@ -40,17 +41,14 @@ pub(super) fn lines(
         lines.push(format!(
             "{} a process outlived its guest: {}",
             paint.as_verdict("Leak", Verdict::Error),
-            row::one_line(process)
+            one_line(process)
         ));
     }
-    for result in unexpected(results) {
-        lines.push(row::main_line(result, context.id_width, paint));
-        lines.extend(row::details(result, report));
-        let filter = shell_quoted(&format!("id={}", filter_value(&result.id.0)));
-        lines.push(row::indented("again", &format!("{} -E {filter}", context.again)));
+    for result in unstable(results).chain(unexpected(results)) {
+        lines.extend(row::once_more(result, report, commands, paint));
     }
     if unexpected(results).nth(1).is_some() {
-        lines.push(format!("{} {} --failed", paint.warning("All again"), context.again));
+        lines.push(format!("{} {} --failed", paint.warning("All again"), commands.again));
     }
     lines
 }
@@ -78,6 +76,10 @@ fn unexpected(results: &[CellResult]) -> impl Iterator<Item = &CellResult> {
         Verdict::Fail | Verdict::Error => true,
         Verdict::Pass | Verdict::Flaky | Verdict::Skipped => false,
     })
+}
+
+fn unstable(results: &[CellResult]) -> impl Iterator<Item = &CellResult> {
+    results.iter().filter(|result| result.verdict == Verdict::Flaky)
 }
 
 fn verdicts(summary: &Summary, skipped: usize) -> String {
@@ -128,56 +130,58 @@ fn plural(count: usize, noun: &str) -> String {
     if count == 1 { format!("1 {noun}") } else { format!("{count} {noun}s") }
 }
 
-/// An id as a value of a filter expression ([`harness::filter`]): in double quotes if it holds what has a meaning there.
-fn filter_value(id: &str) -> String {
-    if !id.is_empty() && !id.contains(|c: char| c.is_whitespace() || "&|!()=~\"\\".contains(c)) {
-        return id.to_owned();
-    }
-    format!("\"{}\"", id.replace('\\', "\\\\").replace('"', "\\\""))
-}
-
-/// A word for a POSIX shell, in quotes.
-pub(crate) fn shell_quoted(word: &str) -> String {
-    format!("'{}'", word.replace('\'', r"'\''"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::row::tests::{captured, refused, result};
     use super::*;
-    use harness::filter::Filter;
+    use harness::outcome::Outcome;
 
     fn summary(verdicts: &[(Verdict, usize)]) -> Summary {
         Summary { verdicts: verdicts.iter().copied().collect(), ..Summary::default() }
     }
 
-    fn context() -> Context {
-        Context { again: "cargo xtask e2e seed".into(), id_width: 3 }
+    fn commands() -> Commands {
+        Commands { again: "cargo xtask e2e seed".into(), cells: "seed".into() }
     }
 
-    /// Catches a failed cell that scrolled away, and a command that does not run it again.
+    /// Catches a failed or flaky cell that scrolled away, and a command that does not run it again.
     #[test]
     fn failures_come_once_more_with_the_command_that_repeats_them() {
-        let results = [result("a/b", Verdict::Fail, &[refused()]), result("c", Verdict::Pass, &[captured()])];
+        let lost = Outcome::RigError { what: "lost".into() };
+        let results = [
+            result("a/b", Verdict::Fail, &[refused()]),
+            result("c", Verdict::Pass, &[captured()]),
+            result("f", Verdict::Flaky, &[lost, captured()]),
+        ];
         let lines = lines(
-            &summary(&[(Verdict::Pass, 1), (Verdict::Fail, 1)]),
+            &summary(&[(Verdict::Pass, 1), (Verdict::Fail, 1), (Verdict::Flaky, 1)]),
             &results,
             0,
             Path::new("r"),
             Duration::from_millis(61_500),
-            &context(),
+            &commands(),
             Paint::new(false),
         );
         assert_eq!(
             lines,
             [
                 "------------",
-                "     Summary [    61.5s] 2 cells: 1 passed, 1 failed",
-                "    Outcomes 1 captured, 1 refused",
-                "        FAIL [     8.2s] a/b  refused by the loader: region too  [31mhigh",
-                "                         expected: captured, vmcore verified",
-                "                         evidence: r/a/b/try-1",
-                "                         again: cargo xtask e2e seed -E 'id=a/b'",
+                "     Summary [    61.5s] 3 cells: 1 passed, 1 flaky, 1 failed",
+                "    Outcomes 2 captured, 1 refused",
+                "       FLAKY [    16.5s] f",
+                "     outcome captured, vmcore verified",
+                "       try 1 rig error: lost",
+                "    evidence r/f/try-1",
+                "   reproduce sh r/f/try-1/repro.sh",
+                "       try 2 captured, vmcore verified",
+                "    evidence r/f/try-2",
+                "   reproduce sh r/f/try-2/repro.sh",
+                "       again cargo xtask e2e seed -E 'id=f'",
+                "        FAIL [     8.2s] a/b",
+                "     outcome refused by the loader: region too [31mhigh",
+                "    evidence r/a/b/try-1",
+                "   reproduce sh r/a/b/try-1/repro.sh",
+                "       again cargo xtask e2e seed -E 'id=a/b'",
             ]
         );
     }
@@ -198,7 +202,7 @@ mod tests {
             0,
             Path::new("r"),
             Duration::from_secs(9),
-            &context(),
+            &commands(),
             Paint::new(false),
         );
         assert_eq!(lines[3], "     Not run 3 cells: the run was interrupted");
@@ -218,22 +222,5 @@ mod tests {
         ];
         let stopped = Summary { not_run: 3, ..summary(&all) };
         assert_eq!(count_line(&stopped, 1), "5 passed, 2 failed, 5 skipped, 2 errors");
-    }
-
-    /// Catches a pasted command whose filter is an error, or selects another cell.
-    #[test]
-    fn ids_survive_the_filter() {
-        for id in ["a/b+c@1968M", "64->32 (x86)", r#"a"b\c"#, "a&b"] {
-            let filter: Filter = format!("id={}", filter_value(id)).parse().unwrap();
-            assert!(filter.matches(&result(id, Verdict::Pass, &[captured()]).cell), "{id}");
-        }
-        assert_eq!(filter_value("a/b+c@1968M"), "a/b+c@1968M");
-    }
-
-    /// Catches a pasted command that the shell takes apart.
-    #[test]
-    fn words_survive_the_shell() {
-        assert_eq!(shell_quoted("a b"), "'a b'");
-        assert_eq!(shell_quoted("it's"), r"'it'\''s'");
     }
 }

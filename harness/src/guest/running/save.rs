@@ -2,8 +2,7 @@
 
 use super::{Ending, Goal, Running, Walk};
 use crate::evidence::GuestEnd;
-use crate::guest::{GuestPlan, Reaped, Saved, saved};
-use crate::phase::Phase;
+use crate::guest::{GuestPlan, Listener, Reaped, Saved, saved};
 use crate::scratch::GuestScratch;
 use crate::stop::Stop;
 use guest_protocol::Message;
@@ -16,10 +15,10 @@ impl Running {
         plan: &GuestPlan<'_>,
         state: GuestScratch,
         mut stop: Stop,
-        on_phase: &mut (dyn FnMut(Phase) + Send),
+        listener: &mut Listener<'_>,
     ) -> Result<Saved, Box<Reaped>> {
         self.walk = Walk::new(Goal::Ready, self.walk.phase());
-        match self.follow(plan, &mut stop, on_phase).await {
+        match self.follow(plan, &mut stop, listener).await {
             Ok(Ending::Arrived) => {}
             Ok(ending) => return Err(Box::new(self.reap_at(ending).await)),
             Err(error) => {

@@ -1,5 +1,6 @@
 //! The lines of cells of each verdict, from made-up results.
 
+use super::super::text::ConsoleLine;
 use super::*;
 use guest_protocol::Arch;
 use harness::accel::Accel;
@@ -82,59 +83,108 @@ pub(in super::super) fn refused() -> Outcome {
     Outcome::Refused { by: Refuser::Loader, message: "limit\nregion too \x1b[31mhigh".into() }
 }
 
+fn lines_of(result: &CellResult, scene: &Scene) -> Vec<String> {
+    let commands = Commands { again: "cargo xtask e2e seed".into(), cells: "seed".into() };
+    lines(result, scene, Path::new("r"), 5, &commands, Paint::new(false))
+}
+
 /// Catches a passing cell that takes more than its one line, or loses a column.
 #[test]
 fn a_pass_is_one_line() {
     let result = result("a/b", Verdict::Pass, &[captured()]);
     assert_eq!(
-        lines(&result, Path::new("r"), 5, Paint::new(false)),
+        lines_of(&result, &Scene::default()),
         ["        PASS [     8.2s] a/b    captured, vmcore verified"]
     );
 }
 
-/// Catches a failure whose expectation or evidence one has to search for, and guests that colour the terminal.
+/// Catches a failure of which one has to search for what was expected, how far it got, its last words, its evidence, or the
+/// command that comes next; and guests that colour the terminal, or break its lines.
 #[test]
-fn a_failure_says_what_was_expected_and_where_the_evidence_is() {
+fn a_failure_says_all_that_one_begins_with() {
     let result = result("a/b", Verdict::Fail, &[refused()]);
+    let line = |text: &str, finished| ConsoleLine { text: text.into(), finished };
+    let scene = Scene {
+        why: Some("triple fault in purgatory\n".into()),
+        last_phase: Some(Phase::Capture),
+        console: vec![line(&"Kernel panic - not syncing: ".repeat(4), true), line("Destination add", false)],
+    };
     assert_eq!(
-        lines(&result, Path::new("r"), 3, Paint::new(false)),
+        lines_of(&result, &scene),
         [
-            "        FAIL [     8.2s] a/b  refused by the loader: region too  [31mhigh",
-            "                         expected: captured, vmcore verified",
-            "                         evidence: r/a/b/try-1",
+            "        FAIL [     8.2s] a/b",
+            "     outcome refused by the loader: region too [31mhigh",
+            "         why triple fault in purgatory",
+            "    expected captured, vmcore verified",
+            "  last phase boot of the capture kernel; awaited: `up` of the capture kernel's",
+            "             agent",
+            "     console | Kernel panic - not syncing: Kernel panic - not syncing: Kernel p…",
+            "             | Destination add [unfinished]",
+            "    evidence r/a/b/try-1",
+            "   reproduce sh r/a/b/try-1/repro.sh",
+            "       again cargo xtask e2e seed -E 'id=a/b'",
+            "       shell cargo xtask shell a/b seed",
         ]
     );
 }
 
-/// Catches a refusal that looks like the expected one, and nothing that says what it lacks.
+/// Catches a command for a shell in a kernel that never had a userspace.
+#[test]
+fn the_shell_is_where_the_guest_was() {
+    let options =
+        [None, Some(Phase::FirstKernel), Some(Phase::Loading), Some(Phase::Capture), Some(Phase::Reading)];
+    assert_eq!(options.map(shell_options), ["", " --gdb", "", "", " --capture"]);
+}
+
+/// Catches a refusal that looks like the expected one, and nothing that says what it lacks; or half of its message.
 #[test]
 fn a_near_miss_says_what_is_missing() {
     let mut result = result("a/b", Verdict::Fail, &[refused()]);
+    let said = format!("limit {}", "far ".repeat(30));
+    result.outcome = Outcome::Refused { by: Refuser::Loader, message: format!("debug\n{said}\n") };
+    result.words = describe(&result.outcome);
     let message = vec!["limit".into(), "0x37ffffff".into()];
     result.expected = Expectation::Refused { by: ExpectedRefuser::Loader, message };
     assert_eq!(
-        details(&result, Path::new("r")),
+        details(&result, &Scene::default()),
         [
-            "                         expected: refused by the loader, naming \"limit\" and \"0x37ffffff\"",
-            "                         differs: the refusal does not name \"0x37ffffff\"",
-            "                         evidence: r/a/b/try-1",
+            "     message limit far far far far far far far far far far far far far far far",
+            "             far far far far far far far far far far far far far far far",
+            "    expected refused by the loader, naming \"limit\" and \"0x37ffffff\"",
+            "     differs the refusal does not name \"0x37ffffff\"",
         ]
     );
 }
 
-/// Catches a retry that nobody sees.
+/// Catches a retry that nobody sees, and evidence of one that has to be searched.
 #[test]
 fn every_attempt_of_a_flaky_cell_is_shown() {
     let result = result("a", Verdict::Flaky, &[Outcome::RigError { what: "lost".into() }, captured()]);
     assert_eq!(
-        lines(&result, Path::new("r"), 1, Paint::new(false)),
+        lines_of(&result, &Scene::default()),
         [
-            "       TRY 1 [     8.2s] a  rig error: lost",
-            "       TRY 2 [     8.2s] a  captured, vmcore verified",
-            "       FLAKY [    16.5s] a  captured, vmcore verified",
-            "                         evidence: r/a/try-2",
+            "       TRY 1 [     8.2s] a",
+            "     outcome rig error: lost",
+            "    evidence r/a/try-1",
+            "   reproduce sh r/a/try-1/repro.sh",
+            "       TRY 2 [     8.2s] a",
+            "     outcome captured, vmcore verified",
+            "    evidence r/a/try-2",
+            "   reproduce sh r/a/try-2/repro.sh",
+            "       FLAKY [    16.5s] a",
+            "     outcome captured, vmcore verified",
         ]
     );
+}
+
+/// Catches a failure whose earlier attempts are lost, or whose evidence is shown twice.
+#[test]
+fn a_failure_that_was_tried_again_shows_both() {
+    let result = result("a", Verdict::Fail, &[Outcome::RigError { what: "lost".into() }, refused()]);
+    let lines = lines_of(&result, &Scene::default());
+    let evidence: Vec<_> = lines.iter().filter(|line| line.contains("evidence")).collect();
+    assert_eq!(evidence, ["    evidence r/a/try-1", "    evidence r/a/try-2"]);
+    assert_eq!(lines.iter().filter(|line| line.contains("rig error: lost")).count(), 1);
 }
 
 /// Catches a skipped cell without its reason, or out of its column.

@@ -1,0 +1,70 @@
+//! The commands that a table offers for a cell. Pure.
+
+use harness::cell::CellId;
+
+/// What the commands for a cell of this run begin or end with.
+#[derive(Clone, Debug)]
+pub(crate) struct Commands {
+    /// The beginning of the command that runs one cell again: everything but the filter.
+    pub(crate) again: String,
+    /// The words by which `shell` finds the run's cells: suites, and what stands in place of theirs.
+    pub(crate) cells: String,
+}
+
+impl Commands {
+    /// Runs this cell again.
+    pub(super) fn again(&self, id: &CellId) -> String {
+        format!("{} -E {}", self.again, shell_quoted(&format!("id={}", filter_value(&id.0))))
+    }
+
+    /// Opens a guest of this cell; `options` with a blank before each.
+    pub(super) fn shell(&self, id: &CellId, options: &str) -> String {
+        format!("cargo xtask shell {}{options} {}", shell_word(&id.0), self.cells)
+    }
+}
+
+/// An id as a value of a filter expression ([`harness::filter`]): in double quotes if it holds what has a meaning there.
+fn filter_value(id: &str) -> String {
+    if !id.is_empty() && !id.contains(|c: char| c.is_whitespace() || "&|!()=~\"\\".contains(c)) {
+        return id.to_owned();
+    }
+    format!("\"{}\"", id.replace('\\', "\\\\").replace('"', "\\\""))
+}
+
+/// A word for a POSIX shell, quoted only where it must be.
+pub(crate) fn shell_word(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./@=+,:".contains(c);
+    if !word.is_empty() && word.chars().all(plain) { word.to_owned() } else { shell_quoted(word) }
+}
+
+/// A word for a POSIX shell, in quotes.
+pub(crate) fn shell_quoted(word: &str) -> String {
+    format!("'{}'", word.replace('\'', r"'\''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::row::tests::{captured, result};
+    use super::*;
+    use harness::filter::Filter;
+    use harness::outcome::Verdict;
+
+    /// Catches a pasted command whose filter is an error, or selects another cell.
+    #[test]
+    fn ids_survive_the_filter() {
+        for id in ["a/b+c@1968M", "64->32 (x86)", r#"a"b\c"#, "a&b"] {
+            let filter: Filter = format!("id={}", filter_value(id)).parse().unwrap();
+            assert!(filter.matches(&result(id, Verdict::Pass, &[captured()]).cell), "{id}");
+        }
+        assert_eq!(filter_value("a/b+c@1968M"), "a/b+c@1968M");
+    }
+
+    /// Catches a pasted command that the shell takes apart.
+    #[test]
+    fn words_survive_the_shell() {
+        assert_eq!(shell_quoted("a b"), "'a b'");
+        assert_eq!(shell_quoted("it's"), r"'it'\''s'");
+        assert_eq!(shell_word("a b"), "'a b'");
+        assert_eq!(shell_word(""), "''");
+    }
+}
