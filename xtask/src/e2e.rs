@@ -158,8 +158,10 @@ fn failure_of(error: RunError) -> Failure {
             | ReportError::Different { .. }
             | ReportError::Unreadable(_),
         ) => Failure::Input(error.into()),
-        // A report that cannot be written is a full or broken disk, often in the middle of a run.
-        RunError::Report(ReportError::Io { .. }) | RunError::Host(_) => Failure::Rig(error.into()),
+        // A report that cannot be written is a full or broken disk.
+        RunError::Report(ReportError::Io { .. }) | RunError::BrokeOff { .. } | RunError::Host(_) => {
+            Failure::Rig(error.into())
+        }
     }
 }
 
