@@ -14,6 +14,8 @@ use harness::scenario::SkippedCell;
 use live::Live;
 use paint::Paint;
 pub(crate) use row::one_line;
+#[cfg(test)]
+pub(crate) use row::tests as row_tests;
 use std::path::PathBuf;
 use std::time::Instant;
 pub(crate) use summary::{count_line, shell_quoted};

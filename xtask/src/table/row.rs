@@ -3,7 +3,7 @@
 use super::paint::{HEAD_WIDTH, Paint};
 use harness::judge::{describe, describe_expectation, explain};
 use harness::outcome::{Expectation, Outcome, Verdict};
-use harness::report::CellResult;
+use harness::report::{AttemptRecord, CellResult};
 use harness::scenario::SkippedCell;
 use std::path::Path;
 
@@ -53,7 +53,11 @@ pub(super) fn details(result: &CellResult, report: &Path) -> Vec<String> {
     match result.verdict {
         Verdict::Pass => Vec::new(),
         Verdict::Skipped => Vec::new(),
-        Verdict::Flaky => vec![indented("evidence", &report.join(&result.evidence).display().to_string())],
+        // Of the attempts that were not as expected as well: they show what is unstable.
+        Verdict::Flaky => {
+            let evidence = |attempt: &AttemptRecord| report.join(&attempt.evidence).display().to_string();
+            result.attempts.iter().map(|attempt| indented("evidence", &evidence(attempt))).collect()
+        }
         Verdict::Fail | Verdict::Error => {
             let mut details = vec![indented("expected", &one_line(&describe_expectation(&result.expected)))];
             details.extend(near_miss(result).map(|how| indented("differs", &one_line(&how))));
@@ -92,4 +96,4 @@ pub(crate) fn one_line(text: &str) -> String {
 }
 
 #[cfg(test)]
-pub(super) mod tests;
+pub(crate) mod tests;

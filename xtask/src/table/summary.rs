@@ -4,7 +4,7 @@ use super::Context;
 use super::paint::Paint;
 use super::row;
 use harness::outcome::{OutcomeKind, Verdict};
-use harness::report::CellResult;
+use harness::report::{CellResult, Runs};
 use harness::runner::Summary;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -32,6 +32,7 @@ pub(super) fn lines(
     if !results.is_empty() {
         lines.push(format!("{} {}", paint.head("Outcomes"), outcomes(results)));
     }
+    lines.extend(repeated(results, paint));
     if summary.not_run > 0 {
         let why = if summary.interrupted { "the run was interrupted" } else { "the run stopped before them" };
         lines.push(format!("{} {}: {why}", paint.warning("Not run"), plural(summary.not_run, "cell")));
@@ -42,6 +43,10 @@ pub(super) fn lines(
             paint.as_verdict("Leak", Verdict::Error),
             row::one_line(process)
         ));
+    }
+    for result in results.iter().filter(|result| result.verdict == Verdict::Flaky) {
+        lines.push(row::main_line(result, context.id_width, paint));
+        lines.extend(row::details(result, report));
     }
     for result in unexpected(results) {
         lines.push(row::main_line(result, context.id_width, paint));
@@ -61,7 +66,7 @@ pub(super) fn lines(
 pub(crate) fn count_line(summary: &Summary, skipped: usize) -> String {
     let passed = summary.count(Verdict::Pass) + summary.count(Verdict::Flaky);
     let mut line = format!("{passed} passed, {} failed", summary.count(Verdict::Fail));
-    let skipped = skipped + summary.count(Verdict::Skipped) + summary.not_run;
+    let skipped = skipped + summary.count(Verdict::Skipped);
     if skipped > 0 {
         line.push_str(&format!(", {skipped} skipped"));
     }
@@ -69,6 +74,15 @@ pub(crate) fn count_line(summary: &Summary, skipped: usize) -> String {
         0 => {}
         1 => line.push_str(", 1 error"),
         errors => line.push_str(&format!(", {errors} errors")),
+    }
+    // They are among those that passed.
+    match summary.count(Verdict::Flaky) {
+        0 => {}
+        flaky => line.push_str(&format!(", {flaky} flaky")),
+    }
+    // Not "skipped": nobody wanted them left out, and `--resume` runs them.
+    if summary.not_run > 0 {
+        line.push_str(&format!(", {} not run", summary.not_run));
     }
     line
 }
@@ -95,6 +109,21 @@ fn verdicts(summary: &Summary, skipped: usize) -> String {
         .map(|(verdict, word)| format!("{} {word}", count(verdict)))
         .collect();
     counts.join(", ")
+}
+
+/// What became of cells that were run more than once: those whose runs differ each by itself, the others as a number.
+fn repeated(results: &[CellResult], paint: Paint) -> Vec<String> {
+    let runs = Runs::of(results);
+    let (stable, unstable): (Vec<_>, Vec<_>) = runs.repeated().partition(|(_, came_to)| came_to.is_stable());
+    let mut lines = Vec::new();
+    if !stable.is_empty() {
+        let all = "whose runs all came to the same";
+        lines.push(format!("{} {} {all}", paint.head("Stable"), plural(stable.len(), "cell")));
+    }
+    lines.extend(
+        unstable.iter().map(|(id, came_to)| format!("{} {id}: {came_to}", paint.warning("Unstable"))),
+    );
+    lines
 }
 
 fn outcomes(results: &[CellResult]) -> String {
@@ -217,7 +246,7 @@ mod tests {
             (Verdict::Error, 2),
         ];
         let stopped = Summary { not_run: 3, ..summary(&all) };
-        assert_eq!(count_line(&stopped, 1), "5 passed, 2 failed, 5 skipped, 2 errors");
+        assert_eq!(count_line(&stopped, 1), "5 passed, 2 failed, 2 skipped, 2 errors, 1 flaky, 3 not run");
     }
 
     /// Catches a pasted command whose filter is an error, or selects another cell.
@@ -235,5 +264,24 @@ mod tests {
     fn words_survive_the_shell() {
         assert_eq!(shell_quoted("a b"), "'a b'");
         assert_eq!(shell_quoted("it's"), r"'it'\''s'");
+    }
+
+    /// Catches `--repeat` that shows how often a cell failed nowhere, or fills the screen with cells that are always the same.
+    #[test]
+    fn runs_that_differ_are_told_apart() {
+        let run = |id: &str, verdict, outcome| result(id, verdict, &[outcome]);
+        let results = [
+            run("a", Verdict::Pass, captured()),
+            run("b", Verdict::Pass, captured()),
+            run("a", Verdict::Fail, refused()),
+            run("b", Verdict::Pass, captured()),
+            run("a", Verdict::Pass, captured()),
+        ];
+        let lines = repeated(&results, Paint::new(false));
+        assert_eq!(
+            lines.iter().map(|line| line.trim()).collect::<Vec<_>>(),
+            ["Stable 1 cell whose runs all came to the same", "Unstable a: 3 runs: 2 captured, 1 refused"]
+        );
+        assert!(repeated(&results[..2], Paint::new(false)).is_empty());
     }
 }
