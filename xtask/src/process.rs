@@ -169,9 +169,15 @@ mod tests {
         }
         let grandchild = std::fs::read_to_string(&folder).unwrap();
         std::fs::remove_file(&folder).unwrap();
-        // A killed orphan stays as a zombie until its new parent reaps it; what counts is that it does not run.
-        let state = std::fs::read_to_string(format!("/proc/{}/stat", grandchild.trim()));
-        assert!(state.as_ref().map_or(true, |stat| stat.contains(") Z ")), "{state:?}");
+        // A killed orphan stays as a zombie until its new parent reaps it; what counts is that it does not run, once a loaded host
+        // has let it die.
+        let state = || std::fs::read_to_string(format!("/proc/{}/stat", grandchild.trim()));
+        let ended = || state().map_or(true, |stat| stat.contains(") Z "));
+        let begun = std::time::Instant::now();
+        while !ended() && begun.elapsed() < Duration::from_secs(10) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        assert!(ended(), "{:?}", state());
     }
 
     /// Catches an interruption that waits for the child's own end.
