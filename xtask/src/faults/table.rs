@@ -9,7 +9,7 @@ use std::path::Path;
 
 /// Widths of the columns of names and of what is expected: the longest of the list.
 const NAME: usize = 26;
-const EXPECTED: usize = 56;
+const EXPECTED: usize = 62;
 
 pub(super) fn head(paint: Paint) -> Vec<String> {
     vec![format!("{} {:>11} {:<NAME$} {:<EXPECTED$} observed", paint.head(""), "", "fault", "expected")]
