@@ -95,6 +95,10 @@ const fn cut_short(evidence: &Evidence) -> bool {
 /// The outcome where the evidence proves none.
 fn by_end(evidence: &Evidence) -> Outcome {
     let what = match &evidence.end {
+        // Silence is the weakest proof, and on a channel with damage on it none: what was awaited may be what is damaged.
+        Some(GuestEnd::Deadline { phase, seconds }) if !evidence.foreign_lines.is_empty() => {
+            format!("no message came within {seconds} s during {}", phase.in_words())
+        }
         Some(GuestEnd::Deadline { phase, seconds }) => {
             return Outcome::Hung {
                 at: *phase,

@@ -25,6 +25,13 @@ pub const COMMAND_DEADLINE: Duration = Duration::from_secs(10);
 
 /// Longest line that is read: `info registers -a` of 64 CPUs is 100 KB. A longer one is no QMP, and ends the connection.
 const MAX_QMP_LINE: u64 = 16 << 20;
+/// Bytes of text that the log keeps. A sample of a 64-CPU guest's registers twice a second for a minute is 12 MB.
+const MAX_LOG_BYTES: usize = 16 << 20;
+/// Events of one name that are logged and passed on. A cell sees a dozen; what repeats more often tells nothing new, and must not fill the
+/// rig's memory.
+const MAX_EVENTS_OF_A_NAME: u32 = 256;
+/// Names of events that are logged and passed on. QEMU has some sixty.
+const MAX_EVENT_NAMES: usize = 256;
 
 /// Why a command has no result.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -110,7 +117,18 @@ pub struct Qmp {
 #[derive(Debug, Default)]
 struct Shared {
     state: Mutex<State>,
-    log: Mutex<Vec<LogLine>>,
+    log: Mutex<Log>,
+}
+
+/// What was said, up to [`MAX_LOG_BYTES`].
+#[derive(Debug, Default)]
+struct Log {
+    lines: Vec<LogLine>,
+    bytes: usize,
+    /// Lines that were not kept.
+    dropped: u64,
+    /// Events that were neither logged nor passed on.
+    events_dropped: u64,
 }
 
 #[derive(Debug, Default)]
@@ -128,9 +146,18 @@ impl Shared {
     }
 
     fn log(&self, direction: Direction, line: &[u8]) {
+        let mut log = self.whole_log();
+        if log.bytes.saturating_add(line.len()) > MAX_LOG_BYTES {
+            log.dropped += 1;
+            return;
+        }
+        log.bytes += line.len();
         let text = String::from_utf8_lossy(line.trim_ascii()).into_owned();
-        let entry = LogLine { at: Instant::now(), direction, text };
-        self.log.lock().unwrap_or_else(PoisonError::into_inner).push(entry);
+        log.lines.push(LogLine { at: Instant::now(), direction, text });
+    }
+
+    fn whole_log(&self) -> MutexGuard<'_, Log> {
+        self.log.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Marks the connection dead; whoever waits learns it by its dropped sender.
@@ -207,9 +234,20 @@ impl Qmp {
         }
     }
 
-    /// All lines so far, both ways.
+    /// The lines so far, both ways.
     pub fn log(&self) -> Vec<LogLine> {
-        self.shared.log.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.shared.whole_log().lines.clone()
+    }
+
+    /// What QEMU said too often to be kept, in words; none where all was kept.
+    pub fn not_kept(&self) -> Option<String> {
+        let log = self.shared.whole_log();
+        (log.dropped > 0 || log.events_dropped > 0).then(|| {
+            format!(
+                "QEMU said too much on QMP: {} lines are not in its log, and {} repeated events were left out",
+                log.dropped, log.events_dropped
+            )
+        })
     }
 
     fn why_dead(&self) -> String {
@@ -244,6 +282,7 @@ async fn read_lines(
 ) {
     let mut read = BufReader::new(read);
     let mut greeted = Some(greeted);
+    let mut seen = EventCounts::default();
     let mut line = Vec::new();
     let why = loop {
         line.clear();
@@ -256,8 +295,15 @@ async fn read_lines(
             Ok(_) => {}
             Err(error) => break error.to_string(),
         }
+        let incoming = sort(&line);
+        if let Incoming::Event(event) = &incoming
+            && !seen.admit(&event.name)
+        {
+            shared.whole_log().events_dropped += 1;
+            continue;
+        }
         shared.log(Direction::Received, &line);
-        match sort(&line) {
+        match incoming {
             Incoming::Greeting => {
                 if let Some(greeted) = greeted.take() {
                     let _ = greeted.send(());
@@ -278,6 +324,25 @@ async fn read_lines(
     };
     shared.die(why);
     let _ = unasked.send(Unasked::Closed(Instant::now()));
+}
+
+/// How often each event came.
+#[derive(Debug, Default)]
+struct EventCounts(BTreeMap<String, u32>);
+
+impl EventCounts {
+    /// Counts an event; whether it is to be passed on.
+    fn admit(&mut self, name: &str) -> bool {
+        if let Some(count) = self.0.get_mut(name) {
+            *count = count.saturating_add(1);
+            return *count <= MAX_EVENTS_OF_A_NAME;
+        }
+        let room = self.0.len() < MAX_EVENT_NAMES;
+        if room {
+            self.0.insert(name.to_owned(), 1);
+        }
+        room
+    }
 }
 
 /// What a line from QEMU is.

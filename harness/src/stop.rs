@@ -1,4 +1,4 @@
-//! The request to stop a run: made once, by Ctrl-C or SIGTERM, and seen by everything that waits.
+//! The request to stop a run: made once, by Ctrl-C, SIGTERM or SIGHUP, and seen by everything that waits.
 
 use tokio::sync::watch;
 

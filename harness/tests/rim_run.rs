@@ -180,6 +180,33 @@ async fn a_stopped_run_ends_its_guests() {
     }
 }
 
+/// Bug: a run whose report cannot be written any more returns while guests of other cells go on, and their folder stays.
+#[tokio::test]
+async fn a_run_that_breaks_off_leaves_no_guest() {
+    // The first guest takes the report away when the second runs.
+    let first = "d=$(dirname \"$0\"); if mkdir \"$d/first\" 2>/dev/null; then
+        while ! grep -q . \"$d/pid\" 2>/dev/null; do sleep 0.01; done; rm -rf \"$d/report\"; exit 1; fi";
+    let stage = Stage::new(&format!("{first}; echo $$ > \"$d/pid\"; exec sleep 600"));
+    let cells = vec![cell("a"), cell("b")];
+    let artifacts = Arc::new(Artifacts::resolve(&cells, &stage).unwrap());
+    let (events, _received) = unbounded_channel();
+    let (_stopper, stop) = stop();
+    let options = Options { jobs: Some(2.try_into().unwrap()), fresh: true, ..stage.options() };
+    let error = run(cells, &[], artifacts, options, events, stop).await.unwrap_err();
+    assert!(error.to_string().contains("--resume continues from there"), "{error}");
+    let pid = std::fs::read_to_string(stage.path("pid")).unwrap();
+    // Killed is enough: it is reaped when the runtime next looks.
+    let ended = || {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", pid.trim()));
+        stat.map_or(true, |stat| stat.contains(") Z "))
+    };
+    let begun = Instant::now();
+    while !ended() && begun.elapsed() < Duration::from_secs(5) {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    assert!(ended(), "process {pid} is left");
+}
+
 /// Bug: `--fail-fast` goes on, or hides how many cells were not run.
 #[tokio::test]
 async fn fail_fast_starts_nothing_more() {

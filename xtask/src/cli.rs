@@ -4,6 +4,7 @@
 
 use crate::exit::Exit;
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::ffi::OsString;
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -20,7 +21,7 @@ pub(crate) struct CommandLine {
 pub(crate) enum Verb {
     /// Run cells in emulated machines and compare what comes of them with what is expected.
     E2e(Box<E2eArgs>),
-    /// Run all that CI checks: formatting, lints, tests, the suite `smoke` end to end, and a few mutants.
+    /// Run all that CI checks: formatting, lints, tests, the suite `smoke` end to end, a few mutants and a few faults.
     Test(TestArgs),
     /// Show what the loaders of a report came to in the same cells, and where they differ.
     ///
@@ -33,6 +34,13 @@ pub(crate) enum Verb {
     },
     /// Put deliberate bugs into loader and agent, and see whether the rig catches each.
     Mutants(MutantsArgs),
+    /// Put faults into what the rig stands on (QEMU, QMP, consoles, agents, disk, cache, signals), and see whether it survives each.
+    Faults(FaultsArgs),
+    /// Run cells again and again beside other work that keeps the CPUs busy, and see whether any verdict is wrong or unstable.
+    Soak(Box<SoakArgs>),
+    /// QEMU as the rig's faults have it.
+    #[command(hide = true)]
+    QemuStandIn(StandInArgs),
     /// Build `kexec-load` for i386 and x86_64 userspace.
     BuildLoader(BuildLoaderArgs),
     /// Kernels and reference loaders: list, fetch, verify, re-pin.
@@ -111,6 +119,12 @@ pub(crate) struct E2eArgs {
     /// QEMU to use. Default: qemu-system-x86_64 in PATH.
     #[arg(long, value_name = "PATH")]
     pub(crate) qemu: Option<PathBuf>,
+    /// Multiply every deadline by this, for a host that is slower than they allow for.
+    #[arg(long, value_name = "FACTOR", default_value = "1")]
+    pub(crate) patience: Patience,
+    /// Folder with the guests' programs (guest-agent.ARCH, kexec-load.ARCH), in place of building them.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) programs: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) host: HostArgs,
     #[command(flatten)]
@@ -138,6 +152,8 @@ impl E2eArgs {
             report: None,
             resume: false,
             qemu: None,
+            patience: Patience::default(),
+            programs: None,
             host,
             store,
         }
@@ -206,6 +222,87 @@ pub(crate) struct ShellArgs {
     /// Acceleration. TCG but where KVM is asked for: it runs everywhere, and people are slower.
     #[arg(long, value_enum, default_value_t)]
     pub(crate) accel: AccelArg,
+    /// QEMU to use. Default: qemu-system-x86_64 in PATH.
+    #[arg(long, value_name = "PATH")]
+    pub(crate) qemu: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) host: HostArgs,
+    #[command(flatten)]
+    pub(crate) store: StoreArgs,
+}
+
+#[derive(Args, Debug)]
+#[command(after_help = Exit::help())]
+pub(crate) struct FaultsArgs {
+    /// Faults by name. Default: all.
+    #[arg(value_name = "NAME")]
+    pub(crate) names: Vec<String>,
+    /// Take only those that CI tries.
+    #[arg(long, conflicts_with = "names")]
+    pub(crate) slice: bool,
+    /// List the faults; run nothing.
+    #[arg(long)]
+    pub(crate) list: bool,
+    /// Format of the list.
+    #[arg(long, value_enum, default_value_t, requires = "list")]
+    pub(crate) format: ListFormat,
+    /// Faults that are tried at the same time, of those that need no real guest; these come one after the other.
+    #[arg(short, long, value_name = "N", default_value_t = Self::JOBS)]
+    pub(crate) jobs: NonZeroUsize,
+    /// Folder of the reports: `faults.jsonl`, and a folder for each fault.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) report: Option<PathBuf>,
+    /// QEMU of the real guests. Default: qemu-system-x86_64 in PATH.
+    #[arg(long, value_name = "PATH")]
+    pub(crate) qemu: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) host: HostArgs,
+    #[command(flatten)]
+    pub(crate) store: StoreArgs,
+}
+
+impl FaultsArgs {
+    /// Default of `--jobs`. Most faults wait for something most of the time, and a guest that is played needs little.
+    pub(crate) const JOBS: NonZeroUsize = NonZeroUsize::MIN.saturating_add(1);
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct StandInArgs {
+    /// The fault of the faulted cell's guest.
+    #[arg(long, requires = "reached")]
+    pub(crate) fault: Option<String>,
+    /// File to make when the fault is there.
+    #[arg(long)]
+    pub(crate) reached: Option<PathBuf>,
+    /// QEMU's arguments.
+    #[arg(last = true)]
+    pub(crate) qemu: Vec<OsString>,
+}
+
+#[derive(Args, Clone, Debug)]
+#[command(after_help = Exit::help())]
+pub(crate) struct SoakArgs {
+    /// Suites of scenarios/ by name, or YAML files by path.
+    #[arg(value_name = "SUITE|FILE.yaml", default_value = "smoke")]
+    pub(crate) suites: Vec<String>,
+    /// Run at least so many cells: the suites' cells, as often as it takes.
+    #[arg(long, value_name = "N", default_value = "300")]
+    pub(crate) cells: NonZeroU32,
+    /// Busy processes beside the guests. Default: one for each CPU.
+    #[arg(long, value_name = "N")]
+    pub(crate) load: Option<usize>,
+    /// Take only the cells that this expression over their axes selects.
+    #[arg(short = 'E', long, value_name = "EXPR")]
+    pub(crate) filter: Option<String>,
+    /// Guests that run at the same time. Default: as many as CPUs and free memory allow.
+    #[arg(short, long, value_name = "N")]
+    pub(crate) jobs: Option<NonZeroUsize>,
+    /// Acceleration. `auto` takes KVM only where a probe shows that it really runs.
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) accel: AccelArg,
+    /// Folder of the report.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) report: Option<PathBuf>,
     /// QEMU to use. Default: qemu-system-x86_64 in PATH.
     #[arg(long, value_name = "PATH")]
     pub(crate) qemu: Option<PathBuf>,
@@ -349,6 +446,27 @@ pub(crate) enum I686Arg {
     Rustup,
     /// Debian's.
     Debian,
+}
+
+/// A value of `--patience`: a factor of deadlines, from a hundredth to a hundred.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Patience(pub(crate) f64);
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self(1.0)
+    }
+}
+
+impl FromStr for Patience {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.parse() {
+            Ok(factor) if (0.01..=100.0).contains(&factor) => Ok(Self(factor)),
+            _ => Err("expected a number from 0.01 to 100".to_owned()),
+        }
+    }
 }
 
 /// A value of `--loader`.

@@ -23,6 +23,7 @@ use harness::runner::{self, Conclusion, Options, RunError, RunEvent, Summary};
 use harness::scenario::SkippedCell;
 use harness::stop;
 use plan::Plan;
+use ready::GuestFiles;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -35,20 +36,32 @@ pub(crate) async fn run(args: &E2eArgs, host: &Host) -> Result<Exit, Failure> {
         list::print(&plan, args.format);
         return Ok(Exit::AsExpected);
     }
-    let needs = Needs { tools: needed_tools(args)?, components: &[] };
-    let store = store::open(&args.store)?;
-    let i686 = setup::provide(&needs, args.host, &store, &host.interrupts).await?;
-    let artifacts = ready::artifacts(&plan.cells, store, &i686, host).await?;
+    let artifacts = provide(&plan, args, host).await?;
     run_cells(plan, artifacts, args, host).await.map(|ran| ran.exit)
+}
+
+/// Provides all that the cells of a plan need.
+///
+/// # Errors
+/// As [`setup::provide`] and [`ready::artifacts`] have them.
+pub(crate) async fn provide(plan: &Plan, args: &E2eArgs, host: &Host) -> Result<Arc<Artifacts>, Failure> {
+    let mut tools = needed_tools(args)?;
+    let store = store::open(&args.store)?;
+    if let Some(folder) = &args.programs {
+        tools.retain(|tool| tool.program != CC.program);
+        tools::provide(&tools, args.host.install, &host.interrupts).await?;
+        ready::prefetch(&plan.cells, &store, host).await?;
+        return ready::resolve(&plan.cells, store, GuestFiles::in_folder(folder), host).await;
+    }
+    let needs = Needs { tools, components: &[] };
+    let i686 = setup::provide(&needs, args.host, &store, &host.interrupts).await?;
+    ready::artifacts(&plan.cells, store, &i686, host).await
 }
 
 /// Runs the selected cells twice, with every guest booted by itself and with shared boots, and gives both.
 pub(crate) async fn run_both_ways(args: &E2eArgs, host: &Host) -> Result<[Ran; 2], Failure> {
     let plan = plan::make(args, &host.repo)?;
-    let needs = Needs { tools: needed_tools(args)?, components: &[] };
-    let store = store::open(&args.store)?;
-    let i686 = setup::provide(&needs, args.host, &store, &host.interrupts).await?;
-    let artifacts = ready::artifacts(&plan.cells, store, &i686, host).await?;
+    let artifacts = provide(&plan, args, host).await?;
     let way = |fresh: bool| {
         let folder = args.report.clone().unwrap_or_else(|| host.repo.bench_reports());
         let report = Some(folder.join(if fresh { "fresh" } else { "shared" }));
@@ -94,7 +107,7 @@ pub(crate) fn needed_tools(args: &E2eArgs) -> Result<Vec<Tool>, Failure> {
 }
 
 /// Runs the cells under the table, and turns what they came to into an exit status.
-async fn run_cells(
+pub(crate) async fn run_cells(
     plan: Plan,
     artifacts: Arc<Artifacts>,
     args: &E2eArgs,
@@ -178,8 +191,10 @@ fn failure_of(error: RunError) -> Failure {
             | ReportError::Different { .. }
             | ReportError::Unreadable(_),
         ) => Failure::Input(error.into()),
-        // A report that cannot be written is a full or broken disk, often in the middle of a run.
-        RunError::Report(ReportError::Io { .. }) | RunError::Host(_) => Failure::Rig(error.into()),
+        // A report that cannot be written is a full or broken disk.
+        RunError::Report(ReportError::Io { .. }) | RunError::BrokeOff { .. } | RunError::Host(_) => {
+            Failure::Rig(error.into())
+        }
     }
 }
 
@@ -207,7 +222,7 @@ pub(crate) fn options(args: &E2eArgs, host: &Host) -> Options {
         report: report_folder(args, host),
         resume: args.resume,
         qemu: args.qemu.clone().unwrap_or_else(|| QEMU.program.into()),
-        deadlines: Deadlines::default(),
+        deadlines: Deadlines { factor: args.patience.0, ..Deadlines::default() },
     }
 }
 

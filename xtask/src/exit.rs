@@ -15,7 +15,7 @@ pub(crate) enum Exit {
     BadInput,
     /// The rig, the host or the platform failed, and no loader was shown wrong. Also a panic of this program.
     RigFailed,
-    /// Interrupted by Ctrl-C or SIGTERM.
+    /// Interrupted by Ctrl-C, SIGTERM or SIGHUP.
     Interrupted,
 }
 
@@ -91,11 +91,25 @@ impl Failure {
 impl std::fmt::Display for Failure {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            // `{:#}` joins the chain of causes with ": ".
-            Self::Input(error) | Self::Check(error) | Self::Rig(error) => write!(f, "{error:#}"),
+            Self::Input(error) | Self::Check(error) | Self::Rig(error) => f.write_str(&told(error)),
             Self::Interrupted => f.write_str("interrupted"),
         }
     }
+}
+
+/// An error and its causes, joined with ": ". A cause that the text has at its end already, as that of an error whose own words name
+/// it, is not told twice.
+fn told(error: &anyhow::Error) -> String {
+    let mut text = String::new();
+    for cause in error.chain().map(ToString::to_string).filter(|cause| !cause.is_empty()) {
+        if text.is_empty() {
+            text = cause;
+        } else if !text.ends_with(&cause) {
+            text.push_str(": ");
+            text.push_str(&cause);
+        }
+    }
+    text
 }
 
 /// Sorts an error into the kind of failure that it means where it happened.
@@ -134,6 +148,16 @@ mod tests {
             [Failure::Input(why()), Failure::Check(why()), Failure::Rig(why()), Failure::Interrupted]
                 .map(|failure| failure.exit().status());
         assert_eq!(statuses, [2, 1, 3, 130]);
+    }
+
+    /// Catches "No space left on device: No space left on device", and a cause that is lost.
+    #[test]
+    fn each_cause_is_told_once() {
+        let full = || std::io::Error::from(std::io::ErrorKind::StorageFull);
+        let named = harness::report::ReportError::Io { what: "write", path: "r".into(), source: full() };
+        assert_eq!(Failure::Rig(named.into()).to_string(), format!("cannot write r: {}", full()));
+        let wrapped = anyhow::Error::new(full()).context("cannot write r");
+        assert_eq!(Failure::Rig(wrapped).to_string(), format!("cannot write r: {}", full()));
     }
 
     /// Catches a status that `--help` forgets.

@@ -1,8 +1,8 @@
-//! Ctrl-C and SIGTERM: the first asks everything to end cleanly, the second ends the program at once.
+//! Ctrl-C, SIGTERM and SIGHUP: the first asks everything to end cleanly, the second ends the program at once.
 
 use crate::exit::Exit;
 use crate::output;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
 /// Tells whoever waits that the user wants the run to end. Clones see the same signal.
@@ -10,16 +10,22 @@ use tokio::sync::watch;
 pub(crate) struct Interrupts(watch::Receiver<bool>);
 
 impl Interrupts {
-    /// Takes over both signals for the rest of the process's life. Must be called inside a runtime.
+    /// Takes over these signals for the rest of the process's life. Must be called inside a runtime.
     pub(crate) fn listen() -> std::io::Result<Self> {
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut terminate = signal(SignalKind::terminate())?;
+        let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+        let mut hangup = match is_ignored(&status, SignalKind::hangup()) {
+            true => None,
+            false => Some(signal(SignalKind::hangup())?),
+        };
         let (sender, receiver) = watch::channel(false);
         tokio::spawn(async move {
             loop {
                 tokio::select! {
                     _ = interrupt.recv() => {}
                     _ = terminate.recv() => {}
+                    Some(_) = received(&mut hangup) => {}
                 }
                 if sender.send_replace(true) {
                     // Guests end with this process (parent-death signal); their temporary folders are what stays.
@@ -44,5 +50,31 @@ impl Interrupts {
     #[cfg(test)]
     pub(crate) fn from_channel(receiver: watch::Receiver<bool>) -> Self {
         Self(receiver)
+    }
+}
+
+async fn received(signal: &mut Option<Signal>) -> Option<()> {
+    signal.as_mut()?.recv().await
+}
+
+/// Whether this process was started with the signal ignored, as nohup(1) does with SIGHUP: then it is to stay so. By the mask
+/// `SigIgn` of /proc/self/status, whose bit N - 1 is signal N (proc_pid_status(5)).
+fn is_ignored(status: &str, signal: SignalKind) -> bool {
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0);
+    mask.checked_shr(signal.as_raw_value().cast_unsigned().wrapping_sub(1)).is_some_and(|bits| bits & 1 == 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Catches a run under nohup that ends with its terminal, and one without that outlives it as a killed run.
+    #[test]
+    fn nohup_is_respected() {
+        let status = "Name:\txtask\nSigBlk:\t0000000000000001\nSigIgn:\t0000000000001001\nSigCgt:\t0\n";
+        assert!(is_ignored(status, SignalKind::hangup()) && is_ignored(status, SignalKind::pipe()));
+        assert!(!is_ignored(status, SignalKind::interrupt()));
+        assert!(!is_ignored("", SignalKind::hangup()) && !is_ignored("SigIgn:\tx\n", SignalKind::hangup()));
     }
 }

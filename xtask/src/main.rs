@@ -7,6 +7,7 @@ mod compare_verb;
 mod doctor;
 mod e2e;
 mod exit;
+mod faults;
 mod images_verb;
 mod interrupt;
 mod loader_verb;
@@ -16,6 +17,7 @@ mod process;
 mod repo;
 mod setup;
 mod shell_verb;
+mod soak;
 mod store;
 mod table;
 mod test_verb;
@@ -53,6 +55,10 @@ fn main() -> ExitCode {
 }
 
 fn run(command_line: CommandLine) -> Result<Exit, Failure> {
+    // A QEMU knows nothing of this program's ways to be interrupted, and so must not what stands in for one.
+    if let Verb::QemuStandIn(args) = &command_line.verb {
+        return faults::stand_in::run(args);
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().or_rig()?;
     let ended = runtime.block_on(async {
         let interrupts = Interrupts::listen().or_rig()?;
@@ -63,6 +69,9 @@ fn run(command_line: CommandLine) -> Result<Exit, Failure> {
             Verb::Test(args) => test_verb::run(&args, &host).await,
             Verb::Bench { action } => bench::run(&action, &host).await,
             Verb::Mutants(args) => mutants::run(&args, &host).await,
+            Verb::Faults(args) => faults::run(&args, &host).await,
+            Verb::Soak(args) => soak::run(&args, &host).await,
+            Verb::QemuStandIn(args) => faults::stand_in::run(&args),
             Verb::BuildLoader(args) => loader_verb::run(&args, &host).await,
             Verb::Images(args) => images_verb::run(&args, &host).await,
             Verb::Shell(args) => shell_verb::run(&args, &host).await,

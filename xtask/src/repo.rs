@@ -59,6 +59,21 @@ impl Repo {
         self.root.join("target/mutants/test")
     }
 
+    /// Where the last report on faults is, unless `--report` says otherwise.
+    pub(crate) fn default_faults_report(&self) -> PathBuf {
+        self.root.join("target/faults/latest")
+    }
+
+    /// Where the report of `test` on faults is.
+    pub(crate) fn test_faults_report(&self) -> PathBuf {
+        self.root.join("target/faults/test")
+    }
+
+    /// Where the last report of a soak is, unless `--report` says otherwise.
+    pub(crate) fn default_soak_report(&self) -> PathBuf {
+        self.root.join("target/soak/latest")
+    }
+
     /// Where the report of `test` is: the one that somebody is looking into stays where it is.
     pub(crate) fn test_report(&self) -> PathBuf {
         self.root.join("target/e2e/test")

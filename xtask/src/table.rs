@@ -20,6 +20,8 @@ use harness::runner::RunEvent;
 use harness::scenario::SkippedCell;
 use live::Live;
 use paint::Paint;
+#[cfg(test)]
+pub(crate) use row::tests as row_tests;
 use scene::Scene;
 use std::path::PathBuf;
 use std::time::Instant;

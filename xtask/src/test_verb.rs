@@ -1,13 +1,13 @@
-//! `cargo xtask test`: everything that CI checks, one step after the other, the suite `smoke` end to end and a few mutants as the last.
+//! `cargo xtask test`: everything that CI checks, one step after the other, the suite `smoke` end to end, a few mutants and a few faults as the last.
 //!
 //! A step that fails does not keep the others from running: one CI run tells everything that is wrong.
 
-use crate::cli::{AccelArg, E2eArgs, ListFormat, MutantsArgs, TestArgs};
+use crate::cli::{AccelArg, E2eArgs, FaultsArgs, ListFormat, MutantsArgs, TestArgs};
 use crate::exit::{Exit, Failure};
 use crate::process::{self, RunError};
 use crate::setup::{self, Needs};
 use crate::tools::{self, Component};
-use crate::{Host, bench, build, e2e, mutants, output, store};
+use crate::{Host, bench, build, e2e, faults, mutants, output, store};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 use tokio::process::Command;
@@ -51,6 +51,8 @@ pub(crate) async fn run(args: &TestArgs, host: &Host) -> Result<Exit, Failure> {
     done.push(step("shared boots agree with fresh ones", bench::boots(&sample, host)).await?);
     let mutants_args = slice(args, host.repo.test_mutants_report());
     done.push(step("mutants: a few of them", mutants::run(&mutants_args, host)).await?);
+    let faults_args = faults_slice(args, host.repo.test_faults_report());
+    done.push(step("faults: a few of them", faults::run(&faults_args, host)).await?);
     report(&done);
     Ok(worst(done.iter().map(|step| step.ended)))
 }
@@ -135,6 +137,21 @@ fn slice(args: &TestArgs, report: PathBuf) -> MutantsArgs {
     }
 }
 
+/// The faults of CI, likewise.
+fn faults_slice(args: &TestArgs, report: PathBuf) -> FaultsArgs {
+    FaultsArgs {
+        names: Vec::new(),
+        slice: true,
+        list: false,
+        format: ListFormat::Text,
+        jobs: FaultsArgs::JOBS,
+        report: Some(report),
+        qemu: None,
+        host: args.host,
+        store: args.store.clone(),
+    }
+}
+
 /// The sample of `smoke` that is run with fresh boots as well: one boot, and each kind of outcome once.
 fn boots_sample(smoke: &E2eArgs) -> E2eArgs {
     let filter = "first=5.10-amd64 & userspace=i386 & reservation=256M@1968M";
@@ -166,14 +183,16 @@ mod tests {
     #[test]
     fn runs_are_what_the_command_line_would_give() {
         let parse = |words: &[&str]| CommandLine::try_parse_from(words).unwrap().verb;
-        let (Verb::Test(test), Verb::E2e(e2e), Verb::Mutants(mutants)) = (
+        let (Verb::Test(test), Verb::E2e(e2e), Verb::Mutants(mutants), Verb::Faults(faults)) = (
             parse(&["xtask", "test", "--install"]),
             parse(&["xtask", "e2e", "smoke", "--install", "--report", "r"]),
             parse(&["xtask", "mutants", "--slice", "--install", "--report", "r"]),
+            parse(&["xtask", "faults", "--slice", "--install", "--report", "r"]),
         ) else {
             panic!("other verbs");
         };
         assert_eq!(format!("{:?}", smoke(&test, "r".into())), format!("{e2e:?}"));
         assert_eq!(format!("{:?}", slice(&test, "r".into())), format!("{mutants:?}"));
+        assert_eq!(format!("{:?}", faults_slice(&test, "r".into())), format!("{faults:?}"));
     }
 }

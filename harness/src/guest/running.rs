@@ -1,5 +1,6 @@
 //! A guest that runs: one loop over everything that can happen to it, until its outcome is proven or nothing more is awaited.
 
+mod console;
 mod ending;
 mod save;
 
@@ -34,8 +35,10 @@ const QUIET: Duration = Duration::from_millis(300);
 const LAST_LOOKS_APART: Duration = Duration::from_millis(250);
 /// A phase is slow from the deadline's this part on: long enough for a warning to be rare, early enough for one to be of use.
 const SLOW_PART: f64 = 2.0;
-/// Console bytes that are kept: a kernel that prints for ever must not fill the host's memory. A boot prints 50 KB.
-const MAX_CONSOLE: usize = 16 << 20;
+/// Messages of the agents that are kept. A conversation has a dozen; an agent that says more has gone mad.
+const MAX_REPORTS: usize = 1024;
+/// Lines of the message channel that are no messages, of which so many are kept, at most 4 KiB of each.
+const MAX_FOREIGN_LINES: usize = 1024;
 /// The deadline of a loader, or of a reader, ends before the phase's, so that the agent can still report it.
 const PROGRAM_SHARE: f64 = 0.75;
 /// The socket takes an order at once; a rig that waits longer has a QEMU that does not run.
@@ -59,6 +62,8 @@ pub struct Running {
     last_output: Instant,
     tail: ConsoleTail,
     lines: LineSplitter,
+    /// Bytes of the console that are not in the evidence.
+    console_left_out: usize,
     facts: Option<KernelFacts>,
     /// What the agent had reported when the state was saved in which this guest began; taken up when the walk begins.
     resumed: Option<Report>,
@@ -112,6 +117,7 @@ impl Running {
             last_output: now,
             tail: ConsoleTail::default(),
             lines: LineSplitter::default(),
+            console_left_out: 0,
             facts: None,
             resumed: None,
             arrived: false,
@@ -252,11 +258,12 @@ impl Running {
                 Ok(false)
             }
             Port::Channel => {
+                let before = self.lines_kept();
                 for line in self.lines.push(&chunk.bytes) {
                     let actions = self.keep_line(line, chunk.at);
                     self.act(actions, plan, listener).await?;
                 }
-                Ok(true)
+                Ok(self.lines_kept() > before)
             }
         }
     }
@@ -273,20 +280,29 @@ impl Running {
     fn keep_console(&mut self, chunk: &Chunk) -> usize {
         let ms = self.ms(chunk.at);
         let evidence = &mut self.record.evidence;
+        self.console_left_out += console::make_room(evidence);
         let before = evidence.console.len();
-        let room = MAX_CONSOLE.saturating_sub(before);
-        if room < chunk.bytes.len() && room > 0 {
-            self.record
-                .notes
-                .push(format!("only the first {} MiB of the console are kept", MAX_CONSOLE >> 20));
-        }
-        evidence.console.extend_from_slice(&chunk.bytes[..chunk.bytes.len().min(room)]);
+        evidence.console.extend_from_slice(&chunk.bytes);
         evidence.last_console_ms = Some(ms);
         before
     }
 
     fn keep_line(&mut self, line: Line, at: Instant) -> Vec<Action> {
         let ms = self.ms(at);
+        let evidence = &self.record.evidence;
+        let (kept, most, what) = match line {
+            Line::Report(_) => (evidence.reports.len(), MAX_REPORTS, "messages of the agents"),
+            Line::Foreign(_) => {
+                (evidence.foreign_lines.len(), MAX_FOREIGN_LINES, "lines that are no messages")
+            }
+        };
+        if kept >= most {
+            let note = format!("only the first {most} {what} are kept");
+            if !self.record.notes.contains(&note) {
+                self.record.notes.push(note);
+            }
+            return Vec::new();
+        }
         match line {
             Line::Foreign(text) => {
                 self.record.evidence.foreign_lines.push(Timed { ms, what: text });
@@ -299,6 +315,10 @@ impl Running {
                 actions
             }
         }
+    }
+
+    fn lines_kept(&self) -> usize {
+        self.record.evidence.reports.len() + self.record.evidence.foreign_lines.len()
     }
 
     fn note_facts(&mut self, report: &Report) {

@@ -10,8 +10,10 @@ use crate::qmp::{Qmp, Unasked};
 use crate::scratch::GuestScratch;
 use guest_protocol::Report;
 use qapi::qmp;
+use sha2::{Digest, Sha256};
 use std::fs::File;
-use std::io;
+use std::io::{self, Read, Seek, Write};
+use std::path::Path;
 use std::time::Duration;
 use tokio::net::UnixListener;
 use tokio::sync::mpsc;
@@ -31,8 +33,8 @@ const BANDWIDTH: u64 = 1 << 40;
 #[derive(Debug)]
 pub struct Saved {
     scratch: GuestScratch,
-    /// Size of the file in bytes. A state that has another when it is used was damaged.
-    size: u64,
+    /// What the file holds. One that holds something else when it is used was damaged.
+    written: Written,
     /// What was seen up to *ready*: the beginning of the evidence of every cell that starts from here.
     pub(super) evidence: Evidence,
     /// The agent's report of *ready*.
@@ -41,29 +43,74 @@ pub struct Saved {
     pub(super) at_ms: u64,
 }
 
+/// Length and digest of a state as it was written. QEMU's stream has no checksum: with a few wrong bytes in it a guest is
+/// restored all the same, and what it does then would be put down to loader or kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Written {
+    bytes: u64,
+    sha256: [u8; 32],
+}
+
 impl Saved {
     /// The state that [`write`] has put into `scratch`, with the evidence of how the guest got there.
     pub(super) fn new(
         scratch: GuestScratch,
+        written: Written,
         evidence: Evidence,
         ready: Report,
         at_ms: u64,
-    ) -> io::Result<Self> {
-        let size = std::fs::metadata(scratch.path(FILE))?.len();
-        Ok(Self { scratch, size, evidence, ready, at_ms })
+    ) -> Self {
+        Self { scratch, written, evidence, ready, at_ms }
     }
 
-    /// The file, to be QEMU's standard input.
-    pub(super) fn open(&self) -> Result<File, String> {
-        let path = self.scratch.path(FILE);
-        let found = File::open(&path).and_then(|file| Ok((file.metadata()?.len(), file)));
-        match found {
-            Ok((size, file)) if size == self.size => Ok(file),
-            Ok((size, _)) => {
-                Err(format!("{} has {size} bytes, and {} were written", path.display(), self.size))
-            }
-            Err(error) => Err(format!("cannot open {}: {error}", path.display())),
+    /// The file, to be QEMU's standard input, once it was read and found to be what was written.
+    pub(super) async fn open(&self) -> Result<File, String> {
+        let (path, written) = (self.scratch.path(FILE), self.written);
+        let checked = tokio::task::spawn_blocking(move || checked(&path, written));
+        checked.await.unwrap_or_else(|error| Err(format!("checking the saved state broke off: {error}")))
+    }
+}
+
+/// Opens the file and compares it with what was written.
+fn checked(path: &Path, written: Written) -> Result<File, String> {
+    let read = || -> io::Result<(File, Written)> {
+        let mut file = File::open(path)?;
+        let found = copy_hashed(&mut file, &mut io::sink())?;
+        // QEMU reads on from where the descriptor stands.
+        file.rewind()?;
+        Ok((file, found))
+    };
+    match read() {
+        Ok((file, found)) if found == written => Ok(file),
+        Ok((_, found)) if found.bytes == written.bytes => {
+            Err(format!("{} is damaged: it no longer has the bytes that were written", path.display()))
         }
+        Ok((_, found)) => Err(format!(
+            "{} is damaged: it has {} bytes, and {} were written",
+            path.display(),
+            found.bytes,
+            written.bytes
+        )),
+        Err(error) => Err(format!("cannot read {}: {error}", path.display())),
+    }
+}
+
+/// Copies to the end, and says what it was.
+fn copy_hashed(from: &mut impl Read, to: &mut impl Write) -> io::Result<Written> {
+    // Large pieces: a state has a hundred megabytes, and each piece costs two system calls.
+    let mut buffer = vec![0; 256 << 10];
+    let mut hasher = Sha256::new();
+    let mut bytes = 0;
+    loop {
+        let length = match from.read(&mut buffer) {
+            Ok(0) => return Ok(Written { bytes, sha256: hasher.finalize().into() }),
+            Ok(length) => length,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(error),
+        };
+        hasher.update(&buffer[..length]);
+        to.write_all(&buffer[..length])?;
+        bytes += length as u64;
     }
 }
 
@@ -78,18 +125,18 @@ pub(super) async fn write(
     qmp: &Qmp,
     events: &mut mpsc::UnboundedReceiver<Unasked>,
     scratch: &GuestScratch,
-) -> Result<(), String> {
+) -> Result<Written, String> {
     let socket = scratch.path(SOCKET);
     let listener = UnixListener::bind(&socket)
         .map_err(|error| format!("cannot listen on {}: {error}", socket.display()))?;
     let path = scratch.path(FILE);
-    let file =
+    let mut file =
         File::create_new(&path).map_err(|error| format!("cannot create {}: {error}", path.display()))?;
     let copied = async {
         let (stream, _) = listener.accept().await?;
         let mut stream = stream.into_std()?;
         stream.set_nonblocking(false)?;
-        let copy = tokio::task::spawn_blocking(move || io::copy(&mut stream, &mut &file));
+        let copy = tokio::task::spawn_blocking(move || copy_hashed(&mut stream, &mut file));
         copy.await.map_err(io::Error::other)?
     };
     let ordered = async {
@@ -109,7 +156,7 @@ pub(super) async fn write(
     };
     let limit = deadline(memory);
     match tokio::time::timeout(limit, all).await {
-        Ok(written) => written.map(drop).map_err(|why| format!("cannot save the guest's state: {why}")),
+        Ok(written) => written.map_err(|why| format!("cannot save the guest's state: {why}")),
         Err(_) => Err(format!("the guest's state was not saved within {} s", limit.as_secs())),
     }
 }
@@ -217,11 +264,11 @@ mod tests {
         let (run, _) = Scratch::new().unwrap();
         let folder = run.guest().unwrap();
         let (qmp, mut events) = negotiated(qemu("completed", &[7; 1 << 20])).await;
-        write(testing::mib(4096), &qmp, &mut events, &folder).await.unwrap();
-        let saved = Saved::new(folder, Evidence::default(), ready(), 1).unwrap();
+        let written = write(testing::mib(4096), &qmp, &mut events, &folder).await.unwrap();
+        let saved = Saved::new(folder, written, Evidence::default(), ready(), 1);
         let mut read = Vec::new();
-        saved.open().unwrap().read_to_end(&mut read).unwrap();
-        assert!(read == [7; 1 << 20] && saved.size == 1 << 20, "{} bytes", read.len());
+        saved.open().await.unwrap().read_to_end(&mut read).unwrap();
+        assert!(read == [7; 1 << 20] && written.bytes == 1 << 20, "{} bytes", read.len());
     }
 
     /// Bug: a state that QEMU could not write whole is used.
@@ -233,16 +280,22 @@ mod tests {
         assert!(error.contains("failed"), "{error}");
     }
 
-    /// Bug: a truncated file is fed to QEMU, and its complaint counts as a fault of the guest.
+    /// Bug: a file that was truncated, or rotted in place, is fed to QEMU, and what the guest does then counts as the loader's doing.
     #[tokio::test]
     async fn a_damaged_state_is_found() {
         let (run, _) = Scratch::new().unwrap();
         let folder = run.guest().unwrap();
-        std::fs::write(folder.path(FILE), b"state").unwrap();
-        let saved = Saved::new(folder, Evidence::default(), ready(), 1).unwrap();
-        std::fs::write(saved.scratch.path(FILE), b"sta").unwrap();
-        let error = saved.open().unwrap_err();
-        assert!(error.contains("3 bytes, and 5 were written"), "{error}");
+        let path = folder.path(FILE);
+        let mut file = File::create_new(&path).unwrap();
+        let written = copy_hashed(&mut b"state".as_slice(), &mut file).unwrap();
+        let saved = Saved::new(folder, written, Evidence::default(), ready(), 1);
+        for (found, told) in [("sta", "3 bytes, and 5 were written"), ("stale", "no longer has the bytes")] {
+            std::fs::write(&path, found).unwrap();
+            let error = saved.open().await.unwrap_err();
+            assert!(error.contains(told), "{error}");
+        }
+        std::fs::remove_file(&path).unwrap();
+        assert!(saved.open().await.unwrap_err().contains("cannot read"));
     }
 
     /// Bug: a QEMU that rejects the state and ends is waited for until the deadline, its words lost.

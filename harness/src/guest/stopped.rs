@@ -13,8 +13,11 @@ use tokio::net::unix::OwnedWriteHalf;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::mpsc;
 
-/// How long QEMU may take from its start to connected sockets: a tenth of a second on an idle host.
+/// How long QEMU may take from its start to connected sockets, and from there to its greeting: a tenth of a second on an idle host.
 const START_DEADLINE: Duration = Duration::from_secs(20);
+
+/// QEMU closes its sockets a moment before it ends.
+pub(super) const END_AFTER_SOCKETS: Duration = Duration::from_secs(5);
 
 /// How long QEMU may take to end on SIGTERM.
 pub(super) const END_GRACE: Duration = Duration::from_secs(5);
@@ -66,7 +69,7 @@ impl Stopped {
         })?;
         let state = match plan.origin {
             Origin::PowerOn => None,
-            Origin::Saved(saved) => Some(saved.open().map_err(not_restored)?),
+            Origin::Saved(saved) => Some(saved.open().await.map_err(not_restored)?),
         };
         let mut process = Process::spawn(plan.qemu, &plan.args(scratch), state)
             .await
@@ -74,18 +77,16 @@ impl Stopped {
         let attached = tokio::select! {
             biased;
             () = stop.requested() => Err(GuestEnd::Interrupted),
-            attached = tokio::time::timeout(START_DEADLINE, attach(listeners)) => match attached {
-                Ok(attached) => attached.map_err(|what| GuestEnd::Trouble { what }),
-                Err(_) => Err(GuestEnd::Trouble {
-                    what: format!("QEMU did not connect within {} s", START_DEADLINE.as_secs()),
-                }),
-            },
+            attached = attach(listeners) => attached.map_err(|what| GuestEnd::Trouble { what }),
             // It ends at once when it does not like its arguments.
             ended = process.wait() => Err(GuestEnd::Trouble { what: ended_early(ended, &process) }),
         };
         let (qmp, mut events, chunks, orders) = match attached {
             Ok(attached) => attached,
-            Err(end) => return Err(Box::new(ended(process, started, end).await)),
+            Err(end) => {
+                let end = with_its_own_words(end, &mut process).await;
+                return Err(Box::new(ended(process, started, end).await));
+            }
         };
         if let Origin::Saved(_) = plan.origin {
             let restored = tokio::select! {
@@ -97,6 +98,7 @@ impl Stopped {
             };
             if let Err(end) = restored {
                 let not_restored = end != GuestEnd::Interrupted;
+                let end = with_its_own_words(end, &mut process).await;
                 let reaped = ended(process, started, end).await;
                 return Err(Box::new(Reaped { not_restored, ..reaped }));
             }
@@ -121,8 +123,20 @@ impl Stopped {
                 listener(News::Phase(running.phase()));
                 Ok(running)
             }
-            Err(error) => Err(Box::new(running.reap(GuestEnd::Trouble { what: error.to_string() }).await)),
+            Err(error) => Err(Box::new(running.reap_after(error.to_string()).await)),
         }
+    }
+}
+
+/// A socket that QEMU does not serve any more, most often because it is just ending, as it does when it cannot have the guest's
+/// memory. Then what it says is the cause.
+async fn with_its_own_words(end: GuestEnd, process: &mut Process) -> GuestEnd {
+    match end {
+        GuestEnd::Trouble { what } => match tokio::time::timeout(END_AFTER_SOCKETS, process.wait()).await {
+            Ok(ended) => GuestEnd::Trouble { what: ended_early(ended, process) },
+            Err(_) => GuestEnd::Trouble { what },
+        },
+        other => other,
     }
 }
 
@@ -138,8 +152,10 @@ async fn ended(mut process: Process, started: Instant, end: GuestEnd) -> Reaped 
 type Attached = (Qmp, mpsc::UnboundedReceiver<Unasked>, mpsc::Receiver<Chunk>, OwnedWriteHalf);
 
 async fn attach(listeners: Listeners) -> Result<Attached, String> {
-    let (console, channel, qmp) =
-        listeners.accept().await.map_err(|error| format!("cannot accept QEMU: {error}"))?;
+    let accepted = tokio::time::timeout(START_DEADLINE, listeners.accept()).await;
+    let accepted =
+        accepted.map_err(|_| format!("QEMU did not connect within {} s", START_DEADLINE.as_secs()))?;
+    let (console, channel, qmp) = accepted.map_err(|error| format!("cannot accept QEMU: {error}"))?;
     let (qmp, events) = Qmp::negotiate(qmp, START_DEADLINE).await.map_err(|error| error.to_string())?;
     let (channel, orders) = channel.into_split();
     Ok((qmp, events, drain(console, channel), orders))
@@ -154,4 +170,29 @@ fn ended_early(
         Err(error) => error.to_string(),
     };
     format!("QEMU ended before the guest ran ({ended}): {}", process.stderr().trim())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::Path;
+
+    /// Bug: a QEMU that cannot have the guest's memory closes its sockets first and is "the connection ended", and what it says a
+    /// moment later is lost; or one that is still there is waited for without end.
+    #[tokio::test]
+    async fn what_qemu_says_at_its_end_is_the_cause() {
+        let trouble = || GuestEnd::Trouble { what: "the connection ended".into() };
+        let qemu = |script: &'static str| async move {
+            let args = ["-c", script].map(std::ffi::OsString::from);
+            Process::spawn(Path::new("sh"), &args, None).await.unwrap()
+        };
+        let mut ending = qemu("sleep 0.2; echo 'cannot set up guest memory' >&2; exit 1").await;
+        let GuestEnd::Trouble { what } = with_its_own_words(trouble(), &mut ending).await else {
+            unreachable!("trouble stays trouble")
+        };
+        assert!(what.contains("cannot set up guest memory") && what.contains("exit status: 1"), "{what}");
+        let mut living = qemu("sleep 600").await;
+        assert_eq!(with_its_own_words(trouble(), &mut living).await, trouble());
+        living.end(END_GRACE).await.unwrap();
+    }
 }

@@ -14,6 +14,7 @@ mod failed;
 mod identity;
 mod read;
 mod record;
+mod runs;
 mod table;
 
 pub use comparison::{Comparison, NothingToCompare, compare_loaders};
@@ -22,9 +23,11 @@ pub use failed::{FailedError, not_as_expected};
 pub use identity::MadeWith;
 pub use read::{ReadError, Results, read_results};
 pub use record::{AttemptRecord, BootRecord, CellResult, SkippedRecord, Versions};
+pub use runs::{CameTo, Runs};
 pub use table::Table;
 
 use crate::accel::Accel;
+use crate::cell::CellId;
 use crate::outcome::Verdict;
 use crate::runner::{Summary, TrialId};
 use crate::scenario::SkippedCell;
@@ -112,6 +115,8 @@ struct RunFile<'a> {
     verdicts: Option<BTreeMap<String, usize>>,
     not_run: Option<usize>,
     interrupted: Option<bool>,
+    /// What the runs of each cell came to that was run more than once.
+    repeated: BTreeMap<&'a CellId, &'a CameTo>,
 }
 
 /// What of `run.json` is needed to continue a report.
@@ -131,6 +136,8 @@ pub struct Report {
     resumed: bool,
     started: u64,
     results: File,
+    /// What is in the results.
+    runs: Runs,
     _lock: File,
 }
 
@@ -138,18 +145,17 @@ impl Report {
     /// Begins a report in `folder`. An earlier one there is kept as `<folder>.old`, in place of the one before.
     pub fn create(folder: &Path, header: RunHeader) -> Result<Self, ReportError> {
         let folder = std::path::absolute(folder).map_err(io_error("find", folder))?;
+        // Held until the new folder is there and locked: else another run that begins at the same time could find it half made,
+        // or move it away as an earlier report.
+        let _beginning = lock_parent(&folder)?;
         rotate(&folder)?;
-        if let Some(parent) = folder.parent() {
-            std::fs::create_dir_all(parent).map_err(io_error("create", parent))?;
-        }
         std::fs::create_dir(&folder).map_err(io_error("create", &folder))?;
-        let create = |name: &str| {
-            let path = folder.join(name);
-            File::create(&path).map_err(io_error("create", &path))
-        };
         let lock = lock(&folder)?;
-        let results = create(RESULTS_FILE)?;
-        let report = Self { header, resumed: false, started: now(), results, _lock: lock, folder };
+        let path = folder.join(RESULTS_FILE);
+        let results =
+            File::options().append(true).create_new(true).open(&path).map_err(io_error("create", &path))?;
+        let runs = Runs::default();
+        let report = Self { header, resumed: false, started: now(), results, runs, _lock: lock, folder };
         report.write_run_file(None)?;
         Ok(report)
     }
@@ -162,10 +168,13 @@ impl Report {
     pub fn resume(folder: &Path, header: RunHeader) -> Result<(Self, Vec<CellResult>), ReportError> {
         let folder = std::path::absolute(folder).map_err(io_error("find", folder))?;
         let run_file = folder.join(RUN_FILE);
+        let beginning = lock_parent(&folder)?;
         if !run_file.is_file() {
+            drop(beginning);
             return Self::create(&folder, header).map(|report| (report, Vec::new()));
         }
         let lock = lock(&folder)?;
+        drop(beginning);
         let text = std::fs::read(&run_file).map_err(io_error("read", &run_file))?;
         let different = |what| ReportError::Different { folder: folder.clone(), what };
         let begun: Begun = serde_json::from_slice(&text).map_err(|error| {
@@ -184,7 +193,9 @@ impl Report {
             Ok(results)
         };
         let results = continued().map_err(io_error("continue", &path))?;
-        let report = Self { header, resumed: true, started: begun.started, results, _lock: lock, folder };
+        let runs = Runs::of(&earlier);
+        let report =
+            Self { header, resumed: true, started: begun.started, results, runs, _lock: lock, folder };
         report.write_run_file(None)?;
         Ok((report, earlier))
     }
@@ -225,7 +236,9 @@ impl Report {
 
     /// Adds a result; on disk when this returns.
     pub fn add(&mut self, result: &CellResult) -> Result<(), ReportError> {
-        self.add_line(result)
+        self.add_line(result)?;
+        self.runs.add(result);
+        Ok(())
     }
 
     /// Adds cells that are not run, unless the report that this continues has them.
@@ -241,11 +254,14 @@ impl Report {
         let mut line =
             serde_json::to_vec(result).map_err(io::Error::from).map_err(io_error("write", &path))?;
         line.push(b'\n');
+        let before = self.results.metadata().map_err(io_error("look at", &path))?.len();
         // One write, so that a reader (or a killed run) never sees half of a line but at the very end.
-        self.results
-            .write_all(&line)
-            .and_then(|()| self.results.sync_data())
-            .map_err(io_error("write", &path))
+        let written = self.results.write_all(&line).and_then(|()| self.results.sync_data());
+        if written.is_err() {
+            // A full disk takes a part of the line. If that cannot be taken back either, readers know half a line when they see it.
+            let _ = self.results.set_len(before);
+        }
+        written.map_err(io_error("write", &path))
     }
 
     /// Ends the report with the run's counts.
@@ -267,6 +283,7 @@ impl Report {
             }),
             not_run: summary.map(|summary| summary.not_run),
             interrupted: summary.map(|summary| summary.interrupted),
+            repeated: self.runs.repeated().collect(),
         };
         let path = self.folder.join(RUN_FILE);
         let write = || {
@@ -278,6 +295,15 @@ impl Report {
         };
         write().map(drop).map_err(io_error("write", &path))
     }
+}
+
+/// Waits until no other run is just beginning a report beside this one. The lock is on the folder above, so nothing is left behind.
+fn lock_parent(folder: &Path) -> Result<File, ReportError> {
+    let parent = folder.parent().unwrap_or(folder);
+    std::fs::create_dir_all(parent).map_err(io_error("create", parent))?;
+    let beginning = File::open(parent).map_err(io_error("open", parent))?;
+    beginning.lock().map_err(io_error("lock", parent))?;
+    Ok(beginning)
 }
 
 /// Takes a report for this run alone.

@@ -140,3 +140,26 @@ fn folder_names() {
     assert_eq!(folder_name(&trial("a", 2), 3), "a.run-2.attempt-3");
     assert_eq!(folder_name(&trial("../b c", 1), 1), ".._b_c");
 }
+
+/// Bug: of two runs that begin at the same time in one folder, one takes the other's half-made report for an earlier one and moves
+/// it away, or both write into it; or the loser is told of a broken disk.
+#[test]
+fn runs_that_begin_at_the_same_time_do_not_meet() {
+    let temp = tempfile::tempdir().unwrap();
+    for round in 0..20 {
+        let folder = temp.path().join(format!("report-{round}"));
+        let at_once = std::sync::Barrier::new(8);
+        let begun: Vec<_> = std::thread::scope(|scope| {
+            let begin = || {
+                at_once.wait();
+                Report::create(&folder, header())
+            };
+            let runs: Vec<_> = (0..8).map(|_| scope.spawn(begin)).collect();
+            runs.into_iter().map(|run| run.join().unwrap()).collect()
+        });
+        let (have_it, told): (Vec<_>, Vec<_>) = begun.into_iter().partition(Result::is_ok);
+        assert_eq!(have_it.len(), 1, "{told:?}");
+        assert!(told.iter().all(|told| matches!(told, Err(ReportError::Busy(_)))), "{told:?}");
+        assert!(folder.join(RUN_FILE).is_file() && !folder.with_extension("old").exists());
+    }
+}

@@ -5,6 +5,7 @@ mod attempt;
 mod boot;
 mod choose_accel;
 mod event;
+mod memory;
 mod options;
 mod schedule;
 mod trial;
@@ -43,6 +44,16 @@ pub enum RunError {
     /// The report folder cannot be used or written.
     #[error(transparent)]
     Report(#[from] ReportError),
+    /// The report could not be written any more, and the run was ended.
+    #[error(
+        "{source}; the results before are kept in {report}, and --resume continues from there when that is mended"
+    )]
+    BrokeOff {
+        /// Its folder.
+        report: PathBuf,
+        /// What could not be written.
+        source: ReportError,
+    },
     /// The host lacks something that every guest needs.
     #[error("{0}")]
     Host(String),
@@ -66,9 +77,7 @@ pub async fn run(
         Scratch::new().map_err(|error| RunError::Host(format!("cannot make a temporary folder: {error}")))?;
     notices.extend(artifacts.notices());
     let cpus = std::thread::available_parallelism().map_or(1, usize::from);
-    let available =
-        std::fs::read_to_string("/proc/meminfo").ok().and_then(|text| admission::available_mib(&text));
-    let admission = admission::admit(&cells, options.jobs, cpus, available);
+    let admission = admission::admit(&cells, options.jobs, cpus, memory::available_mib());
     notices.extend(admission.notice);
     let (accel, notice) = accelerator(&cells, &artifacts, &options, &qemu, &scratch, &stop).await?;
     notices.extend(notice);
@@ -117,7 +126,12 @@ pub async fn run(
     });
     let schedule = Schedule::new(trials, accel, options.fresh);
     let run = Run { shared, version, options, jobs: admission.jobs };
-    let summary = run.all(schedule, summary).await?;
+    let summary = run.all(schedule, summary).await.map_err(|error| match error {
+        RunError::Report(source) => {
+            RunError::BrokeOff { report: run.shared.with_report(|report| report.folder().to_owned()), source }
+        }
+        other => other,
+    })?;
     run.shared.with_report(|report| report.finish(&summary))?;
     let _ = events.send(RunEvent::RunEnded { summary: summary.clone() });
     Ok(summary)
@@ -150,14 +164,29 @@ enum Ended {
 
 impl Run {
     /// Runs what is scheduled, and adds it to the counts.
-    async fn all(&self, mut schedule: Schedule, mut summary: Summary) -> Result<Summary, RunError> {
+    ///
+    /// # Errors
+    /// The report cannot be written. No guest is left then, and what the report has is whole.
+    async fn all(&self, schedule: Schedule, summary: Summary) -> Result<Summary, RunError> {
         let mut running = JoinSet::new();
+        let ended = self.until_done(schedule, summary, &mut running).await;
+        // Awaited, not just aborted: each task takes its guest and its temporary folder along.
+        running.shutdown().await;
+        ended
+    }
+
+    async fn until_done(
+        &self,
+        mut schedule: Schedule,
+        mut summary: Summary,
+        running: &mut JoinSet<Result<Ended, RunError>>,
+    ) -> Result<Summary, RunError> {
         let mut trials: HashMap<tokio::task::Id, Vec<Todo>> = HashMap::new();
         let mut enough = false;
         loop {
             while running.len() < self.jobs && !enough && !self.shared.stop.is_requested() {
                 let Some(work) = schedule.next() else { break };
-                let (task, waiting) = self.start(work, &mut running);
+                let (task, waiting) = self.start(work, running);
                 trials.insert(task, waiting);
             }
             let Some(ended) = running.join_next_with_id().await else { break };

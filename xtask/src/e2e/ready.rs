@@ -10,7 +10,7 @@ use harness::cell::{Cell, Loader, Reader};
 use harness::store_source::StoreSource;
 use images::ArtifactName;
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// The programs of this repository that run in guests, by architecture.
@@ -20,6 +20,21 @@ pub(crate) struct GuestFiles {
     pub(crate) agents: BTreeMap<Arch, PathBuf>,
     /// The loader of cells with [`Loader::InTree`].
     pub(crate) loaders: BTreeMap<Arch, PathBuf>,
+}
+
+impl GuestFiles {
+    /// Those that [`GuestFiles::file_name`] names in a folder, whether they are there or not.
+    pub(super) fn in_folder(folder: &Path) -> Self {
+        let all = |program| {
+            [Arch::I386, Arch::X86_64].map(|arch| (arch, folder.join(Self::file_name(program, arch)))).into()
+        };
+        Self { agents: all(Program::Agent), loaders: all(Program::Loader) }
+    }
+
+    /// The name of a program in a folder of such.
+    pub(crate) fn file_name(program: Program, arch: Arch) -> String {
+        format!("{}.{arch}", program.name())
+    }
 }
 
 /// Fetches, builds and reads all that these cells need.

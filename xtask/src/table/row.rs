@@ -164,4 +164,4 @@ fn seconds(result: &CellResult) -> f64 {
 }
 
 #[cfg(test)]
-pub(super) mod tests;
+pub(crate) mod tests;

@@ -5,7 +5,7 @@ use super::paint::Paint;
 use super::row;
 use super::text::one_line;
 use harness::outcome::{OutcomeKind, Verdict};
-use harness::report::CellResult;
+use harness::report::{CellResult, Runs};
 use harness::runner::Summary;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -33,6 +33,7 @@ pub(super) fn lines(
     if !results.is_empty() {
         lines.push(format!("{} {}", paint.head("Outcomes"), outcomes(results)));
     }
+    lines.extend(repeated(results, paint));
     if summary.not_run > 0 {
         let why = if summary.interrupted { "the run was interrupted" } else { "the run stopped before them" };
         lines.push(format!("{} {}: {why}", paint.warning("Not run"), plural(summary.not_run, "cell")));
@@ -59,7 +60,7 @@ pub(super) fn lines(
 pub(crate) fn count_line(summary: &Summary, skipped: usize) -> String {
     let passed = summary.count(Verdict::Pass) + summary.count(Verdict::Flaky);
     let mut line = format!("{passed} passed, {} failed", summary.count(Verdict::Fail));
-    let skipped = skipped + summary.count(Verdict::Skipped) + summary.not_run;
+    let skipped = skipped + summary.count(Verdict::Skipped);
     if skipped > 0 {
         line.push_str(&format!(", {skipped} skipped"));
     }
@@ -67,6 +68,15 @@ pub(crate) fn count_line(summary: &Summary, skipped: usize) -> String {
         0 => {}
         1 => line.push_str(", 1 error"),
         errors => line.push_str(&format!(", {errors} errors")),
+    }
+    // They are among those that passed.
+    match summary.count(Verdict::Flaky) {
+        0 => {}
+        flaky => line.push_str(&format!(", {flaky} flaky")),
+    }
+    // Not "skipped": nobody wanted them left out, and `--resume` runs them.
+    if summary.not_run > 0 {
+        line.push_str(&format!(", {} not run", summary.not_run));
     }
     line
 }
@@ -97,6 +107,21 @@ fn verdicts(summary: &Summary, skipped: usize) -> String {
         .map(|(verdict, word)| format!("{} {word}", count(verdict)))
         .collect();
     counts.join(", ")
+}
+
+/// What became of cells that were run more than once: those whose runs differ each by itself, the others as a number.
+fn repeated(results: &[CellResult], paint: Paint) -> Vec<String> {
+    let runs = Runs::of(results);
+    let (stable, unstable): (Vec<_>, Vec<_>) = runs.repeated().partition(|(_, came_to)| came_to.is_stable());
+    let mut lines = Vec::new();
+    if !stable.is_empty() {
+        let all = "whose runs all came to the same";
+        lines.push(format!("{} {} {all}", paint.head("Stable"), plural(stable.len(), "cell")));
+    }
+    lines.extend(
+        unstable.iter().map(|(id, came_to)| format!("{} {id}: {came_to}", paint.warning("Unstable"))),
+    );
+    lines
 }
 
 fn outcomes(results: &[CellResult]) -> String {
@@ -221,6 +246,25 @@ mod tests {
             (Verdict::Error, 2),
         ];
         let stopped = Summary { not_run: 3, ..summary(&all) };
-        assert_eq!(count_line(&stopped, 1), "5 passed, 2 failed, 5 skipped, 2 errors");
+        assert_eq!(count_line(&stopped, 1), "5 passed, 2 failed, 2 skipped, 2 errors, 1 flaky, 3 not run");
+    }
+
+    /// Catches `--repeat` that shows how often a cell failed nowhere, or fills the screen with cells that are always the same.
+    #[test]
+    fn runs_that_differ_are_told_apart() {
+        let run = |id: &str, verdict, outcome| result(id, verdict, &[outcome]);
+        let results = [
+            run("a", Verdict::Pass, captured()),
+            run("b", Verdict::Pass, captured()),
+            run("a", Verdict::Fail, refused()),
+            run("b", Verdict::Pass, captured()),
+            run("a", Verdict::Pass, captured()),
+        ];
+        let lines = repeated(&results, Paint::new(false));
+        assert_eq!(
+            lines.iter().map(|line| line.trim()).collect::<Vec<_>>(),
+            ["Stable 1 cell whose runs all came to the same", "Unstable a: 3 runs: 2 captured, 1 refused"]
+        );
+        assert!(repeated(&results[..2], Paint::new(false)).is_empty());
     }
 }

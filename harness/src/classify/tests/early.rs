@@ -184,6 +184,17 @@ fn a_channel_that_lost_or_mixed_messages_carries_no_verdict() {
     assert!(what.contains("message 1 is missing") && what.contains("crng"), "{what}");
 }
 
+/// Bug: an agent whose message was damaged, and which is silent since, is a loader that hangs.
+#[test]
+fn silence_on_a_damaged_channel_proves_nothing() {
+    let silent = Life::of(amd64()).ready().ends(GuestEnd::Deadline { phase: Phase::Loading, seconds: 60 });
+    assert!(matches!(silent.outcome(), Outcome::Hung { .. }), "{:?}", silent.outcome());
+    let mut damaged = silent;
+    damaged.evidence.foreign_lines.push(Timed { ms: 8400, what: "{\"seq\":1,\"ker".to_owned() });
+    let what = rig_error(&damaged.outcome()).to_owned();
+    assert!(what.contains("no message came within 60 s") && what.contains("ker"), "{what}");
+}
+
 #[test]
 fn a_trigger_at_the_wrong_time_is_a_rig_error() {
     let mut early = Life::of(amd64()).armed();

@@ -1,18 +1,16 @@
 //! The end of a guest that ran: QEMU is ended and reaped, everything that it wrote is read, and only then there is evidence.
 
-use super::{Ending, Running};
+use super::{Ending, Running, console};
 use crate::evidence::{Evidence, GuestEnd};
 use crate::guest::Reaped;
 use crate::guest::ports::Port;
-use crate::guest::stopped::END_GRACE;
+use crate::guest::stopped::{END_AFTER_SOCKETS, END_GRACE};
 use crate::qmp::Unasked;
 use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
 /// How long the ports may take to end after QEMU is gone. Only a survivor that holds the sockets lets them.
 const DRAIN_PATIENCE: Duration = Duration::from_secs(5);
-/// QEMU closes its sockets a moment before it ends.
-const END_AFTER_SOCKETS: Duration = Duration::from_secs(5);
 
 impl Running {
     /// QEMU does not take or say something any more, most often because it has just ended: sockets show that before the process
@@ -23,6 +21,12 @@ impl Running {
             Ok(Err(error)) => Ending::Known(GuestEnd::Trouble { what: format!("{trouble}; {error}") }),
             Err(_) => Ending::Known(GuestEnd::Trouble { what: trouble }),
         }
+    }
+
+    /// What is left of the guest after this trouble with QEMU, or after the end of QEMU that was its cause.
+    pub(in crate::guest) async fn reap_after(mut self, trouble: String) -> Reaped {
+        let ending = self.exited_or(trouble).await;
+        self.reap_at(ending).await
     }
 
     /// What is left of the guest after this ending. One that has arrived somewhere is of no more use.
@@ -95,7 +99,7 @@ impl Running {
 
     fn finish(self, end: GuestEnd) -> Reaped {
         let ended_ms = self.now_ms();
-        let Self { started, process, qmp, zero, mut record, .. } = self;
+        let Self { started, process, qmp, zero, mut record, console_left_out, .. } = self;
         record.evidence.end = Some(end);
         record.stderr = process.stderr();
         record.lasted = started.elapsed();
@@ -104,6 +108,8 @@ impl Running {
             Some(after) => i64::try_from(after.as_millis()).unwrap_or(i64::MAX),
             None => -i64::try_from(zero.duration_since(at).as_millis()).unwrap_or(i64::MAX),
         };
+        record.notes.extend(console::note(console_left_out));
+        record.notes.extend(qmp.not_kept());
         record.qmp_log = qmp.log().into_iter().map(|line| (ms(line.at), line.direction, line.text)).collect();
         record
     }

@@ -35,9 +35,12 @@ impl Running {
             written = self.write(plan, &state) => written.map_err(|what| GuestEnd::Trouble { what }),
         };
         let at_ms = self.now_ms();
-        let (Ok(()), Some(ready)) = (&written, ready) else {
-            let end = written.err().unwrap_or(GuestEnd::Concluded);
-            return Err(Box::new(self.reap(end).await));
+        let (written, ready) = match (written, ready) {
+            (Ok(written), Some(ready)) => (written, ready),
+            (written, _) => {
+                let end = written.err().unwrap_or(GuestEnd::Concluded);
+                return Err(Box::new(self.reap(end).await));
+            }
         };
         // Bytes that the guest wrote before it stopped may still be on their way: they are read when QEMU is gone.
         let mut reaped = self.reap(GuestEnd::Concluded).await;
@@ -49,11 +52,10 @@ impl Running {
             reaped.evidence = evidence;
             return Err(Box::new(reaped));
         }
-        Saved::new(state, evidence, ready, at_ms)
-            .map_err(|error| Box::new(Reaped::never_ran(format!("cannot look at the saved state: {error}"))))
+        Ok(Saved::new(state, written, evidence, ready, at_ms))
     }
 
-    async fn write(&mut self, plan: &GuestPlan<'_>, state: &GuestScratch) -> Result<(), String> {
+    async fn write(&mut self, plan: &GuestPlan<'_>, state: &GuestScratch) -> Result<saved::Written, String> {
         self.qmp.execute(qmp::stop {}).await.map_err(|error| error.to_string())?;
         saved::write(plan.cell.platform.memory, &self.qmp, &mut self.events, state).await
     }

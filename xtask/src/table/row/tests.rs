@@ -11,7 +11,7 @@ use harness::report::{AttemptRecord, Versions};
 use std::num::NonZeroU32;
 
 /// A result with these attempts' outcomes, whose cell is expected to capture.
-pub(in super::super) fn result(id: &str, verdict: Verdict, outcomes: &[Outcome]) -> CellResult {
+pub(crate) fn result(id: &str, verdict: Verdict, outcomes: &[Outcome]) -> CellResult {
     let kernel = Kernel { name: "6.1-amd64".into(), arch: Arch::X86_64, pae: true, path: None };
     let mib = |size| Mib(NonZeroU32::new(size).unwrap());
     let expected = Expectation::Captured { vmcore: ExpectedVmcore::Verified };
@@ -75,11 +75,11 @@ pub(in super::super) fn result(id: &str, verdict: Verdict, outcomes: &[Outcome])
     }
 }
 
-pub(in super::super) fn captured() -> Outcome {
+pub(crate) fn captured() -> Outcome {
     Outcome::Captured { vmcore: VmcoreState::Verified }
 }
 
-pub(in super::super) fn refused() -> Outcome {
+pub(crate) fn refused() -> Outcome {
     Outcome::Refused { by: Refuser::Loader, message: "limit\nregion too \x1b[31mhigh".into() }
 }
 
