@@ -21,6 +21,11 @@ const LARGEST: u64 = 1 << 30;
 /// The ELF in a bzImage, if it is compressed with xz, as Debian's kernels are, and has a PVH entry. Any other kernel boots from
 /// its bzImage.
 pub fn pvh_elf(bzimage: &[u8]) -> Option<Vec<u8>> {
+    uncompressed(bzimage).filter(|elf| has_pvh_entry(elf))
+}
+
+/// What a bzImage holds, if it is compressed with xz.
+pub fn uncompressed(bzimage: &[u8]) -> Option<Vec<u8>> {
     let u32_at = |at: usize| Some(u32::from_le_bytes(bzimage.get(at..at + 4)?.try_into().ok()?) as usize);
     let sectors = match *bzimage.get(SETUP_SECTS)? {
         0 => 4,
@@ -31,7 +36,7 @@ pub fn pvh_elf(bzimage: &[u8]) -> Option<Vec<u8>> {
     // The stream says where it ends; behind it the kernel's build has put the size, four bytes that are no part of it.
     let mut elf = Vec::new();
     XzDecoder::new(payload).take(LARGEST).read_to_end(&mut elf).ok()?;
-    has_pvh_entry(&elf).then_some(elf)
+    Some(elf)
 }
 
 fn has_pvh_entry(elf: &[u8]) -> bool {

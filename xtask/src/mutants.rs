@@ -263,6 +263,8 @@ impl Runs {
         let artifacts = ready::resolve(&cells, self.store.clone(), files, host).await?;
         let options = harness::runner::Options {
             report: self.report.join(folder),
+            // Mutants hang by the dozen, as they are to.
+            verbose: false,
             ..e2e::options(&self.e2e_args, host)
         };
         let mut live = Live::new(host.style.progress);

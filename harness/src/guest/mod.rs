@@ -4,8 +4,10 @@
 //! only a [`Running`] one can be made to panic, and evidence comes out of a [`Reaped`] one alone, when all that QEMU wrote
 //! has been read.
 
+mod cpu_log;
 mod deadlines;
 mod first_words;
+mod inquiry;
 mod nonces;
 mod ports;
 mod probe;
@@ -16,6 +18,7 @@ mod stopped;
 mod walk;
 
 pub use deadlines::Deadlines;
+pub use inquiry::Inquiry;
 pub use probe::time_to_banner;
 pub use reaped::Reaped;
 pub use running::Running;
@@ -25,11 +28,14 @@ pub use stopped::Stopped;
 use crate::accel::Accel;
 use crate::cell::Cell;
 use crate::phase::Phase;
-use crate::qemu::{MachineSpec, Start, Wiring, qemu_args};
+use crate::qemu::{CpuLog, MachineSpec, Start, Wiring, qemu_args};
 use crate::scratch::GuestScratch;
 use crate::stop::Stop;
 use std::ffi::OsString;
 use std::path::Path;
+
+/// The pipe for QEMU's log of its CPUs, in the guest's private folder.
+const CPU_LOG: &str = "cpu-log";
 
 /// Where a guest begins.
 #[derive(Clone, Copy, Debug)]
@@ -63,6 +69,8 @@ pub struct GuestPlan<'a> {
     pub deadlines: &'a Deadlines,
     /// File that QEMU itself writes the console to.
     pub console_log: &'a Path,
+    /// How much is asked of it beside its outcome.
+    pub inquiry: Inquiry<'a>,
 }
 
 impl GuestPlan<'_> {
@@ -70,7 +78,9 @@ impl GuestPlan<'_> {
     pub fn args(&self, scratch: &GuestScratch) -> Vec<OsString> {
         let (console, channel, qmp) = (scratch.path("console"), scratch.path("channel"), scratch.path("qmp"));
         let console_log = self.console_log;
-        let wiring = Wiring::Rig { console: &console, console_log, channel: &channel, qmp: &qmp };
+        let cpu_log = scratch.path(CPU_LOG);
+        let cpu_log = CpuLog { pipe: &cpu_log, trace: self.inquiry.trace };
+        let wiring = Wiring::Rig { console: &console, console_log, channel: &channel, qmp: &qmp, cpu_log };
         let start = match self.origin {
             Origin::PowerOn => Start::PowerOn,
             Origin::Saved(_) => Start::Incoming,

@@ -1,8 +1,10 @@
 //! A guest that runs: one loop over everything that can happen to it, until its outcome is proven or nothing more is awaited.
 
 mod ending;
+mod examine;
 mod save;
 
+use super::cpu_log::CpuLogPipe;
 use super::ports::{Chunk, Port};
 use super::stopped::Stopped;
 use super::walk::{Action, Goal, Sight, Walk};
@@ -46,6 +48,7 @@ pub struct Running {
     events: mpsc::UnboundedReceiver<Unasked>,
     chunks: mpsc::Receiver<Chunk>,
     order_port: OwnedWriteHalf,
+    cpu_log: CpuLogPipe,
     /// The moment of `cont`: zero of all times.
     zero: Instant,
     walk: Walk,
@@ -89,7 +92,7 @@ impl Running {
     }
 
     fn begin(stopped: Stopped, zero: Instant, walk: Walk, record: Reaped) -> Self {
-        let Stopped { started, process, qmp, events, chunks, orders } = stopped;
+        let Stopped { started, process, qmp, events, chunks, orders, cpu_log } = stopped;
         let now = Instant::now();
         Self {
             started,
@@ -98,6 +101,7 @@ impl Running {
             events,
             chunks,
             order_port: orders,
+            cpu_log,
             zero,
             walk,
             phase_since: now,
@@ -142,6 +146,7 @@ impl Running {
             Ok(ending) => ending,
             Err(error) => self.exited_or(error).await,
         };
+        self.examine_before(plan, &ending, &mut stop).await;
         self.reap_at(ending).await
     }
 
@@ -173,7 +178,14 @@ impl Running {
                 () = tokio::time::sleep_until(deadline) => return self.at_deadline(plan, limit).await,
                 Some(chunk) = self.chunks.recv() => self.take_chunk(chunk, plan, on_phase).await?,
                 Some(unasked) = self.events.recv() => match unasked {
-                    Unasked::Event(at, event) => self.take_event(at, event),
+                    Unasked::Event(at, event) => {
+                        let news = self.take_event(at, event);
+                        // QEMU stands still now, and waits to be ended: what the guest wrote is read then.
+                        if ending::ended_by_guest(&self.record.evidence) {
+                            return Ok(Ending::Known(GuestEnd::ByItself));
+                        }
+                        news
+                    }
                     Unasked::Closed(_) => {
                         return Ok(self.exited_or("the QMP connection ended while QEMU goes on".into()).await);
                     }

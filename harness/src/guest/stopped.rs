@@ -1,7 +1,8 @@
 //! A guest before its first instruction: QEMU runs, QMP is negotiated, both ports are drained.
 
+use super::cpu_log::CpuLogPipe;
 use super::ports::{Chunk, drain};
-use super::{GuestPlan, Origin, Reaped, Running, saved};
+use super::{CPU_LOG, GuestPlan, Origin, Reaped, Running, saved};
 use crate::evidence::GuestEnd;
 use crate::phase::Phase;
 use crate::process::Process;
@@ -29,6 +30,7 @@ pub struct Stopped {
     pub(super) events: mpsc::UnboundedReceiver<Unasked>,
     pub(super) chunks: mpsc::Receiver<Chunk>,
     pub(super) orders: OwnedWriteHalf,
+    pub(super) cpu_log: CpuLogPipe,
 }
 
 /// The three sockets that QEMU connects to.
@@ -65,6 +67,8 @@ impl Stopped {
         let listeners = Listeners::bind(scratch).map_err(|error| {
             never_ran(format!("cannot listen in {}: {error}", scratch.path("").display()))
         })?;
+        let cpu_log = CpuLogPipe::open(&scratch.path(CPU_LOG))
+            .map_err(|error| never_ran(format!("cannot make a pipe in {}: {error}", scratch.path("").display())))?;
         let state = match plan.origin {
             Origin::PowerOn => None,
             Origin::Saved(saved) => Some(saved.open().map_err(not_restored)?),
@@ -102,7 +106,7 @@ impl Stopped {
                 return Err(Box::new(Reaped { not_restored, ..reaped }));
             }
         }
-        Ok(Self { started, process, qmp, events, chunks, orders })
+        Ok(Self { started, process, qmp, events, chunks, orders, cpu_log })
     }
 
     /// Lets the guest run, from where it begins.

@@ -4,6 +4,6 @@ mod args;
 mod script;
 mod version;
 
-pub use args::{MachineSpec, Start, Wiring, qemu_args};
+pub use args::{CpuLog, MachineSpec, Start, Wiring, qemu_args};
 pub use script::{SCRIPT_CHANNEL, SCRIPT_INITRAMFS, run_script};
 pub use version::{QemuVersionError, qemu_version};

@@ -5,6 +5,7 @@ mod attempt;
 mod boot;
 mod choose_accel;
 mod event;
+mod inquest;
 mod options;
 mod schedule;
 mod trial;
@@ -23,6 +24,7 @@ use crate::scenario::SkippedCell;
 use crate::scratch::Scratch;
 use crate::stop::Stop;
 use attempt::Shared;
+use inquest::SymbolFiles;
 use boot::Booted;
 use schedule::{Schedule, Work};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -110,6 +112,10 @@ pub async fn run(
         fresh: options.fresh,
         pvh: Mutex::new(BTreeMap::new()),
         deadlines: options.deadlines.clone(),
+        // Where the first failure ends the run, nobody waits for more evidence of it.
+        verbose: options.verbose && !options.fail_fast,
+        dump: options.dump,
+        symbols: SymbolFiles::default(),
         scratch,
         report: Mutex::new(report),
         events: events.clone(),

@@ -57,6 +57,7 @@ pub(super) fn details(result: &CellResult, report: &Path) -> Vec<String> {
         Verdict::Fail | Verdict::Error => {
             let mut details = vec![indented("expected", &one_line(&describe_expectation(&result.expected)))];
             details.extend(near_miss(result).map(|how| indented("differs", &one_line(&how))));
+            details.extend(result.triage().map(|triage| indented("why", &one_line(&triage.sentence))));
             details.push(indented("evidence", &report.join(&result.evidence).display().to_string()));
             details
         }

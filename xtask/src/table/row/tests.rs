@@ -41,6 +41,8 @@ pub(in super::super) fn result(id: &str, verdict: Verdict, outcomes: &[Outcome])
         .iter()
         .zip(1..)
         .map(|(outcome, attempt)| AttemptRecord {
+            triage: None,
+            verbose: None,
             attempt,
             outcome: outcome.clone(),
             verdict: judge(outcome, &expected),
