@@ -159,7 +159,9 @@ impl Text {
 
     /// The function in which a kernel faulted after its panic had begun, without offsets.
     pub(crate) fn faulting_function(&self) -> Option<&str> {
-        let after = &self.0[self.0.find(PANIC)?..];
+        // The panic itself may name a place as well: that of the code into which the NMI came.
+        let panic = &self.0[self.0.find(PANIC)?..];
+        let after = &panic[FAULTS.iter().filter_map(|words| panic.find(words)).min()?..];
         let place = FAULTING.iter().filter_map(|words| Some(after.split_once(words)?.1)).next()?;
         let name = place.split(|c: char| !(c.is_ascii_alphanumeric() || "_.".contains(c))).next()?;
         (!name.is_empty()).then_some(name)

@@ -79,6 +79,8 @@ pub enum Finding {
     TripleFault {
         /// Where the CPU was; none where that could not be seen.
         place: Option<Place>,
+        /// Whether its page tables led out of memory: something had overwritten them.
+        lost_tables: bool,
         /// The first of the exceptions that led to it, where they were traced.
         exception: Option<String>,
     },
@@ -205,13 +207,16 @@ impl fmt::Display for Finding {
             Self::DecompressorStopped { message, halted: false } => {
                 write!(f, "capture kernel stopped in its decompressor: '{}'", cut(message))
             }
-            Self::TripleFault { place, exception } => {
+            Self::TripleFault { place, lost_tables, exception } => {
                 match place {
                     Some(Place::Unmapped { address }) => {
                         write!(f, "triple fault: a jump to {address:#x}, where nothing is mapped")?;
                     }
                     Some(place) => write!(f, "triple fault in {}", with_kernel(place))?,
                     None => f.write_str("triple fault at a place that could not be seen")?,
+                }
+                if *lost_tables {
+                    f.write_str(", with its page tables overwritten")?;
                 }
                 exception.as_ref().map_or(Ok(()), |exception| write!(f, "; it began with {exception}"))
             }

@@ -131,7 +131,7 @@ fn hung(evidence: &Evidence, at: Phase, proof: &HangProof, cause: HangCause) -> 
 
 /// What the CPU was seen doing, where the machine was looked at. `who` is empty where only the place tells.
 fn stuck(evidence: &Evidence, text: &Text, who: &str, when: &str) -> Option<Finding> {
-    let Sighted { place, doing } = sighted(evidence)?;
+    let Sighted { place, doing, .. } = sighted(evidence)?;
     // Silence between two kernels: whose it is shows by where the CPU is.
     let (who, when) = match (who, &place) {
         ("", Place::Function { kernel, .. } | Place::Kernel { kernel, .. }) => {
@@ -159,9 +159,11 @@ fn panicked(kernel: Side, line: &str) -> Finding {
 }
 
 fn reset(evidence: &Evidence) -> Finding {
-    let place = sighted(evidence).filter(|seen| seen.doing == Doing::Stopped).map(|seen| seen.place);
+    let seen = sighted(evidence).filter(|seen| seen.doing == Doing::Stopped);
+    let lost_tables = seen.as_ref().is_some_and(|seen| seen.lost_tables);
+    let place = seen.map(|seen| seen.place);
     if evidence.cpu_log.triple_fault {
-        return Finding::TripleFault { place, exception: first_exception(&evidence.cpu_log.exceptions) };
+        return Finding::TripleFault { place, lost_tables, exception: first_exception(&evidence.cpu_log.exceptions) };
     }
     let text = Text::new(&evidence.console);
     Finding::Rebooted { place, line: text.last_line().unwrap_or_default().to_owned() }

@@ -101,6 +101,8 @@ impl Place {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Sighted {
     pub(super) place: Place,
+    /// Whether the page tables are none any more.
+    pub(super) lost_tables: bool,
     pub(super) doing: Doing,
 }
 
@@ -144,7 +146,8 @@ pub(super) fn sighted(evidence: &Evidence) -> Option<Sighted> {
         [first, _, ..] => first.what.get(at),
         _ => None,
     };
-    Some(Sighted { place: place(evidence, cpu, ip), doing: doing(cpu, earlier) })
+    let lost_tables = ip.walk.end == Translation::Unread && !ip.walk.entries.is_empty();
+    Some(Sighted { place: place(evidence, cpu, ip), lost_tables, doing: doing(cpu, earlier) })
 }
 
 fn doing(cpu: &Cpu, earlier: Option<&Cpu>) -> Doing {
@@ -166,7 +169,8 @@ fn place(evidence: &Evidence, cpu: &Cpu, ip: &Ip) -> Place {
     let physical = match ip.walk.end {
         Translation::Mapped { physical, .. } => physical,
         Translation::NotPresent => return Place::Unmapped { address },
-        Translation::Unread => return Place::Elsewhere { address },
+        // Tables that lead out of memory are no longer tables. Code that overwrites its own runs where it lies.
+        Translation::Unread => address,
     };
     // The two lowest bits of CS are the privilege.
     if cpu.cs.selector & 3 == 3 {
