@@ -195,7 +195,11 @@ impl Running {
                 }
                 // Whether a sample is worth it is asked at the tick, not here: a silent guest makes nothing else happen that
                 // would let this be asked again.
-                _ = sampler.tick() => self.is_worth_a_sample() && self.sample().await?,
+                _ = sampler.tick() => match self.is_worth_a_sample() {
+                    true => self.sample().await?,
+                    // A first kernel that panics says so and falls silent: nothing else makes one ask whether that was all.
+                    false => self.last_output.elapsed() >= QUIET,
+                },
             };
             // After *done* only the power-off is awaited; before, whatever proves the outcome ends the guest.
             if news && self.walk.phase() < Phase::Done && self.is_concluded(plan) {

@@ -18,7 +18,9 @@ pub struct Triage {
 
 impl From<Finding> for Triage {
     fn from(finding: Finding) -> Self {
-        Self { sentence: finding.to_string(), finding }
+        // What is quoted may have several lines.
+        let sentence = finding.to_string().split(['\n', '\r']).map(str::trim).collect::<Vec<_>>().join(" ");
+        Self { finding, sentence }
     }
 }
 

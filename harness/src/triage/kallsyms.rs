@@ -240,3 +240,108 @@ fn u16_at(image: &[u8], at: usize) -> Option<usize> {
 fn u32_at(image: &[u8], at: usize) -> Option<u32> {
     Some(u32::from_le_bytes(image.get(at..at + 4)?.try_into().ok()?))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const COUNT: usize = 6000;
+
+    /// In which order a release has the tables.
+    #[derive(Clone, Copy, Debug)]
+    enum Layout {
+        /// Up to 6.1.
+        Front,
+        /// With a table of three bytes a symbol behind the markers.
+        FrontWithSequence,
+        /// From 6.4 on.
+        Behind,
+    }
+
+    /// An image with the tables of [`COUNT`] functions of 16 bytes each, the first at `base`, behind what looks almost like tables.
+    fn image(word: Word, layout: Layout, base: u64) -> Vec<u8> {
+        let mut names = Vec::new();
+        let mut offsets = Vec::new();
+        let mut markers = Vec::new();
+        for number in 0..COUNT {
+            if number % MARKER_EVERY == 0 {
+                markers.extend((names.len() as u32).to_le_bytes());
+            }
+            // Token 1 stands for "function_"; the second symbol has a long name, whose length takes two bytes.
+            let mut name = if number == 1 { vec![b'l'; 200] } else { format!("\u{1}{number}").into_bytes() };
+            name.insert(0, b't');
+            if name.len() >= 0x80 {
+                names.push(name.len() as u8 | 0x80);
+                names.push((name.len() >> 7) as u8);
+            } else {
+                names.push(name.len() as u8);
+            }
+            names.extend(&name);
+            let offset = (16 * number) as u32;
+            offsets.extend(match word {
+                Word::Bits64 => (!offset).to_le_bytes(),
+                Word::Bits32 => offset.to_le_bytes(),
+            });
+        }
+        let mut tokens = Vec::new();
+        let mut index = Vec::new();
+        for token in 0..=255u8 {
+            index.extend((tokens.len() as u16).to_le_bytes());
+            match token {
+                1 => tokens.extend(b"function_"),
+                b'!'..=b'~' => tokens.push(token),
+                _ => {}
+            }
+            tokens.push(0);
+        }
+        let base = base.to_le_bytes()[..word.size()].to_vec();
+        let count = (COUNT as u32).to_le_bytes().to_vec();
+        let sequence = vec![7; 3 * COUNT];
+        let order: &[&[u8]] = match layout {
+            Layout::Front => &[&offsets, &base, &count, &names, &markers, &tokens, &index],
+            Layout::FrontWithSequence => &[&offsets, &base, &count, &names, &markers, &sequence, &tokens, &index],
+            Layout::Behind => &[&count, &names, &markers, &tokens, &index, &offsets, &base],
+        };
+        let mut image = b"\x7fELF0\x001\x002\x003\x004\x005\x006\x007\x008\x009\x00 no tables".to_vec();
+        for table in order {
+            image.resize(word.align(image.len()), 0);
+            image.extend(*table);
+        }
+        image.resize(image.len() + 4096, 0xcc);
+        image
+    }
+
+    /// Bug: a layout is read as another one, whose addresses are then nonsense (seen: offsets of an i386 kernel were taken from
+    /// behind the tokens, where they are in newer ones).
+    #[test]
+    fn every_layout_is_read() {
+        for (word, base) in [(Word::Bits64, 0xffff_ffff_8100_0000), (Word::Bits32, 0xc100_0000)] {
+            for layout in [Layout::Front, Layout::FrontWithSequence, Layout::Behind] {
+                let found = Kallsyms::find(&image(word, layout, base), word);
+                let found = found.unwrap_or_else(|| panic!("no symbols in {word:?} {layout:?}"));
+                assert_eq!(found.at(base + 16 * 4711 + 5), Some(("function_4711", 5)), "{word:?} {layout:?}");
+                assert_eq!(found.address("function_2"), Some(base + 32));
+                assert_eq!(found.at(base + 20).map(|(name, _)| name.len()), Some(200));
+                assert_eq!(found.at(base - 1), None);
+            }
+        }
+    }
+
+    /// Bug: damage in an image, or an image without the tables, ends the rig or gives wrong names.
+    #[test]
+    fn what_is_not_whole_is_not_read() {
+        let whole = image(Word::Bits64, Layout::Front, 0xffff_ffff_8100_0000);
+        for length in [0, 10, 100, whole.len() / 3, whole.len() / 2, whole.len() - 4096 - 100] {
+            assert_eq!(Kallsyms::find(&whole[..length], Word::Bits64), None, "{length}");
+        }
+        assert_eq!(Kallsyms::find(&vec![0; 1 << 20], Word::Bits64), None);
+    }
+
+    /// Bug: a function's alias for the linker hides its name.
+    #[test]
+    fn of_names_for_one_place_the_functions_own_is_told() {
+        let symbols = ["_text", "__cpuidle_text_start", "default_idle", "__pfx_x"].map(|name| (0x10, name.to_owned()));
+        let symbols = symbols.into_iter().chain([(0x40, "next".to_owned())]).collect();
+        assert_eq!(Kallsyms { symbols }.at(0x14), Some(("default_idle", 4)));
+    }
+}
