@@ -63,8 +63,7 @@ impl Walk {
         } else {
             (&CLASSIC_SMALL, 4, cpu.cr3 & ADDRESS)
         };
-        let mut walk =
-            Self { address, levels, entry_bytes, table, done: PageWalk::default(), ended: false };
+        let mut walk = Self { address, levels, entry_bytes, table, done: PageWalk::default(), ended: false };
         if cpu.cr0 & CR0_PG == 0 {
             walk.end(Translation::Mapped { physical: address, paging: false });
         }
@@ -127,13 +126,7 @@ mod tests {
         Translation::Mapped { physical, paging: true }
     }
 
-    const LONG_MODE: Cpu = Cpu {
-        cr0: CR0_PG,
-        cr3: 0x260_a000,
-        cr4: CR4_PAE,
-        efer: EFER_LMA,
-        ..EMPTY
-    };
+    const LONG_MODE: Cpu = Cpu { cr0: CR0_PG, cr3: 0x260_a000, cr4: CR4_PAE, efer: EFER_LMA, ..EMPTY };
     const EMPTY: Cpu = Cpu {
         ip: 0,
         flags: 0,
@@ -178,10 +171,8 @@ mod tests {
         let memory = BTreeMap::from([(0x2a0_1000 + 0x304 * 4, 0x0100_01e3)]);
         assert_eq!(walk(&classic, 0xc102_3456, &memory).end, mapped(0x102_3456));
         let small = Cpu { cr4: 0, ..classic };
-        let memory = BTreeMap::from([
-            (0x2a0_1000 + 0x304 * 4, 0x0200_01e3),
-            (0x0200_0000 + 0x23 * 4, 0x777_7063),
-        ]);
+        let memory =
+            BTreeMap::from([(0x2a0_1000 + 0x304 * 4, 0x0200_01e3), (0x0200_0000 + 0x23 * 4, 0x777_7063)]);
         assert_eq!(walk(&small, 0xc102_3456, &memory).end, mapped(0x777_7456));
     }
 

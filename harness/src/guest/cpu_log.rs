@@ -70,7 +70,8 @@ async fn read(pipe: Receiver, mut ended: oneshot::Receiver<()>) -> Vec<u8> {
 pub(super) fn parse(log: &[u8]) -> CpuLog {
     let text = String::from_utf8_lossy(log);
     let triple_fault = text.lines().any(|line| line.trim() == "Triple fault");
-    let mut exceptions: Vec<Exception> = text.lines().rev().filter_map(exception).take(LAST_EXCEPTIONS).collect();
+    let mut exceptions: Vec<Exception> =
+        text.lines().rev().filter_map(exception).take(LAST_EXCEPTIONS).collect();
     exceptions.reverse();
     CpuLog { triple_fault, exceptions }
 }

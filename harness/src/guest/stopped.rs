@@ -67,8 +67,9 @@ impl Stopped {
         let listeners = Listeners::bind(scratch).map_err(|error| {
             never_ran(format!("cannot listen in {}: {error}", scratch.path("").display()))
         })?;
-        let cpu_log = CpuLogPipe::open(&scratch.path(CPU_LOG))
-            .map_err(|error| never_ran(format!("cannot make a pipe in {}: {error}", scratch.path("").display())))?;
+        let cpu_log = CpuLogPipe::open(&scratch.path(CPU_LOG)).map_err(|error| {
+            never_ran(format!("cannot make a pipe in {}: {error}", scratch.path("").display()))
+        })?;
         let state = match plan.origin {
             Origin::PowerOn => None,
             Origin::Saved(saved) => Some(saved.open().map_err(not_restored)?),

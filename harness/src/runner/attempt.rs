@@ -125,9 +125,7 @@ pub(super) async fn run(
         };
     }
     let mut ran = match prepare(shared, vec![cell.clone()]).await {
-        Ok((files, _)) => {
-            run_from(shared, cell, trial, folder, &files, Origin::PowerOn, inquiry).await
-        }
+        Ok((files, _)) => run_from(shared, cell, trial, folder, &files, Origin::PowerOn, inquiry).await,
         Err(what) => Ran { reaped: Reaped::never_ran(what), script: Vec::new(), boot: None },
     };
     ran.reaped.notes.extend(note);

@@ -201,7 +201,11 @@ impl fmt::Display for Finding {
                 }
             }
             Self::NothingTookOver { line } => {
-                write!(f, "first kernel panicked and did not jump to a crash image; last line: '{}'", cut(line))
+                write!(
+                    f,
+                    "first kernel panicked and did not jump to a crash image; last line: '{}'",
+                    cut(line)
+                )
             }
             Self::DecompressorStopped { message, halted: true } => {
                 write!(f, "capture kernel halted in its decompressor with interrupts off: '{}'", cut(message))
@@ -230,7 +234,11 @@ impl fmt::Display for Finding {
                 write!(f, "; last line: '{}'", cut(line))
             }
             Self::PurgatoryStopped { line } => {
-                write!(f, "purgatory stopped: what lies in the crash region is not what was loaded ('{}')", cut(line))
+                write!(
+                    f,
+                    "purgatory stopped: what lies in the crash region is not what was loaded ('{}')",
+                    cut(line)
+                )
             }
             Self::Stuck { who, doing, place, when, last_line } => {
                 write!(f, "{who} {doing} in {}{when}{}", place.in_words(), last(last_line.as_ref()))
@@ -241,7 +249,9 @@ impl fmt::Display for Finding {
             }
             Self::LoaderFailed { what } | Self::Refused { what } => f.write_str(what),
             Self::Unreserved { why } => write!(f, "first kernel reserved no such region: {why}"),
-            Self::NotPanicked { seen } => write!(f, "first kernel did not panic at the trigger: '{}'", cut(seen)),
+            Self::NotPanicked { seen } => {
+                write!(f, "first kernel did not panic at the trigger: '{}'", cut(seen))
+            }
             Self::CameUp { why } => write!(f, "capture kernel came up; {why}"),
             Self::Unknown { awaited, phase, last_line } => {
                 write!(f, "{awaited}; last phase reached: {phase}{}", last(last_line.as_ref()))

@@ -98,7 +98,9 @@ impl Tables<'_> {
     /// Reads the tables around a token table that has the digit 0 at `zero`.
     fn read_around(image: &[u8], word: Word, zero: usize) -> Option<Kallsyms> {
         let (table, index) = token_table(image, zero)?;
-        let tokens: Vec<&[u8]> = (0..TOKENS).map(|token| string(image, table + u16_at(image, index + 2 * token)?)).collect::<Option<_>>()?;
+        let tokens: Vec<&[u8]> = (0..TOKENS)
+            .map(|token| string(image, table + u16_at(image, index + 2 * token)?))
+            .collect::<Option<_>>()?;
         let (count_at, names, count) =
             markers(image, table).find_map(|(end, markers)| names(image, word, end, &markers))?;
         // Behind the tokens, or else in front of all.
@@ -130,7 +132,9 @@ impl Tables<'_> {
             let address = match (self.word, offset as i32) {
                 // CONFIG_KALLSYMS_ABSOLUTE_PERCPU: what is not negative is an absolute value, such as a per-CPU offset.
                 (Word::Bits64, 0..) => continue,
-                (Word::Bits64, negative) => self.base.wrapping_sub(1).wrapping_sub(i64::from(negative) as u64),
+                (Word::Bits64, negative) => {
+                    self.base.wrapping_sub(1).wrapping_sub(i64::from(negative) as u64)
+                }
                 (Word::Bits32, _) => self.base.wrapping_add(u64::from(offset)),
             };
             // The first letter is the kind, as nm prints it: t and T, w and W are code.
@@ -299,7 +303,9 @@ mod tests {
         let sequence = vec![7; 3 * COUNT];
         let order: &[&[u8]] = match layout {
             Layout::Front => &[&offsets, &base, &count, &names, &markers, &tokens, &index],
-            Layout::FrontWithSequence => &[&offsets, &base, &count, &names, &markers, &sequence, &tokens, &index],
+            Layout::FrontWithSequence => {
+                &[&offsets, &base, &count, &names, &markers, &sequence, &tokens, &index]
+            }
             Layout::Behind => &[&count, &names, &markers, &tokens, &index, &offsets, &base],
         };
         let mut image = b"\x7fELF0\x001\x002\x003\x004\x005\x006\x007\x008\x009\x00 no tables".to_vec();
@@ -340,7 +346,8 @@ mod tests {
     /// Bug: a function's alias for the linker hides its name.
     #[test]
     fn of_names_for_one_place_the_functions_own_is_told() {
-        let symbols = ["_text", "__cpuidle_text_start", "default_idle", "__pfx_x"].map(|name| (0x10, name.to_owned()));
+        let symbols =
+            ["_text", "__cpuidle_text_start", "default_idle", "__pfx_x"].map(|name| (0x10, name.to_owned()));
         let symbols = symbols.into_iter().chain([(0x40, "next".to_owned())]).collect();
         assert_eq!(Kallsyms { symbols }.at(0x14), Some(("default_idle", 4)));
     }

@@ -52,14 +52,17 @@ fn find(cell: &Cell, evidence: &Evidence, outcome: &Outcome) -> Finding {
         };
     }
     match outcome {
-        Outcome::Captured { vmcore: VmcoreState::Wrong { why } } => {
-            Finding::CameUp { why: format!("its vmcore is wrong: {}", why.lines().next().unwrap_or_default()) }
-        }
+        Outcome::Captured { vmcore: VmcoreState::Wrong { why } } => Finding::CameUp {
+            why: format!("its vmcore is wrong: {}", why.lines().next().unwrap_or_default()),
+        },
         Outcome::Captured { vmcore: VmcoreState::Absent { why } } => {
             Finding::CameUp { why: format!("it has no vmcore: '{why}'") }
         }
         Outcome::Captured { vmcore: VmcoreState::Verified } => Finding::CameUp {
-            why: format!("its vmcore is right, where this was expected: {}", describe_expectation(&cell.expected)),
+            why: format!(
+                "its vmcore is right, where this was expected: {}",
+                describe_expectation(&cell.expected)
+            ),
         },
         Outcome::Refused { .. } => Finding::Refused { what: describe(outcome) },
         Outcome::LoadFailed { how: LoadFailure::TimedOut, .. } => loader_looped(evidence),
@@ -134,12 +137,14 @@ fn stuck(evidence: &Evidence, text: &Text, who: &str, when: &str) -> Option<Find
     let Sighted { place, doing, .. } = sighted(evidence)?;
     // Silence between two kernels: whose it is shows by where the CPU is.
     let (who, when) = match (who, &place) {
-        ("", Place::Function { kernel, .. } | Place::Kernel { kernel, .. }) => {
-            (finding::kernel_words(*kernel), ", without a word since the trigger")
+        ("", Place::Function { kernel: Side::First, .. } | Place::Kernel { kernel: Side::First, .. }) => {
+            ("first kernel", ", after the trigger")
         }
-        ("", Place::Decompressor { .. }) => ("capture kernel", ", without a word"),
+        ("", Place::Function { .. } | Place::Kernel { .. } | Place::Decompressor { .. }) => {
+            ("capture kernel", ", before its banner")
+        }
         ("", Place::ControlPage { .. } | Place::Userspace { .. }) => ("first kernel", ", after the trigger"),
-        ("", _) => ("the CPU", ", after the trigger and before a capture kernel's first word"),
+        ("", _) => ("the CPU", ", before a capture kernel's first word"),
         (who, _) => (who, when),
     };
     let doing = doing.in_words().to_owned();
@@ -163,7 +168,11 @@ fn reset(evidence: &Evidence) -> Finding {
     let lost_tables = seen.as_ref().is_some_and(|seen| seen.lost_tables);
     let place = seen.map(|seen| seen.place);
     if evidence.cpu_log.triple_fault {
-        return Finding::TripleFault { place, lost_tables, exception: first_exception(&evidence.cpu_log.exceptions) };
+        return Finding::TripleFault {
+            place,
+            lost_tables,
+            exception: first_exception(&evidence.cpu_log.exceptions),
+        };
     }
     let text = Text::new(&evidence.console);
     Finding::Rebooted { place, line: text.last_line().unwrap_or_default().to_owned() }
@@ -174,7 +183,8 @@ fn reset(evidence: &Evidence) -> Finding {
 fn first_exception(exceptions: &[Exception]) -> Option<String> {
     const DOUBLE_FAULT: u8 = 8;
     let at = exceptions.iter().rposition(|exception| exception.vector == DOUBLE_FAULT)?;
-    let Exception { vector, error, address, access } = exceptions[..=at].iter().rev().find(|e| e.vector != DOUBLE_FAULT)?;
+    let Exception { vector, error, address, access } =
+        exceptions[..=at].iter().rev().find(|e| e.vector != DOUBLE_FAULT)?;
     let name = match vector {
         0 => "a division error",
         2 => "an NMI",

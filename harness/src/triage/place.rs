@@ -62,6 +62,11 @@ pub enum Place {
         /// The linear address.
         address: u64,
     },
+    /// RAM of the first kernel, by its physical address: no code of what was loaded lies there.
+    FirstRam {
+        /// The physical address.
+        address: u64,
+    },
     /// Anywhere else.
     Elsewhere {
         /// The linear address.
@@ -77,7 +82,7 @@ const KERNEL_32: u64 = 0xc000_0000;
 const KERNEL_64: u64 = 0xffff_8000_0000_0000;
 
 impl Place {
-    /// In words that follow "in" or stand for themselves, such as `native_halt+0x4` or `the purgatory (0x30 behind its beginning)`.
+    /// In words that follow "in" or stand for themselves, such as `native_halt+0x4` or `the purgatory at +0x30`.
     pub fn in_words(&self) -> String {
         match self {
             Self::Function { name, offset, .. } => format!("{name}+{offset:#x}"),
@@ -85,13 +90,14 @@ impl Place {
             Self::Userspace { address } => format!("a program at {address:#x}"),
             Self::Decompressor { address } => format!("its decompressor at {address:#x}"),
             Self::Segment { name, offset } => match name.as_str() {
-                "purgatory" => format!("the purgatory, {offset:#x} bytes from its start"),
-                _ => format!("the segment {name}, which is no code, {offset:#x} bytes from its start"),
+                "purgatory" => format!("the purgatory at +{offset:#x}"),
+                _ => format!("the segment {name}, which is no code, at +{offset:#x}"),
             },
             Self::ControlPage { address } => format!("the first kernel's control page at {address:#x}"),
             Self::CrashRegion { address } => format!("the crash region at {address:#x}"),
             Self::Firmware { address } => format!("the firmware at {address:#x}"),
             Self::Unmapped { address } => format!("no memory at all: nothing is mapped at {address:#x}"),
+            Self::FirstRam { address } => format!("the first kernel's memory at {address:#x}"),
             Self::Elsewhere { address } => format!("unknown memory at {address:#x}"),
         }
     }
@@ -194,7 +200,11 @@ fn place(evidence: &Evidence, cpu: &Cpu, ip: &Ip) -> Place {
     if FIRMWARE.iter().any(|range| holds(range, physical)) {
         return Place::Firmware { address: physical };
     }
-    Place::Elsewhere { address }
+    let ram = facts(evidence, Side::First).map_or(&[][..], |facts| &facts.system_ram);
+    match ram.iter().any(|range| holds(range, physical)) {
+        true => Place::FirstRam { address: physical },
+        false => Place::Elsewhere { address },
+    }
 }
 
 /// The kernel that runs at its own virtual addresses here; none where no kernel does.

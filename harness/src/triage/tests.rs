@@ -29,7 +29,8 @@ kexec-load: control pages of the running kernel: 0x7eb7a000-0x7eb7bfff
 /// A machine that was looked at: one CPU at two addresses (one look where both are the same and it stopped).
 fn examined(ips: &[u64], cpu: Cpu, walk: Translation) -> Examination {
     let last = ips[ips.len() - 1];
-    let look = |(number, ip): (usize, &u64)| Timed { ms: number as u64, what: vec![Cpu { ip: *ip, ..cpu.clone() }] };
+    let look =
+        |(number, ip): (usize, &u64)| Timed { ms: number as u64, what: vec![Cpu { ip: *ip, ..cpu.clone() }] };
     Examination {
         status: Some("running".into()),
         looks: ips.iter().enumerate().map(look).collect(),
@@ -50,7 +51,11 @@ fn flat(physical: u64) -> Translation {
 /// Bug: what a CPU does is told by one look, so that a loop seems to stand still; or its interrupts are those of another state.
 #[test]
 fn what_a_cpu_does_is_told_by_two_looks() {
-    let hung = Outcome::Hung { at: Phase::Panicking, proof: HangProof::Silence { seconds: 45 }, cause: HangCause::Unknown };
+    let hung = Outcome::Hung {
+        at: Phase::Panicking,
+        proof: HangProof::Silence { seconds: 45 },
+        cause: HangCause::Unknown,
+    };
     for (ips, flags, halted, doing) in [
         (&[0x8aff_d030, 0x8aff_d030][..], 2, true, "halted with interrupts off"),
         (&[0x8aff_d030, 0x8aff_d030], 0x202, true, "idles, waiting for interrupts,"),
@@ -67,10 +72,7 @@ fn what_a_cpu_does_is_told_by_two_looks() {
         };
         assert_eq!(
             said(&evidence, &hung),
-            format!(
-                "the CPU {doing} in the purgatory, 0x30 bytes from its start, after the trigger and before a capture kernel's first \
-                 word"
-            )
+            format!("the CPU {doing} in the purgatory at +0x30, before a capture kernel's first word")
         );
     }
 }
@@ -97,10 +99,13 @@ fn a_triple_fault_is_placed_where_the_machine_stopped() {
     };
     assert_eq!(
         said(&stopped(flat(0x8aff_d030)), &reset),
-        "triple fault in the purgatory, 0x30 bytes from its start; it began with a general protection fault (vector 13, error 0x10) \
+        "triple fault in the purgatory at +0x30; it began with a general protection fault (vector 13, error 0x10) \
          at 0x8affd030"
     );
-    let nowhere = Evidence { cpu_log: CpuLog { exceptions: Vec::new(), ..log.clone() }, ..stopped(Translation::NotPresent) };
+    let nowhere = Evidence {
+        cpu_log: CpuLog { exceptions: Vec::new(), ..log.clone() },
+        ..stopped(Translation::NotPresent)
+    };
     assert_eq!(said(&nowhere, &reset), "triple fault: a jump to 0x8affd030, where nothing is mapped");
     let reboot = Evidence {
         cpu_log: CpuLog::default(),
@@ -119,11 +124,8 @@ fn a_triple_fault_is_placed_where_the_machine_stopped() {
 /// Bug: a function is attributed to the kernel that is in the way, or a place in a kernel without symbols is lost.
 #[test]
 fn a_kernels_function_is_named_with_its_kernel() {
-    let long_mode = Cpu {
-        flags: 0x202,
-        cs: Selector { selector: 0x10, base: 0, flags: 0x20_9b00 },
-        ..Cpu::default()
-    };
+    let long_mode =
+        Cpu { flags: 0x202, cs: Selector { selector: 0x10, base: 0, flags: 0x20_9b00 }, ..Cpu::default() };
     let mapped = Translation::Mapped { physical: 0x7c12_3456, paging: true };
     let mut seen = examined(&[0xffff_ffff_8112_3400, 0xffff_ffff_8112_3456], long_mode, mapped);
     let console = b"[    0.000000] Linux version 5.10\r\n[    1.0] half a li".to_vec();
@@ -134,7 +136,11 @@ fn a_kernels_function_is_named_with_its_kernel() {
         examined: Some(seen.clone()),
         ..Evidence::default()
     };
-    let hung = Outcome::Hung { at: Phase::Capture, proof: HangProof::Silence { seconds: 90 }, cause: HangCause::Unknown };
+    let hung = Outcome::Hung {
+        at: Phase::Capture,
+        proof: HangProof::Silence { seconds: 90 },
+        cause: HangCause::Unknown,
+    };
     assert_eq!(
         said(&evidence, &hung),
         "capture kernel loops with interrupts on in a function at 0xffffffff81123456 before userspace; last line: '[    1.0] half a li'"

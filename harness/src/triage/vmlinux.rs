@@ -118,7 +118,11 @@ impl Vmlinux {
         // Of equals the nearest, which is where a kernel runs without KASLR.
         let (score, slide) = scored.max_by_key(|&(score, slide)| (score, std::cmp::Reverse(slide)))?;
         let (name, offset) = self.symbols.at(address - slide)?;
-        (score * 100 >= bytes.len() * MATCHING_PERCENT).then(|| Found { name: name.to_owned(), offset, slide })
+        (score * 100 >= bytes.len() * MATCHING_PERCENT).then(|| Found {
+            name: name.to_owned(),
+            offset,
+            slide,
+        })
     }
 
     fn bytes(&self, address: u64, length: usize) -> Option<&[u8]> {
@@ -132,7 +136,8 @@ impl Vmlinux {
 fn segments<Elf: FileHeader<Endian = Endianness>>(image: &[u8]) -> Option<Vec<Segment>> {
     let header = Elf::parse(image).ok()?;
     let endian = header.endian().ok()?;
-    let loads = header.program_headers(endian, image).ok()?.iter().filter(|load| load.p_type(endian) == PT_LOAD);
+    let loads =
+        header.program_headers(endian, image).ok()?.iter().filter(|load| load.p_type(endian) == PT_LOAD);
     let segments = loads.map(|load| {
         let start = usize::try_from(load.p_offset(endian).into()).ok()?;
         let size = usize::try_from(load.p_filesz(endian).into()).ok()?;

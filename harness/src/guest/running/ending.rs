@@ -1,9 +1,9 @@
 //! The end of a guest that ran: QEMU is ended and reaped, everything that it wrote is read, and only then there is evidence.
 
 use super::{Ending, Running};
-use crate::guest::cpu_log;
 use crate::evidence::{Evidence, GuestEnd, QemuExit};
 use crate::guest::Reaped;
+use crate::guest::cpu_log;
 use crate::guest::ports::Port;
 use crate::guest::stopped::END_GRACE;
 use crate::qmp::Unasked;

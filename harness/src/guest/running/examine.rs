@@ -83,7 +83,8 @@ impl Running {
 
     async fn examine(&mut self, found: &mut Examination) -> Result<(), QmpError> {
         let state = self.qmp.execute(qmp::query_status {}).await?;
-        found.status = serde_json::to_value(state.status).ok().and_then(|status| Some(status.as_str()?.to_owned()));
+        found.status =
+            serde_json::to_value(state.status).ok().and_then(|status| Some(status.as_str()?.to_owned()));
         self.look(found).await?;
         if state.running {
             tokio::time::sleep(LOOKS_APART).await;
@@ -149,7 +150,8 @@ impl Running {
     /// Writes the guest's memory into a file, and says what there is then.
     async fn dump(&mut self, file: &Path) -> Result<String, String> {
         let text = |error: QmpError| error.to_string();
-        let Some(path) = std::path::absolute(file).ok().and_then(|path| path.into_os_string().into_string().ok())
+        let Some(path) =
+            std::path::absolute(file).ok().and_then(|path| path.into_os_string().into_string().ok())
         else {
             return Err(format!("{} is no path that QEMU takes", file.display()));
         };
