@@ -25,8 +25,6 @@ const CODE_BEFORE: u64 = 48;
 const CODE_FROM: u64 = 48;
 /// CPUs whose place is looked up. All registers are kept in any case.
 const MOST_CPUS: usize = 16;
-/// Most bytes of a monitor's answer that are kept for people.
-const LONGEST_ANSWER: usize = 64 << 10;
 
 impl Running {
     /// Looks at the machine, unless what became of it is expected or there is nothing to look at.
@@ -134,11 +132,7 @@ impl Running {
 
     /// Asks the monitor something whose answer is for people alone.
     async fn ask_for_people(&mut self, command: String, cpu: i64) -> Result<(), QmpError> {
-        let mut answer = self.ask(command.clone(), Some(cpu)).await?;
-        if answer.len() > LONGEST_ANSWER {
-            answer.truncate(answer.floor_char_boundary(LONGEST_ANSWER));
-            answer.push_str("…");
-        }
+        let answer = self.ask(command.clone(), Some(cpu)).await?;
         self.record.machine.push((format!("CPU {cpu}: {command}"), answer));
         Ok(())
     }
