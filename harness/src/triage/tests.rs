@@ -145,6 +145,26 @@ fn a_kernels_function_is_named_with_its_kernel() {
         said(&evidence, &hung),
         "capture kernel loops with interrupts on in a function at 0xffffffff81123456 before userspace; last line: '[    1.0] half a li'"
     );
+    // In the crash region it is the capture kernel though none has spoken.
+    let ready = guest_protocol::KernelFacts {
+        release: "5.10".into(),
+        version: "#1".into(),
+        machine: "x86_64".into(),
+        userspace: guest_protocol::Arch::I386,
+        cmdline: String::new(),
+        cpus: 1,
+        crash_regions: vec![PhysRange { start: 0x7b00_0000, end: 0x8aff_ffff }],
+        system_ram: Vec::new(),
+        kernel_code: None,
+        crash_loaded: None,
+    };
+    let ready = Report { seq: 0, kernel: Side::First, message: Message::Ready(ready) };
+    let silent =
+        Evidence { console: Vec::new(), reports: vec![Timed { ms: 0, what: ready }], ..evidence.clone() };
+    assert_eq!(
+        said(&silent, &hung),
+        "capture kernel loops with interrupts on in a function at 0xffffffff81123456, before its banner"
+    );
     seen.ips[0].symbol =
         Some(Symbol { kernel: Side::Capture, name: "delay_tsc".into(), offset: 0x12, slide: 0 });
     evidence.examined = Some(seen);
