@@ -101,7 +101,8 @@ pub(crate) struct E2eArgs {
     /// With --fail-fast there is none.
     #[arg(long)]
     pub(crate) no_verbose_run: bool,
-    /// Dump the memory of each guest that does not end as expected into its evidence, compressed, as crash(8) reads it.
+    /// Dump the memory of each guest that does not end as expected into its evidence: a flattened kdump file of some dozen
+    /// MiB, as crash(8) reads it.
     #[arg(long)]
     pub(crate) dump: bool,
     /// Folder of the report. One that is there already is kept as DIR.old.

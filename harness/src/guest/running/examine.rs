@@ -178,7 +178,7 @@ impl Running {
             .unwrap_or_else(|_| Err(format!("not complete after {} s", DUMP_PATIENCE.as_secs())))?;
         let bytes = std::fs::metadata(file).map_err(|error| format!("{}: {error}", file.display()))?.len();
         Ok(format!(
-            "the guest's memory is in {} ({} MiB, written in {} s), compressed as crash(8) and drgn read it",
+            "the guest's memory is in {} ({} MiB, written in {} s), a flattened kdump file as crash(8) reads it",
             file.file_name().unwrap_or_default().display(),
             bytes.div_ceil(1 << 20),
             began.elapsed().as_secs()
