@@ -2,27 +2,26 @@
 
 mod ending;
 mod examine;
+mod orders;
 mod save;
 
 use super::cpu_log::CpuLogPipe;
 use super::ports::{Chunk, Port};
 use super::stopped::Stopped;
 use super::walk::{Action, Goal, Sight, Walk};
-use super::{GuestPlan, Reaped, Saved, first_words, nonces};
+use super::{GuestPlan, Reaped, Saved, first_words};
 use crate::channel::{Line, LineSplitter};
 use crate::classify;
-use crate::cmdline::reader_argv;
 use crate::evidence::{GuestEnd, QmpEvent, Timed};
 use crate::phase::Phase;
 use crate::process::Process;
 use crate::qmp::{Qmp, QmpError, Unasked};
 use crate::registers;
 use crate::stop::Stop;
-use guest_protocol::{KernelFacts, LoadOrder, Message, Order, Planted, Read, ReaderOrder, Report};
+use guest_protocol::{KernelFacts, Message, Order, Report};
 use qapi::qmp;
 use std::process::ExitStatus;
 use std::time::{Duration, Instant};
-use tokio::io::AsyncWriteExt;
 use tokio::net::unix::OwnedWriteHalf;
 use tokio::sync::mpsc;
 
@@ -34,11 +33,6 @@ const QUIET: Duration = Duration::from_millis(300);
 const LAST_LOOKS_APART: Duration = Duration::from_millis(250);
 /// Console bytes that are kept: a kernel that prints for ever must not fill the host's memory. A boot prints 50 KB.
 const MAX_CONSOLE: usize = 16 << 20;
-/// The deadline of a loader, or of a reader, ends before the phase's, so that the agent can still report it.
-const PROGRAM_SHARE: f64 = 0.75;
-/// The socket takes an order at once; a rig that waits longer has a QEMU that does not run.
-const ORDER_PATIENCE: Duration = Duration::from_secs(10);
-
 /// A guest that runs.
 #[derive(Debug)]
 pub struct Running {
@@ -324,63 +318,12 @@ impl Running {
                 Action::Trigger => self.trigger().await?,
                 Action::OrderRead(planted) => {
                     let reads = self.reads(&planted);
-                    let reader = reader_order(plan);
+                    let reader = orders::reader(plan);
                     self.order(Order::Read { reads, reader }).await?;
                 }
             }
         }
         Ok(())
-    }
-
-    fn load_order(&mut self, plan: &GuestPlan<'_>) -> LoadOrder {
-        let (ram, crash) = match &self.facts {
-            Some(facts) => (facts.system_ram.as_slice(), facts.crash_regions.as_slice()),
-            None => (&[][..], &[][..]),
-        };
-        let plants = nonces::plants(ram, crash, nonces::draw);
-        self.record.evidence.plants.clone_from(&plants);
-        let log_line = nonces::log_line(nonces::draw);
-        self.record.evidence.log_line.clone_from(&log_line);
-        let limit = plan.deadlines.of(Phase::Loading, plan.accel).as_secs_f64() * PROGRAM_SHARE;
-        LoadOrder {
-            plants,
-            log_line,
-            argv: plan.loader_argv.to_vec(),
-            timeout_seconds: limit.max(1.0) as u32,
-            arm_unloaded: false,
-        }
-    }
-
-    /// The reads that look for each nonce where it was last seen.
-    fn reads(&self, planted: &[Planted]) -> Vec<Read> {
-        let plants = &self.record.evidence.plants;
-        let length = |id| plants.iter().find(|plant| plant.id == id).map_or(0, |plant| plant.bytes.0.len());
-        planted
-            .iter()
-            .map(|planted| Read {
-                address: planted.address,
-                length: u32::try_from(length(planted.id)).unwrap_or(u32::MAX),
-            })
-            .collect()
-    }
-
-    async fn order(&mut self, order: Order) -> Result<(), String> {
-        let mut line =
-            serde_json::to_vec(&order).map_err(|error| format!("cannot write an order: {error}"))?;
-        line.push(b'\n');
-        self.record.orders.push(Timed { ms: self.now_ms(), what: order });
-        match tokio::time::timeout(ORDER_PATIENCE, self.order_port.write_all(&line)).await {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(error)) => Err(format!("cannot send an order to the agent: {error}")),
-            Err(_) => Err(format!("QEMU did not take an order within {} s", ORDER_PATIENCE.as_secs())),
-        }
-    }
-
-    async fn trigger(&mut self) -> Result<(), String> {
-        self.record.evidence.console_at_trigger = Some(self.record.evidence.console.len());
-        self.record.evidence.triggered_ms = Some(self.now_ms());
-        // The reply says nothing about the guest; what follows on console and channel does.
-        self.qmp.execute(qmp::inject_nmi {}).await.map(|_| ()).map_err(|error| error.to_string())
     }
 
     async fn sample(&mut self) -> Result<bool, String> {
@@ -416,10 +359,4 @@ impl Running {
         let seconds = u32::try_from(limit.as_secs()).unwrap_or(u32::MAX);
         Ok(Ending::Known(GuestEnd::Deadline { phase: self.walk.phase(), seconds }))
     }
-}
-
-/// The order to run the cell's reader, where it has one.
-fn reader_order(plan: &GuestPlan<'_>) -> Option<ReaderOrder> {
-    let limit = plan.deadlines.of(Phase::Reading, plan.accel).as_secs_f64() * PROGRAM_SHARE;
-    reader_argv(plan.cell).map(|argv| ReaderOrder { argv, timeout_seconds: limit.max(1.0) as u32 })
 }

@@ -36,7 +36,7 @@ const LOWEST_64: u64 = 0xffff_ffff_8000_0000;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Kallsyms {
     /// Address and name of functions and data in text sections, ascending.
-    symbols: Vec<(u64, String)>,
+    pub(super) symbols: Vec<(u64, String)>,
 }
 
 impl Kallsyms {

@@ -147,3 +147,56 @@ fn segments<Elf: FileHeader<Endian = Endianness>>(image: &[u8]) -> Option<Vec<Se
     });
     segments.collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use guest_protocol::HexBytes;
+
+    const LINKED: u64 = 0xffff_ffff_8100_0000;
+    const SIZE: usize = 1 << 20;
+
+    /// A kernel of bytes without a pattern, with two functions.
+    fn kernel() -> Vmlinux {
+        let image = (0..SIZE as u32).map(|number| (number.wrapping_mul(0x9e37_79b1) >> 21) as u8).collect();
+        let symbols = [(LINKED, "start"), (LINKED + 0x8_0000, "panic"), (LINKED + 0xf_0000, "end")];
+        let symbols = symbols.map(|(address, name)| (address, name.to_owned())).to_vec();
+        let segments = vec![Segment { address: LINKED, file: 0..SIZE }];
+        Vmlinux { image, word: Word::Bits64, segments, symbols: Kallsyms { symbols } }
+    }
+
+    fn code(at: usize, start: u64) -> Code {
+        Code { start, bytes: HexBytes(kernel().image[at..at + 96].to_vec()) }
+    }
+
+    /// Bug: a kernel that KASLR moved is looked up where it was linked to; or code that the kernel patched is not known again.
+    #[test]
+    fn a_moved_kernel_is_found_by_its_code() {
+        for slide in [0, 0x1c00_0000, 0x3f00_0000] {
+            let mut code = code(0x8_0100, LINKED + 0x8_0100 + slide);
+            code.bytes.0[20..40].fill(0x90);
+            let found = kernel().locate(LINKED + 0x8_0130 + slide, &code);
+            assert_eq!(found, Some(Found { name: "panic".into(), offset: 0x130, slide }));
+        }
+    }
+
+    /// Bug: another kernel's code, or a handful of bytes that are alike anywhere, gets a function's name.
+    #[test]
+    fn what_is_not_its_code_has_no_name() {
+        let mut foreign = code(0x8_0100, LINKED + 0x8_0100);
+        // Some bytes are alike in any two kernels.
+        foreign.bytes.0[40..].iter_mut().for_each(|byte| *byte ^= 0x55);
+        assert_eq!(kernel().locate(LINKED + 0x8_0130, &foreign), None);
+        let mut short = code(0x8_0100, LINKED + 0x8_0100);
+        short.bytes.0.truncate(FEWEST_BYTES - 1);
+        assert_eq!(kernel().locate(LINKED + 0x8_0110, &short), None);
+    }
+
+    /// Bug: a file that is no kernel ends the rig.
+    #[test]
+    fn what_is_no_kernel_is_none() {
+        for bytes in [&b""[..], b"\x7fELF\x02", b"\x7fELF\x01\x01\x01 and nothing behind it", &[2; 4096]] {
+            assert!(Vmlinux::parse(bytes.to_vec()).is_none());
+        }
+    }
+}
