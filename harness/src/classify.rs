@@ -52,6 +52,11 @@ pub fn classify(cell: &Cell, evidence: &Evidence) -> Outcome {
     }
 }
 
+/// Whether the guest was reset, by a triple fault or its own doing, where that counts.
+pub fn was_reset(evidence: &Evidence) -> bool {
+    panicked::reset_reason(evidence).is_some()
+}
+
 /// Whether the outcome is already proven, so that the guest can be ended at once.
 ///
 /// To be called on each new piece of evidence, register samples included: the only clock is the evidence's own (a text is

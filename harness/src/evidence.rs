@@ -2,6 +2,13 @@
 //!
 //! Times are milliseconds since the guest was let run (`cont`).
 
+mod machine;
+
+pub use machine::{
+    Access, Code, Cpu, CpuLog, Examination, Exception, Ip, PageEntry, PageWalk, QemuExit, Selector, Symbol,
+    Table, Translation,
+};
+
 use crate::phase::Phase;
 use guest_protocol::{Plant, Report};
 use serde::{Deserialize, Serialize};
@@ -34,6 +41,15 @@ pub struct Evidence {
     pub phases: Vec<Timed<Phase>>,
     /// How the guest ended.
     pub end: Option<GuestEnd>,
+    /// The machine before it was ended, where its outcome was not the expected one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub examined: Option<Examination>,
+    /// What QEMU's own log says of the CPUs.
+    #[serde(default, skip_serializing_if = "CpuLog::is_empty")]
+    pub cpu_log: CpuLog,
+    /// How QEMU ended, where the rig did not end it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub qemu_exit: Option<QemuExit>,
 }
 
 /// Something with its time.

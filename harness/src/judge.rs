@@ -6,6 +6,7 @@ use crate::outcome::{
     Expectation, ExpectedRefuser, ExpectedVmcore, HangCause, HangProof, Outcome, Refuser, Verdict,
     VmcoreState,
 };
+pub(crate) use words::signal_words;
 pub use words::telling_line;
 pub use words::{describe, describe_expectation, explain};
 

@@ -17,7 +17,9 @@ pub mod filter;
 pub mod first_image;
 pub mod guest;
 pub mod judge;
+pub mod monitor;
 pub mod outcome;
+pub mod paging;
 pub mod partition;
 pub mod payload;
 pub mod phase;
@@ -33,6 +35,7 @@ pub mod scratch;
 pub mod shell;
 pub mod stop;
 pub mod store_source;
+pub mod triage;
 
 #[cfg(test)]
 mod testing;

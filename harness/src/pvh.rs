@@ -15,23 +15,45 @@ const PAYLOAD_LENGTH: usize = 0x24c;
 /// XEN_ELFNOTE_PHYS32_ENTRY, by which QEMU knows the entry (xen/include/public/elfnote.h; Linux arch/x86/platform/pvh/head.S).
 const PHYS32_ENTRY: u32 = 18;
 
+/// Begins a zstd frame (RFC 8878, section 3.1.1).
+const ZSTD_MAGIC: [u8; 4] = 0xfd2f_b528_u32.to_le_bytes();
+
 /// Larger than any kernel: a payload that decompresses to more is damaged.
 const LARGEST: u64 = 1 << 30;
 
-/// The ELF in a bzImage, if it is compressed with xz, as Debian's kernels are, and has a PVH entry. Any other kernel boots from
-/// its bzImage.
+/// The ELF in a bzImage, if it is compressed with xz, as Debian's kernels up to 6.11 are, and has a PVH entry. Any other kernel boots
+/// from its bzImage.
 pub fn pvh_elf(bzimage: &[u8]) -> Option<Vec<u8>> {
+    unpack_xz(payload(bzimage)?).filter(|elf| has_pvh_entry(elf))
+}
+
+/// The kernel in a bzImage, if it is compressed with xz or zstd.
+pub fn uncompressed(bzimage: &[u8]) -> Option<Vec<u8>> {
+    let payload = payload(bzimage)?;
+    if !payload.starts_with(&ZSTD_MAGIC) {
+        return unpack_xz(payload);
+    }
+    let mut elf = Vec::new();
+    ruzstd::decoding::StreamingDecoder::new(payload).ok()?.take(LARGEST).read_to_end(&mut elf).ok()?;
+    Some(elf)
+}
+
+/// The compressed kernel in a bzImage.
+fn payload(bzimage: &[u8]) -> Option<&[u8]> {
     let u32_at = |at: usize| Some(u32::from_le_bytes(bzimage.get(at..at + 4)?.try_into().ok()?) as usize);
     let sectors = match *bzimage.get(SETUP_SECTS)? {
         0 => 4,
         sectors => usize::from(sectors),
     };
     let begin = (sectors + 1) * 512 + u32_at(PAYLOAD_OFFSET)?;
-    let payload = bzimage.get(begin..begin.checked_add(u32_at(PAYLOAD_LENGTH)?)?)?;
+    bzimage.get(begin..begin.checked_add(u32_at(PAYLOAD_LENGTH)?)?)
+}
+
+fn unpack_xz(payload: &[u8]) -> Option<Vec<u8>> {
     // The stream says where it ends; behind it the kernel's build has put the size, four bytes that are no part of it.
     let mut elf = Vec::new();
     XzDecoder::new(payload).take(LARGEST).read_to_end(&mut elf).ok()?;
-    has_pvh_entry(&elf).then_some(elf)
+    Some(elf)
 }
 
 fn has_pvh_entry(elf: &[u8]) -> bool {
@@ -117,5 +139,17 @@ mod tests {
         }
         assert_eq!(pvh_elf(&bzimage(b"\x1f\x8b gzip")), None);
         assert_eq!(pvh_elf(&[]), None);
+    }
+
+    /// Bug: kernels packed with zstd have no symbols, or the size behind the frame spoils it.
+    #[test]
+    fn a_kernel_packed_with_zstd_is_unpacked() {
+        let kernel = elf(b"Xen\0", PHYS32_ENTRY);
+        let mut packed =
+            ruzstd::encoding::compress_to_vec(&kernel[..], ruzstd::encoding::CompressionLevel::Fastest);
+        packed.extend((kernel.len() as u32).to_le_bytes());
+        assert_eq!(uncompressed(&bzimage(&packed)).as_deref(), Some(&kernel[..]));
+        assert_eq!(uncompressed(&bzimage(&xz(&kernel))).as_deref(), Some(&kernel[..]));
+        assert_eq!(uncompressed(&bzimage(&ZSTD_MAGIC)), None);
     }
 }

@@ -1,8 +1,12 @@
 //! Reads what QEMU's monitor answers to `info registers -a`: of each CPU the instruction pointer, the flags, and whether it
-//! is halted. Everything else in the answer is of no use to a proof and is passed over.
+//! is halted. Everything else in the answer is of no use to a proof and is passed over here; [`cpus`] reads more of it, for triage.
 //!
 //! QEMU prints `RIP`/`RFL` for a CPU in a 64-bit code segment and `EIP`/`EFL` for any other, and the columns move between
 //! releases (target/i386/cpu-dump.c in QEMU's tree): values are found by key, never by column.
+
+mod whole;
+
+pub use whole::cpus;
 
 use crate::evidence::{CpuState, RegisterSample};
 

@@ -108,6 +108,16 @@ pub(crate) struct E2eArgs {
     /// Start no further cell after the first that is not as expected.
     #[arg(long)]
     pub(crate) fail_fast: bool,
+    /// Do not run a cell once more, verbosely, whose guest hung or was reset unexpectedly.
+    ///
+    /// The further run is evidence alone (in a folder with .verbose behind its name): kernels say more, and QEMU traces its CPUs.
+    /// With --fail-fast there is none.
+    #[arg(long)]
+    pub(crate) no_verbose_run: bool,
+    /// Dump the memory of each guest that does not end as expected into its evidence: a flattened kdump file of some dozen
+    /// MiB, as crash(8) reads it.
+    #[arg(long)]
+    pub(crate) dump: bool,
     /// Folder of the report. One that is there already is kept as DIR.old.
     #[arg(long, value_name = "DIR")]
     pub(crate) report: Option<PathBuf>,
@@ -149,6 +159,8 @@ impl E2eArgs {
             repeat: NonZeroU32::MIN,
             fresh: false,
             fail_fast: false,
+            no_verbose_run: false,
+            dump: false,
             report: None,
             resume: false,
             qemu: None,

@@ -222,6 +222,8 @@ pub(crate) fn options(args: &E2eArgs, host: &Host) -> Options {
         report: report_folder(args, host),
         resume: args.resume,
         qemu: args.qemu.clone().unwrap_or_else(|| QEMU.program.into()),
+        verbose: !args.no_verbose_run,
+        dump: args.dump,
         deadlines: Deadlines { factor: args.patience.0, ..Deadlines::default() },
     }
 }

@@ -264,6 +264,8 @@ impl Runs {
         let artifacts = ready::resolve(&cells, self.store.clone(), files, host).await?;
         let options = harness::runner::Options {
             report: self.report.join(folder),
+            // Mutants hang by the dozen, as they are to.
+            verbose: false,
             ..e2e::options(&self.e2e_args, host)
         };
         let mut live = Live::new(host.style.progress);
@@ -296,6 +298,7 @@ impl Runs {
                 | RunEvent::AttemptStarted { .. }
                 | RunEvent::Guest { .. }
                 | RunEvent::AttemptEnded { .. }
+                | RunEvent::VerboseRunStarted { .. }
                 | RunEvent::RunEnded { .. } => {}
             }
         };

@@ -107,6 +107,7 @@ impl Table {
             RunEvent::BootStarted { .. }
             | RunEvent::BootEnded { failed: None, .. }
             | RunEvent::AttemptStarted { .. }
+            | RunEvent::VerboseRunStarted { .. }
             | RunEvent::Guest { .. } => {}
             RunEvent::TrialEnded { result } => {
                 let scene = match result.verdict {

@@ -47,6 +47,15 @@ const NO_CORE_HEADER: &str = "Core image elf header not found";
 /// (arch/x86/kernel/machine_kexec_32.c).
 const CONTROL_CODE_COPY: &str = "machine_kexec";
 
+/// With this a kernel says that it starts its first program (init/main.c).
+const INIT_STARTS: &str = "as init process";
+
+/// The last line of a decompressor that gives up (arch/x86/boot/compressed/error.c).
+const DECOMPRESSOR_STOPS: &str = "-- System halted";
+
+/// Before the name of the function that faulted (arch/x86/kernel/dumpstack.c): with i386, and with x86_64.
+const FAULTING: [&str; 2] = ["EIP: ", "RIP: 0010:"];
+
 /// Words on the console that show where a guest is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Landmark {
@@ -78,10 +87,10 @@ impl Landmark {
 }
 
 /// Console bytes as text. Bytes that are no UTF-8, and NULs, are what a serial line looks like when a kernel dies.
-pub(super) struct Text(String);
+pub(crate) struct Text(String);
 
 impl Text {
-    pub(super) fn new(bytes: &[u8]) -> Self {
+    pub(crate) fn new(bytes: &[u8]) -> Self {
         Self(String::from_utf8_lossy(bytes).into_owned())
     }
 
@@ -101,7 +110,7 @@ impl Text {
     }
 
     /// The first panic line.
-    pub(super) fn panic_line(&self) -> Option<&str> {
+    pub(crate) fn panic_line(&self) -> Option<&str> {
         self.panic_lines().next()
     }
 
@@ -157,8 +166,36 @@ impl Text {
         NO_VMCORE.iter().find_map(|words| self.line_with(words))
     }
 
-    pub(super) fn last_line(&self) -> Option<&str> {
+    /// The last line that says something, an unfinished one too.
+    pub(crate) fn last_line(&self) -> Option<&str> {
         self.lines().next_back()
+    }
+
+    /// Whether nothing was said at all.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.last_line().is_none()
+    }
+
+    /// Whether a kernel has started its init.
+    pub(crate) fn ran_init(&self) -> bool {
+        self.contains(INIT_STARTS)
+    }
+
+    /// Why a decompressor gave up: the line before the one that it ends with.
+    pub(crate) fn decompressor_error(&self) -> Option<&str> {
+        let mut lines = self.lines().rev();
+        lines.find(|line| *line == DECOMPRESSOR_STOPS)?;
+        lines.next()
+    }
+
+    /// The function in which a kernel faulted after its panic had begun, without offsets.
+    pub(crate) fn faulting_function(&self) -> Option<&str> {
+        // The panic itself may name a place as well: that of the code into which the NMI came.
+        let panic = &self.0[self.0.find(PANIC)?..];
+        let after = &panic[FAULTS.iter().filter_map(|words| panic.find(words)).min()?..];
+        let place = FAULTING.iter().filter_map(|words| Some(after.split_once(words)?.1)).next()?;
+        let name = place.split(|c: char| !(c.is_ascii_alphanumeric() || "_.".contains(c))).next()?;
+        (!name.is_empty()).then_some(name)
     }
 
     /// The text from the first panic line on.

@@ -5,8 +5,10 @@
 //! has been read.
 
 mod console_tail;
+mod cpu_log;
 mod deadlines;
 mod first_words;
+mod inquiry;
 mod news;
 mod nonces;
 mod ports;
@@ -18,6 +20,7 @@ mod stopped;
 mod walk;
 
 pub use deadlines::Deadlines;
+pub use inquiry::Inquiry;
 pub use news::{Listener, News};
 pub use nonces::NONCE_BYTES;
 pub use probe::time_to_banner;
@@ -29,11 +32,14 @@ pub use stopped::Stopped;
 
 use crate::accel::Accel;
 use crate::cell::Cell;
-use crate::qemu::{MachineSpec, Start, Wiring, qemu_args};
+use crate::qemu::{CpuLog, MachineSpec, Start, Wiring, qemu_args};
 use crate::scratch::GuestScratch;
 use crate::stop::Stop;
 use std::ffi::OsString;
 use std::path::Path;
+
+/// The pipe for QEMU's log of its CPUs, in the guest's private folder.
+const CPU_LOG: &str = "cpu-log";
 
 /// Where a guest begins.
 #[derive(Clone, Copy, Debug)]
@@ -67,6 +73,8 @@ pub struct GuestPlan<'a> {
     pub deadlines: &'a Deadlines,
     /// File that QEMU itself writes the console to.
     pub console_log: &'a Path,
+    /// How much is asked of it beside its outcome.
+    pub inquiry: Inquiry<'a>,
 }
 
 impl GuestPlan<'_> {
@@ -74,7 +82,9 @@ impl GuestPlan<'_> {
     pub fn args(&self, scratch: &GuestScratch) -> Vec<OsString> {
         let (console, channel, qmp) = (scratch.path("console"), scratch.path("channel"), scratch.path("qmp"));
         let console_log = self.console_log;
-        let wiring = Wiring::Rig { console: &console, console_log, channel: &channel, qmp: &qmp };
+        let cpu_log = scratch.path(CPU_LOG);
+        let cpu_log = CpuLog { pipe: &cpu_log, trace: self.inquiry.trace };
+        let wiring = Wiring::Rig { console: &console, console_log, channel: &channel, qmp: &qmp, cpu_log };
         let start = match self.origin {
             Origin::PowerOn => Start::PowerOn,
             Origin::Saved(_) => Start::Incoming,

@@ -17,6 +17,10 @@ pub struct Reaped {
     pub qmp_log: Vec<(i64, Direction, String)>,
     /// Register dumps as QEMU printed them.
     pub registers: Vec<Timed<String>>,
+    /// What the monitor said of a machine that was looked at, for people: what was asked, and the answer.
+    pub machine: Vec<(String, String)>,
+    /// The last of QEMU's own log of its CPUs.
+    pub cpu_log: Vec<u8>,
     /// The orders that its agents were given.
     pub orders: Vec<Timed<Order>>,
     /// What QEMU wrote to its standard error.

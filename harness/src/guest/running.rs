@@ -2,28 +2,31 @@
 
 mod console;
 mod ending;
+mod examine;
+mod orders;
 mod save;
 
+pub(crate) use orders::reader_order;
+
 use super::console_tail::ConsoleTail;
+use super::cpu_log::CpuLogPipe;
 use super::ports::{Chunk, Port};
 use super::stopped::Stopped;
 use super::walk::{Action, Goal, Sight, Walk};
-use super::{GuestPlan, Listener, News, Reaped, Saved, first_words, nonces};
+use super::{GuestPlan, Listener, News, Reaped, Saved, first_words};
 use crate::channel::{Line, LineSplitter};
 use crate::classify;
 use crate::classify::console::Landmark;
-use crate::cmdline::reader_argv;
 use crate::evidence::{GuestEnd, QmpEvent, Timed};
 use crate::phase::Phase;
 use crate::process::Process;
 use crate::qmp::{Qmp, QmpError, Unasked};
 use crate::registers;
 use crate::stop::Stop;
-use guest_protocol::{KernelFacts, LoadOrder, Message, Order, Planted, Read, ReaderOrder, Report};
+use guest_protocol::{KernelFacts, Message, Order, Report};
 use qapi::qmp;
 use std::process::ExitStatus;
 use std::time::{Duration, Instant};
-use tokio::io::AsyncWriteExt;
 use tokio::net::unix::OwnedWriteHalf;
 use tokio::sync::mpsc;
 
@@ -39,10 +42,6 @@ const SLOW_PART: f64 = 2.0;
 const MAX_REPORTS: usize = 1024;
 /// Lines of the message channel that are no messages, of which so many are kept, at most 4 KiB of each.
 const MAX_FOREIGN_LINES: usize = 1024;
-/// The deadline of a loader, or of a reader, ends before the phase's, so that the agent can still report it.
-const PROGRAM_SHARE: f64 = 0.75;
-/// The socket takes an order at once; a rig that waits longer has a QEMU that does not run.
-const ORDER_PATIENCE: Duration = Duration::from_secs(10);
 
 /// A guest that runs.
 #[derive(Debug)]
@@ -53,6 +52,7 @@ pub struct Running {
     events: mpsc::UnboundedReceiver<Unasked>,
     chunks: mpsc::Receiver<Chunk>,
     order_port: OwnedWriteHalf,
+    cpu_log: CpuLogPipe,
     /// The moment of `cont`: zero of all times.
     zero: Instant,
     walk: Walk,
@@ -101,7 +101,7 @@ impl Running {
     }
 
     fn begin(stopped: Stopped, zero: Instant, walk: Walk, record: Reaped) -> Self {
-        let Stopped { started, process, qmp, events, chunks, orders } = stopped;
+        let Stopped { started, process, qmp, events, chunks, orders, cpu_log } = stopped;
         let now = Instant::now();
         Self {
             started,
@@ -110,6 +110,7 @@ impl Running {
             events,
             chunks,
             order_port: orders,
+            cpu_log,
             zero,
             walk,
             phase_since: now,
@@ -153,6 +154,7 @@ impl Running {
             Ok(ending) => ending,
             Err(error) => self.exited_or(error).await,
         };
+        self.examine_before(plan, &ending, &mut stop).await;
         self.reap_at(ending).await
     }
 
@@ -190,7 +192,14 @@ impl Running {
                 }
                 Some(chunk) = self.chunks.recv() => self.take_chunk(chunk, plan, listener).await?,
                 Some(unasked) = self.events.recv() => match unasked {
-                    Unasked::Event(at, event) => self.take_event(at, event),
+                    Unasked::Event(at, event) => {
+                        let news = self.take_event(at, event);
+                        // QEMU stands still now, and waits to be ended: what the guest wrote is read then.
+                        if ending::ended_by_guest(&self.record.evidence) {
+                            return Ok(Ending::Known(GuestEnd::ByItself));
+                        }
+                        news
+                    }
                     Unasked::Closed(_) => {
                         return Ok(self.exited_or("the QMP connection ended while QEMU goes on".into()).await);
                     }
@@ -202,7 +211,11 @@ impl Running {
                 // would let this be asked again.
                 _ = sampler.tick() => {
                     self.tell_console(listener);
-                    self.is_worth_a_sample() && self.sample().await?
+                    match self.is_worth_a_sample() {
+                        true => self.sample().await?,
+                        // A first kernel that panics says so and falls silent: nothing else makes one ask whether that was all.
+                        false => self.last_output.elapsed() >= QUIET,
+                    }
                 }
             };
             // After *done* only the power-off is awaited; before, whatever proves the outcome ends the guest.
@@ -363,57 +376,6 @@ impl Running {
         Ok(())
     }
 
-    fn load_order(&mut self, plan: &GuestPlan<'_>) -> LoadOrder {
-        let (ram, crash) = match &self.facts {
-            Some(facts) => (facts.system_ram.as_slice(), facts.crash_regions.as_slice()),
-            None => (&[][..], &[][..]),
-        };
-        let plants = nonces::plants(ram, crash, nonces::draw);
-        self.record.evidence.plants.clone_from(&plants);
-        let log_line = nonces::log_line(nonces::draw);
-        self.record.evidence.log_line.clone_from(&log_line);
-        let limit = plan.deadlines.of(Phase::Loading, plan.accel).as_secs_f64() * PROGRAM_SHARE;
-        LoadOrder {
-            plants,
-            log_line,
-            argv: plan.loader_argv.to_vec(),
-            timeout_seconds: limit.max(1.0) as u32,
-            arm_unloaded: false,
-        }
-    }
-
-    /// The reads that look for each nonce where it was last seen.
-    fn reads(&self, planted: &[Planted]) -> Vec<Read> {
-        let plants = &self.record.evidence.plants;
-        let length = |id| plants.iter().find(|plant| plant.id == id).map_or(0, |plant| plant.bytes.0.len());
-        planted
-            .iter()
-            .map(|planted| Read {
-                address: planted.address,
-                length: u32::try_from(length(planted.id)).unwrap_or(u32::MAX),
-            })
-            .collect()
-    }
-
-    async fn order(&mut self, order: Order) -> Result<(), String> {
-        let mut line =
-            serde_json::to_vec(&order).map_err(|error| format!("cannot write an order: {error}"))?;
-        line.push(b'\n');
-        self.record.orders.push(Timed { ms: self.now_ms(), what: order });
-        match tokio::time::timeout(ORDER_PATIENCE, self.order_port.write_all(&line)).await {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(error)) => Err(format!("cannot send an order to the agent: {error}")),
-            Err(_) => Err(format!("QEMU did not take an order within {} s", ORDER_PATIENCE.as_secs())),
-        }
-    }
-
-    async fn trigger(&mut self) -> Result<(), String> {
-        self.record.evidence.console_at_trigger = Some(self.record.evidence.console.len());
-        self.record.evidence.triggered_ms = Some(self.now_ms());
-        // The reply says nothing about the guest; what follows on console and channel does.
-        self.qmp.execute(qmp::inject_nmi {}).await.map(|_| ()).map_err(|error| error.to_string())
-    }
-
     async fn sample(&mut self) -> Result<bool, String> {
         let command =
             qmp::human_monitor_command { command_line: "info registers -a".into(), cpu_index: None };
@@ -447,10 +409,4 @@ impl Running {
         let seconds = u32::try_from(limit.as_secs()).unwrap_or(u32::MAX);
         Ok(Ending::Known(GuestEnd::Deadline { phase: self.walk.phase(), seconds }))
     }
-}
-
-/// The order to run the cell's reader, where it has one.
-pub(crate) fn reader_order(plan: &GuestPlan<'_>) -> Option<ReaderOrder> {
-    let limit = plan.deadlines.of(Phase::Reading, plan.accel).as_secs_f64() * PROGRAM_SHARE;
-    reader_argv(plan.cell).map(|argv| ReaderOrder { argv, timeout_seconds: limit.max(1.0) as u32 })
 }

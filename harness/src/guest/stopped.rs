@@ -1,7 +1,8 @@
 //! A guest before its first instruction: QEMU runs, QMP is negotiated, both ports are drained.
 
+use super::cpu_log::CpuLogPipe;
 use super::ports::{Chunk, drain};
-use super::{GuestPlan, Listener, News, Origin, Reaped, Running, saved};
+use super::{CPU_LOG, GuestPlan, Listener, News, Origin, Reaped, Running, saved};
 use crate::evidence::GuestEnd;
 use crate::process::Process;
 use crate::qmp::{Qmp, Unasked};
@@ -31,6 +32,7 @@ pub struct Stopped {
     pub(super) events: mpsc::UnboundedReceiver<Unasked>,
     pub(super) chunks: mpsc::Receiver<Chunk>,
     pub(super) orders: OwnedWriteHalf,
+    pub(super) cpu_log: CpuLogPipe,
 }
 
 /// The three sockets that QEMU connects to.
@@ -66,6 +68,9 @@ impl Stopped {
         let not_restored = |what| Box::new(Reaped { not_restored: true, ..Reaped::never_ran(what) });
         let listeners = Listeners::bind(scratch).map_err(|error| {
             never_ran(format!("cannot listen in {}: {error}", scratch.path("").display()))
+        })?;
+        let cpu_log = CpuLogPipe::open(&scratch.path(CPU_LOG)).map_err(|error| {
+            never_ran(format!("cannot make a pipe in {}: {error}", scratch.path("").display()))
         })?;
         let state = match plan.origin {
             Origin::PowerOn => None,
@@ -103,7 +108,7 @@ impl Stopped {
                 return Err(Box::new(Reaped { not_restored, ..reaped }));
             }
         }
-        Ok(Self { started, process, qmp, events, chunks, orders })
+        Ok(Self { started, process, qmp, events, chunks, orders, cpu_log })
     }
 
     /// Process id of QEMU.

@@ -176,7 +176,7 @@ fn errno_words(errno: i32) -> String {
 }
 
 /// The signals that kill programs, by their numbers on x86 (signal(7)).
-fn signal_words(signal: u8) -> String {
+pub(crate) fn signal_words(signal: u8) -> String {
     let name = match signal {
         4 => "SIGILL",
         6 => "SIGABRT",

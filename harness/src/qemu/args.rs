@@ -34,6 +34,15 @@ pub enum Start {
     Incoming,
 }
 
+/// QEMU's own log of what its CPUs do.
+#[derive(Clone, Copy, Debug)]
+pub struct CpuLog<'a> {
+    /// The pipe that it goes to.
+    pub pipe: &'a Path,
+    /// Whether it has exceptions and interrupts as well, which slows the guest down.
+    pub trace: bool,
+}
+
 /// Where the guest's two serial ports and QMP lead.
 #[derive(Clone, Copy, Debug)]
 pub enum Wiring<'a> {
@@ -48,6 +57,8 @@ pub enum Wiring<'a> {
         channel: &'a Path,
         /// Socket of QMP.
         qmp: &'a Path,
+        /// QEMU's log of its CPUs.
+        cpu_log: CpuLog<'a>,
     },
     /// To a [`Script`](super::Script), and to a person at its terminal, who has the console and, at Ctrl-A c, a monitor. The
     /// machine runs at once.
@@ -91,8 +102,12 @@ pub fn qemu_args(spec: &MachineSpec<'_>) -> Vec<OsString> {
 fn wire(args: &mut Vec<OsString>, wiring: Wiring<'_>) {
     // The order of -serial decides which port is which: ttyS0 is the console, ttyS1 the channel.
     match wiring {
-        Wiring::Rig { console, console_log, channel, qmp } => {
+        Wiring::Rig { console, console_log, channel, qmp, cpu_log } => {
             args.push("-S".into());
+            // A machine that would be reset or powered off stops in place of it, and can be looked at as it was.
+            args.extend(["-action".into(), "shutdown=pause".into()]);
+            let events = if cpu_log.trace { "cpu_reset,int" } else { "cpu_reset" };
+            args.extend(["-d".into(), events.into(), "-D".into(), cpu_log.pipe.into()]);
             let mut port = joined("socket,id=console,path=", console);
             port.push(joined(",logfile=", console_log));
             args.extend(["-chardev".into(), port, "-serial".into(), "chardev:console".into()]);
@@ -153,7 +168,7 @@ mod tests {
     }
 
     /// Bug: an argument is lost or changed unnoticed (`-S`: events before QMP is attached are lost; `-no-reboot`: a reset
-    /// looks like a capture; the ports swapped: no message is ever seen).
+    /// looks like a capture; `shutdown=pause`: there is no machine to look at after a triple fault; the ports swapped: no message is ever seen).
     #[test]
     fn the_arguments_of_a_guest_of_the_rig() {
         let platform = platform();
@@ -168,6 +183,7 @@ mod tests {
                 console_log: Path::new("/r/a,b/console.log"),
                 channel: Path::new("/t/channel"),
                 qmp: Path::new("/t/qmp"),
+                cpu_log: CpuLog { pipe: Path::new("/t/cpu-log"), trace: false },
             },
             start: Start::PowerOn,
         };
@@ -200,6 +216,12 @@ console=ttyS0,115200 quiet
 -initrd
 /r/initramfs.cpio
 -S
+-action
+shutdown=pause
+-d
+cpu_reset
+-D
+/t/cpu-log
 -chardev
 socket,id=console,path=/t/console,logfile=/r/a,,b/console.log
 -serial

@@ -4,7 +4,7 @@ mod args;
 mod script;
 mod version;
 
-pub use args::{MachineSpec, Start, Wiring, qemu_args};
+pub use args::{CpuLog, MachineSpec, Start, Wiring, qemu_args};
 pub(crate) use script::quoted;
 pub use script::{Purpose, Script};
 pub use version::{QemuVersionError, qemu_version};

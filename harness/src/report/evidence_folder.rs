@@ -4,6 +4,7 @@ use super::{ReportError, io_error};
 use crate::evidence::{Evidence, Timed};
 use crate::guest::Reaped;
 use crate::qmp::Direction;
+use crate::triage::Triage;
 use guest_protocol::{Order, Report as AgentReport};
 use serde::Serialize;
 use std::io::{self, Write};
@@ -73,6 +74,13 @@ impl AttemptFolder {
         self.file("agent.jsonl", &agent_log(reaped))?;
         self.file("qmp.jsonl", &qmp_log(reaped))?;
         self.file("registers.txt", &registers(reaped))?;
+        if !reaped.machine.is_empty() {
+            self.file("machine.txt", &machine(reaped))?;
+        }
+        // That of every guest begins with the resets of a power-on, which tell nothing.
+        if !reaped.evidence.cpu_log.is_empty() {
+            self.file("cpu.log", &reaped.cpu_log)?;
+        }
         self.file(EVIDENCE_FILE, &pretty(&reaped.evidence))?;
         if !reaped.stderr.is_empty() {
             self.file("qemu.log", reaped.stderr.as_bytes())?;
@@ -82,6 +90,16 @@ impl AttemptFolder {
         let script = self.path.join(SCRIPT_FILE);
         std::fs::set_permissions(&script, PermissionsExt::from_mode(0o755))
             .map_err(io_error("make executable", &script))
+    }
+
+    /// Writes why the attempt was not as expected, for who looks at the folder alone.
+    pub fn write_triage(&self, triage: &Triage) -> Result<(), ReportError> {
+        self.file("triage.txt", format!("{}\n", triage.sentence).as_bytes())
+    }
+
+    /// The file for a dump of the guest's memory.
+    pub fn memory_dump(&self) -> PathBuf {
+        self.path.join("memory.kdump")
     }
 
     fn file(&self, name: &str, content: &[u8]) -> Result<(), ReportError> {
@@ -147,6 +165,16 @@ fn registers(reaped: &Reaped) -> Vec<u8> {
     for sample in &reaped.registers {
         // Writing to memory cannot fail.
         let _ = write!(text, "=== {} ms ===\n{}\n", sample.ms, sample.what.replace('\r', ""));
+    }
+    text
+}
+
+/// What the monitor said of a machine that was looked at.
+fn machine(reaped: &Reaped) -> Vec<u8> {
+    let mut text = Vec::new();
+    for (asked, answer) in &reaped.machine {
+        // Writing to memory cannot fail.
+        let _ = write!(text, "=== {asked} ===\n{}\n", answer.replace('\r', ""));
     }
     text
 }

@@ -6,6 +6,7 @@
 //! DIR/initramfs/*.cpio     the archives of the guests' initramfs images, by content; the scripts use them
 //! DIR/kernels/*            first kernels that did not boot from the bzImage as it was fetched; the scripts use them
 //! DIR/<cell>/              evidence of an attempt; further ones have .run-N and .attempt-N in their names
+//! DIR/<cell>.verbose/      evidence of a guest that was run once more, to tell more of how it hung or was reset
 //! ```
 
 mod comparison;
@@ -22,7 +23,7 @@ pub use evidence_folder::{AttemptFolder, SCRIPT_FILE, load_evidence};
 pub use failed::{FailedError, not_as_expected};
 pub use identity::MadeWith;
 pub use read::{ReadError, Results, read_results};
-pub use record::{AttemptRecord, BootRecord, CellResult, SkippedRecord, Versions};
+pub use record::{AttemptRecord, BootRecord, CellResult, SkippedRecord, VerboseRecord, Versions};
 pub use runs::{CameTo, Runs};
 pub use table::Table;
 
@@ -207,7 +208,16 @@ impl Report {
 
     /// Makes the folder for an attempt's evidence.
     pub fn attempt_folder(&self, trial: &TrialId, attempt: u32) -> Result<AttemptFolder, ReportError> {
-        let name = PathBuf::from(folder_name(trial, attempt));
+        self.evidence_folder(folder_name(trial, attempt))
+    }
+
+    /// Makes the folder for the evidence of an attempt's verbose run.
+    pub fn verbose_folder(&self, trial: &TrialId, attempt: u32) -> Result<AttemptFolder, ReportError> {
+        self.evidence_folder(format!("{}.verbose", folder_name(trial, attempt)))
+    }
+
+    fn evidence_folder(&self, name: String) -> Result<AttemptFolder, ReportError> {
+        let name = PathBuf::from(name);
         let path = self.folder.join(&name);
         // What was interrupted, or said nothing, is run again; its evidence makes room.
         if self.resumed && path.exists() {

@@ -6,6 +6,7 @@ use crate::first_image::Route;
 use crate::outcome::{Expectation, Outcome, Verdict};
 use crate::runner::TrialId;
 use crate::scenario::SkippedCell;
+use crate::triage::Triage;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -43,6 +44,11 @@ pub struct CellResult {
 }
 
 impl CellResult {
+    /// Why it was not as expected, by the attempt that decided; none where it was.
+    pub fn triage(&self) -> Option<&Triage> {
+        self.attempts.iter().rfind(|attempt| attempt.evidence == self.evidence)?.triage.as_ref()
+    }
+
     /// The trial that this is the result of.
     pub fn trial(&self) -> TrialId {
         TrialId { cell: self.id.clone(), repetition: self.repetition }
@@ -94,6 +100,26 @@ pub struct AttemptRecord {
     pub boot: Option<BootRecord>,
     /// Things seen that decide nothing, such as a guest that did not power off.
     pub notes: Vec<String>,
+    /// Why it was not as expected; none where it was, and in records of older versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub triage: Option<Triage>,
+    /// The same cell run once more, verbosely, for its evidence alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verbose: Option<VerboseRecord>,
+    /// Folder of its evidence, relative to the report's folder.
+    pub evidence: PathBuf,
+}
+
+/// A further run of a cell whose guest hung or was reset, with kernels that say more and QEMU's trace of its CPUs. It has no part in
+/// any verdict: its kernels have other command lines than the cell's.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct VerboseRecord {
+    /// What became of it.
+    pub outcome: Outcome,
+    /// Why.
+    pub triage: Triage,
+    /// From the start of QEMU to its end.
+    pub seconds: f64,
     /// Folder of its evidence, relative to the report's folder.
     pub evidence: PathBuf,
 }

@@ -1,19 +1,20 @@
 //! One attempt at a trial: a guest from its files to its judged outcome.
 
 use super::boot::{Files, PvhFiles, SharedBoot, cell_places, prepare};
+use super::inquest::{self, SymbolFiles, resolve};
 use super::{GuestOf, RunEvent, TrialId};
 use crate::accel::Accel;
 use crate::artifacts::Artifacts;
 use crate::cell::Cell;
 use crate::cmdline::{first_cmdline, loader_argv};
 use crate::evidence::GuestEnd;
-use crate::guest::{Deadlines, GuestPlan, NONCE_BYTES, Origin, Reaped, reader_order, run_guest};
-use crate::outcome::Outcome;
+use crate::guest::{Deadlines, GuestPlan, Inquiry, NONCE_BYTES, Origin, Reaped, reader_order, run_guest};
+use crate::outcome::{Outcome, Verdict};
 use crate::qemu::{Purpose, Script, Start, Wiring};
 use crate::report::{AttemptFolder, AttemptRecord, BootRecord, Report, ReportError};
 use crate::scratch::Scratch;
 use crate::stop::Stop;
-use crate::{classify, judge};
+use crate::{classify, judge, triage};
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -31,6 +32,12 @@ pub(super) struct Shared {
     pub(super) fresh: bool,
     pub(super) pvh: PvhFiles,
     pub(super) deadlines: Deadlines,
+    /// Cells are run again, verbosely, whose guests hung or were reset unexpectedly.
+    pub(super) verbose: bool,
+    /// The memory of guests that do not end as expected is dumped.
+    pub(super) dump: bool,
+    /// Kernels with their symbols, once they were needed.
+    pub(super) symbols: SymbolFiles,
     pub(super) scratch: Scratch,
     pub(super) report: Mutex<Report>,
     pub(super) events: UnboundedSender<RunEvent>,
@@ -63,10 +70,15 @@ pub(super) async fn attempt(
     let folder = shared.with_report(|report| report.attempt_folder(trial, attempt))?;
     let evidence = folder.path.clone();
     let _ = shared.events.send(RunEvent::AttemptStarted { trial: trial.clone(), attempt, evidence });
-    let Ran { reaped, script, boot } = run(shared, cell, trial, &folder, boot).await;
+    let dump = shared.dump.then(|| folder.memory_dump());
+    let inquiry = Inquiry { examine: true, trace: false, dump: dump.as_deref() };
+    let Ran { mut reaped, script, boot } = run(shared, cell, trial, &folder, boot, inquiry).await;
+    resolve(shared, cell, &mut reaped.evidence).await;
     let outcome = classify::classify(cell, &reaped.evidence);
     let verdict = judge::judge(&outcome, &cell.expected);
     folder.write(&reaped, &script)?;
+    let triage = (verdict != Verdict::Pass).then(|| triage::triage(cell, &reaped.evidence, &outcome));
+    triage.iter().try_for_each(|triage| folder.write_triage(triage))?;
     let took = reaped.lasted;
     let ended =
         RunEvent::AttemptEnded { trial: trial.clone(), attempt, outcome: outcome.clone(), verdict, took };
@@ -78,29 +90,33 @@ pub(super) async fn attempt(
         seconds: took.as_secs_f64(),
         boot,
         notes: reaped.notes.clone(),
+        triage,
+        verbose: None,
         evidence: folder.name,
     };
     Ok(Attempted { record, seconds: reaped.seconds(), leaked: reaped.leaked })
 }
 
 /// A guest that ran.
-struct Ran {
-    reaped: Reaped,
+pub(super) struct Ran {
+    pub(super) reaped: Reaped,
     /// The script that starts it again.
-    script: Vec<u8>,
+    pub(super) script: Vec<u8>,
     boot: Option<BootRecord>,
 }
 
-async fn run(
+pub(super) async fn run(
     shared: &Arc<Shared>,
     cell: &Arc<Cell>,
     trial: &TrialId,
     folder: &AttemptFolder,
     boot: Option<&SharedBoot>,
+    inquiry: Inquiry<'_>,
 ) -> Ran {
     let mut note = None;
     if let Some(boot) = boot {
-        let ran = run_from(shared, cell, trial, folder, &boot.files, Origin::Saved(&boot.saved)).await;
+        let origin = Origin::Saved(&boot.saved);
+        let ran = run_from(shared, cell, trial, folder, &boot.files, origin, inquiry).await;
         if !ran.reaped.not_restored {
             return ran;
         }
@@ -111,7 +127,7 @@ async fn run(
         };
     }
     let mut ran = match prepare(shared, vec![cell.clone()]).await {
-        Ok((files, _)) => run_from(shared, cell, trial, folder, &files, Origin::PowerOn).await,
+        Ok((files, _)) => run_from(shared, cell, trial, folder, &files, Origin::PowerOn, inquiry).await,
         Err(what) => Ran { reaped: Reaped::never_ran(what), script: Vec::new(), boot: None },
     };
     ran.reaped.notes.extend(note);
@@ -125,6 +141,7 @@ async fn run_from(
     folder: &AttemptFolder,
     files: &Files,
     origin: Origin<'_>,
+    inquiry: Inquiry<'_>,
 ) -> Ran {
     let never_ran = |what| Ran { reaped: Reaped::never_ran(what), script: Vec::new(), boot: None };
     let places = match cell_places(shared, cell) {
@@ -138,6 +155,10 @@ async fn run_from(
     let cmdline = first_cmdline(cell);
     let argv = loader_argv(cell, &places);
     let console_log = folder.console_log();
+    let deadlines = match inquiry.trace {
+        false => shared.deadlines.clone(),
+        true => inquest::more_patient(&shared.deadlines),
+    };
     let plan = GuestPlan {
         cell,
         qemu: &shared.qemu,
@@ -147,8 +168,9 @@ async fn run_from(
         initramfs: &files.initramfs,
         cmdline: &cmdline,
         loader_argv: &argv,
-        deadlines: &shared.deadlines,
+        deadlines: &deadlines,
         console_log: &console_log,
+        inquiry,
     };
     // The script runs in its own folder and reaches the report's files from there, also when the report was moved.
     let beside: Vec<PathBuf> = files.parts.iter().map(|part| beside(part)).collect();

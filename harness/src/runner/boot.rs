@@ -7,7 +7,7 @@ use crate::artifacts::digest;
 use crate::cell::Cell;
 use crate::cmdline::{Places, first_cmdline};
 use crate::first_image::{Route, route, with_initrd_below};
-use crate::guest::{GuestPlan, Origin, Saved, boot_and_save};
+use crate::guest::{GuestPlan, Inquiry, Origin, Saved, boot_and_save};
 use crate::judge;
 use crate::payload::{Payload, places};
 use crate::pvh::pvh_elf;
@@ -106,6 +106,7 @@ async fn boot_files(
         loader_argv: &[],
         deadlines: &shared.deadlines,
         console_log: &console_log,
+        inquiry: Inquiry::default(),
     };
     let mut tell = |news| {
         let _ = shared.events.send(RunEvent::Guest { of: GuestOf::Boot(name.to_owned()), news });

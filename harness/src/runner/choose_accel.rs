@@ -2,7 +2,7 @@
 
 use crate::accel::{Accel, AccelChoice};
 use crate::cell::Cell;
-use crate::guest::{Deadlines, GuestPlan, Origin, time_to_banner};
+use crate::guest::{Deadlines, GuestPlan, Inquiry, Origin, time_to_banner};
 use crate::scratch::Scratch;
 use crate::stop::Stop;
 use std::path::Path;
@@ -43,6 +43,7 @@ pub(super) async fn choose(
                 loader_argv: &[],
                 deadlines: &Deadlines::default(),
                 console_log: &console_log,
+                inquiry: Inquiry::default(),
             };
             time_to_banner(plan, guest, stop.clone(), LIMIT).await
         }

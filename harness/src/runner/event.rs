@@ -109,6 +109,13 @@ pub enum RunEvent {
         /// From the start of QEMU to its end.
         took: Duration,
     },
+    /// A guest that hung or was reset is about to be run once more, verbosely, for its evidence alone.
+    VerboseRunStarted {
+        /// The trial.
+        trial: TrialId,
+        /// Folder that its evidence goes to.
+        evidence: PathBuf,
+    },
     /// A trial has its verdict. Already written to `results.jsonl`.
     TrialEnded {
         /// All about it.

@@ -5,6 +5,7 @@ mod attempt;
 mod boot;
 mod choose_accel;
 mod event;
+mod inquest;
 mod memory;
 mod options;
 mod schedule;
@@ -25,6 +26,7 @@ use crate::scratch::Scratch;
 use crate::stop::Stop;
 use attempt::Shared;
 use boot::Booted;
+use inquest::SymbolFiles;
 use schedule::{Schedule, Work};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
@@ -119,6 +121,10 @@ pub async fn run(
         fresh: options.fresh,
         pvh: Mutex::new(BTreeMap::new()),
         deadlines: options.deadlines.clone(),
+        // Where the first failure ends the run, nobody waits for more evidence of it.
+        verbose: options.verbose && !options.fail_fast,
+        dump: options.dump,
+        symbols: SymbolFiles::default(),
         scratch,
         report: Mutex::new(report),
         events: events.clone(),

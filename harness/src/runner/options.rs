@@ -28,6 +28,10 @@ pub struct Options {
     pub resume: bool,
     /// The QEMU to use: a path, or a name on PATH.
     pub qemu: PathBuf,
+    /// Run a cell once more, verbosely, whose guest hung or was reset unexpectedly.
+    pub verbose: bool,
+    /// Dump the memory of guests that do not end as expected into their evidence.
+    pub dump: bool,
     /// How long each phase may take.
     pub deadlines: Deadlines,
 }
@@ -45,6 +49,8 @@ impl Default for Options {
             resume: false,
             // The x86_64 binary runs i386 kernels as well, on the same machine types.
             qemu: PathBuf::from("qemu-system-x86_64"),
+            verbose: true,
+            dump: false,
             deadlines: Deadlines::default(),
         }
     }

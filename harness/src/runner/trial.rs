@@ -2,6 +2,7 @@
 
 use super::attempt::{Attempted, Shared, attempt};
 use super::boot::SharedBoot;
+use super::inquest;
 use super::{RunError, TrialId};
 use crate::artifacts::LoaderFiles;
 use crate::cell::{Cell, Kernel};
@@ -30,6 +31,11 @@ pub(super) async fn trial(
         let passed = attempted.record.verdict == Verdict::Pass;
         attempts.push(attempted);
         if passed || number > retries || shared.stop.is_requested() {
+            if let Some(Attempted { record, leaked, .. }) = attempts.last_mut()
+                && inquest::is_worth_more(&shared, record)
+            {
+                record.verbose = inquest::run_verbosely(&shared, &cell, &id, number, leaked).await?;
+            }
             let leaked = attempts.iter_mut().find_map(|attempted| attempted.leaked.take());
             return Ok((result(&shared, &cell, &id, attempts, &qemu), leaked));
         }
@@ -52,6 +58,8 @@ pub(super) fn result_without_attempts(
         seconds: 0.0,
         boot: None,
         notes: Vec::new(),
+        triage: None,
+        verbose: None,
         evidence: PathBuf::new(),
     };
     result(shared, cell, id, vec![Attempted { record, seconds: BTreeMap::new(), leaked: None }], qemu)

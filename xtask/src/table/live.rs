@@ -63,6 +63,9 @@ impl Live {
             }
             RunEvent::Guest { of, news } => self.tell(of, news),
             RunEvent::AttemptEnded { .. } => {}
+            RunEvent::VerboseRunStarted { trial, .. } => {
+                self.start(GuestOf::Trial(trial.clone()), format!("{trial} (once more, verbosely)"));
+            }
             RunEvent::TrialEnded { result } => {
                 self.clear(&GuestOf::Trial(result.trial()));
                 if let Some(total) = &self.total {

@@ -29,7 +29,8 @@ impl Roster {
     pub(super) fn follow(&mut self, event: &RunEvent, now: Instant) {
         match event {
             RunEvent::BootStarted { boot, .. } => self.begin(GuestOf::Boot(boot.clone()), None, now),
-            RunEvent::AttemptStarted { trial, evidence, .. } => {
+            RunEvent::AttemptStarted { trial, evidence, .. }
+            | RunEvent::VerboseRunStarted { trial, evidence } => {
                 self.begin(GuestOf::Trial(trial.clone()), Some(evidence.clone()), now);
             }
             RunEvent::Guest { of, news } => match (self.0.get_mut(of), news) {

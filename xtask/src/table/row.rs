@@ -108,7 +108,8 @@ fn attempt(tried: &AttemptRecord, result: &CellResult, report: &Path, paint: Pai
 
 /// Why it was so, what was expected, how it differs, and how far the guest got.
 fn details(result: &CellResult, scene: &Scene) -> Vec<String> {
-    let mut lines: Vec<String> = scene.why.iter().flat_map(|why| told("why", why)).collect();
+    let why = result.triage().map(|triage| told("why", &triage.sentence));
+    let mut lines = why.unwrap_or_default();
     lines.extend(whole_message(result).into_iter().flat_map(|message| told("message", message)));
     lines.extend(told("expected", &describe_expectation(&result.expected)));
     lines.extend(near_miss(result).into_iter().flat_map(|how| told("differs", &how)));

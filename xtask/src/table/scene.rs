@@ -12,14 +12,9 @@ const LINES: usize = 8;
 /// Bytes of a growing console file that are looked at for its last lines.
 const TAIL: u64 = 8 << 10;
 
-/// The file with triage's sentence in a folder of evidence.
-const TRIAGE_FILE: &str = "triage.txt";
-
 /// What is left of a guest, for people.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Scene {
-    /// Why it was not as expected, in one sentence, where triage has found that.
-    pub(super) why: Option<String>,
     /// The last phase that it entered.
     pub(super) last_phase: Option<Phase>,
     /// The last lines of its console.
@@ -29,16 +24,11 @@ pub(super) struct Scene {
 impl Scene {
     /// Of the evidence in `folder`. Where there is none, as of a guest that was never started, there is nothing to show.
     pub(super) fn read(folder: &Path) -> Self {
-        let why = std::fs::read_to_string(folder.join(TRIAGE_FILE)).ok();
-        match harness::report::load_evidence(folder) {
-            Ok(evidence) => Self { why, ..Self::of(&evidence) },
-            Err(_) => Self { why, ..Self::default() },
-        }
+        harness::report::load_evidence(folder).map(|evidence| Self::of(&evidence)).unwrap_or_default()
     }
 
     fn of(evidence: &Evidence) -> Self {
         Self {
-            why: None,
             last_phase: evidence.phases.last().map(|phase| phase.what),
             console: last_lines(&evidence.console, LINES),
         }
@@ -73,13 +63,5 @@ mod tests {
         assert_eq!(lines.last().map(|line| line.text.as_str()), Some("line 9999"));
         assert_eq!(growing_console(Path::new("/nonexistent/console")), []);
         assert_eq!(Scene::read(Path::new("/nonexistent")), Scene::default());
-    }
-
-    /// Catches a sentence that is lost where the evidence beside it cannot be read, as that of a guest that never ran.
-    #[test]
-    fn the_sentence_is_found_by_itself() {
-        let folder = tempfile::tempdir().unwrap();
-        std::fs::write(folder.path().join(TRIAGE_FILE), "QEMU was killed\n").unwrap();
-        assert_eq!(Scene::read(folder.path()).why.as_deref(), Some("QEMU was killed\n"));
     }
 }

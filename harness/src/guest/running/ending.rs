@@ -1,11 +1,13 @@
 //! The end of a guest that ran: QEMU is ended and reaped, everything that it wrote is read, and only then there is evidence.
 
 use super::{Ending, Running, console};
-use crate::evidence::{Evidence, GuestEnd};
+use crate::evidence::{Evidence, GuestEnd, QemuExit};
 use crate::guest::Reaped;
+use crate::guest::cpu_log;
 use crate::guest::ports::Port;
 use crate::guest::stopped::{END_AFTER_SOCKETS, END_GRACE};
 use crate::qmp::Unasked;
+use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
@@ -44,7 +46,7 @@ impl Running {
             self.record.leaked = Some(error.to_string());
         }
         self.drain().await;
-        self.finish(end)
+        self.finish(end).await
     }
 
     /// QEMU has ended on its own: by the guest's doing, or by somebody's.
@@ -66,10 +68,17 @@ impl Running {
                     "QEMU (pid {}) ended, not by the guest's doing: {status}; {said}",
                     self.process.pid()
                 );
+                self.record.evidence.qemu_exit = Some(match (status.signal(), status.code()) {
+                    (Some(signal), _) => QemuExit::Signal { signal },
+                    (None, code) => {
+                        let said = stderr.trim().lines().next_back().unwrap_or_default().to_owned();
+                        QemuExit::Status { status: code.unwrap_or_default(), said }
+                    }
+                });
                 GuestEnd::Trouble { what }
             }
         };
-        self.finish(end)
+        self.finish(end).await
     }
 
     /// Reads ports and events to their ends. Only evidence comes of it, no more actions.
@@ -97,9 +106,11 @@ impl Running {
         }
     }
 
-    fn finish(self, end: GuestEnd) -> Reaped {
+    async fn finish(self, end: GuestEnd) -> Reaped {
         let ended_ms = self.now_ms();
-        let Self { started, process, qmp, zero, mut record, console_left_out, .. } = self;
+        let Self { started, process, qmp, zero, mut record, console_left_out, cpu_log, .. } = self;
+        record.cpu_log = cpu_log.finish().await;
+        record.evidence.cpu_log = cpu_log::parse(&record.cpu_log);
         record.evidence.end = Some(end);
         record.stderr = process.stderr();
         record.lasted = started.elapsed();
@@ -116,7 +127,7 @@ impl Running {
 }
 
 /// Whether QEMU said that the guest shut down or reset itself. Its exit status says nothing: it is 0 after SIGTERM as well.
-fn ended_by_guest(evidence: &Evidence) -> bool {
+pub(super) fn ended_by_guest(evidence: &Evidence) -> bool {
     let shutdown = evidence.events.iter().rev().find(|event| event.what.name == "SHUTDOWN");
     shutdown
         .is_some_and(|event| event.what.data.get("guest").and_then(serde_json::Value::as_bool) == Some(true))

@@ -8,6 +8,7 @@ use harness::cell::{Cell, CellId, FirstBoot, Kernel, Loader, Mib, Platform, Rese
 use harness::judge::judge;
 use harness::outcome::{ExpectedRefuser, ExpectedVmcore, Refuser, VmcoreState};
 use harness::report::{AttemptRecord, Versions};
+use harness::triage::Finding;
 use std::num::NonZeroU32;
 
 /// A result with these attempts' outcomes, whose cell is expected to capture.
@@ -42,6 +43,8 @@ pub(crate) fn result(id: &str, verdict: Verdict, outcomes: &[Outcome]) -> CellRe
         .iter()
         .zip(1..)
         .map(|(outcome, attempt)| AttemptRecord {
+            triage: None,
+            verbose: None,
             attempt,
             outcome: outcome.clone(),
             verdict: judge(outcome, &expected),
@@ -102,10 +105,11 @@ fn a_pass_is_one_line() {
 /// command that comes next; and guests that colour the terminal, or break its lines.
 #[test]
 fn a_failure_says_all_that_one_begins_with() {
-    let result = result("a/b", Verdict::Fail, &[refused()]);
+    let mut result = result("a/b", Verdict::Fail, &[refused()]);
+    let triage = Finding::QemuKilled { signal: 9, during: "load".into() }.into();
+    result.attempts[0].triage = Some(triage);
     let line = |text: &str, finished| ConsoleLine { text: text.into(), finished };
     let scene = Scene {
-        why: Some("triple fault in purgatory\n".into()),
         last_phase: Some(Phase::Capture),
         console: vec![line(&"Kernel panic - not syncing: ".repeat(4), true), line("Destination add", false)],
     };
@@ -114,7 +118,7 @@ fn a_failure_says_all_that_one_begins_with() {
         [
             "        FAIL [     8.2s] a/b",
             "     outcome refused by the loader: region too [31mhigh",
-            "         why triple fault in purgatory",
+            "         why QEMU was killed by SIGKILL (signal 9) during load",
             "    expected captured, vmcore verified",
             "  last phase boot of the capture kernel; awaited: `up` of the capture kernel's",
             "             agent",

@@ -1,0 +1,75 @@
+//! What a running guest is told: its agents' orders, and the panic.
+
+use super::Running;
+use crate::cmdline::reader_argv;
+use crate::evidence::Timed;
+use crate::guest::{GuestPlan, nonces};
+use crate::phase::Phase;
+use guest_protocol::{LoadOrder, Order, Planted, Read, ReaderOrder};
+use qapi::qmp;
+use std::time::Duration;
+use tokio::io::AsyncWriteExt;
+
+/// The deadline of a loader, or of a reader, ends before the phase's, so that the agent can still report it.
+const PROGRAM_SHARE: f64 = 0.75;
+/// The socket takes an order at once; a rig that waits longer has a QEMU that does not run.
+const ORDER_PATIENCE: Duration = Duration::from_secs(10);
+
+impl Running {
+    pub(super) fn load_order(&mut self, plan: &GuestPlan<'_>) -> LoadOrder {
+        let (ram, crash) = match &self.facts {
+            Some(facts) => (facts.system_ram.as_slice(), facts.crash_regions.as_slice()),
+            None => (&[][..], &[][..]),
+        };
+        let plants = nonces::plants(ram, crash, nonces::draw);
+        self.record.evidence.plants.clone_from(&plants);
+        let log_line = nonces::log_line(nonces::draw);
+        self.record.evidence.log_line.clone_from(&log_line);
+        let limit = plan.deadlines.of(Phase::Loading, plan.accel).as_secs_f64() * PROGRAM_SHARE;
+        LoadOrder {
+            plants,
+            log_line,
+            argv: plan.loader_argv.to_vec(),
+            timeout_seconds: limit.max(1.0) as u32,
+            arm_unloaded: false,
+        }
+    }
+
+    /// The reads that look for each nonce where it was last seen.
+    pub(super) fn reads(&self, planted: &[Planted]) -> Vec<Read> {
+        let plants = &self.record.evidence.plants;
+        let length = |id| plants.iter().find(|plant| plant.id == id).map_or(0, |plant| plant.bytes.0.len());
+        planted
+            .iter()
+            .map(|planted| Read {
+                address: planted.address,
+                length: u32::try_from(length(planted.id)).unwrap_or(u32::MAX),
+            })
+            .collect()
+    }
+
+    pub(super) async fn order(&mut self, order: Order) -> Result<(), String> {
+        let mut line =
+            serde_json::to_vec(&order).map_err(|error| format!("cannot write an order: {error}"))?;
+        line.push(b'\n');
+        self.record.orders.push(Timed { ms: self.now_ms(), what: order });
+        match tokio::time::timeout(ORDER_PATIENCE, self.order_port.write_all(&line)).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => Err(format!("cannot send an order to the agent: {error}")),
+            Err(_) => Err(format!("QEMU did not take an order within {} s", ORDER_PATIENCE.as_secs())),
+        }
+    }
+
+    pub(super) async fn trigger(&mut self) -> Result<(), String> {
+        self.record.evidence.console_at_trigger = Some(self.record.evidence.console.len());
+        self.record.evidence.triggered_ms = Some(self.now_ms());
+        // The reply says nothing about the guest; what follows on console and channel does.
+        self.qmp.execute(qmp::inject_nmi {}).await.map(|_| ()).map_err(|error| error.to_string())
+    }
+}
+
+/// The order to run the cell's reader, where it has one.
+pub(crate) fn reader_order(plan: &GuestPlan<'_>) -> Option<ReaderOrder> {
+    let limit = plan.deadlines.of(Phase::Reading, plan.accel).as_secs_f64() * PROGRAM_SHARE;
+    reader_argv(plan.cell).map(|argv| ReaderOrder { argv, timeout_seconds: limit.max(1.0) as u32 })
+}

@@ -1,0 +1,252 @@
+//! Why a cell is not as expected: one typed finding and one sentence, by a pure function of its evidence.
+//!
+//! An outcome says *that* a guest hung or was reset; this says where it was and what it was doing there, as far as that can be
+//! told. It decides nothing: a verdict rests on the outcome alone. The functions in which CPUs stood are looked up when the guest
+//! is gone ([`resolve`]) and are evidence from then on, so that saved evidence tells the same without the kernels' images.
+
+mod finding;
+mod kallsyms;
+mod place;
+mod resolve;
+mod segments;
+mod vmlinux;
+
+pub use finding::{Finding, Triage};
+pub use kallsyms::Kallsyms;
+pub use place::Place;
+pub use resolve::{needs_symbols, resolve};
+pub use segments::SegmentMap;
+pub use vmlinux::{Found, Vmlinux, Word};
+
+use crate::cell::Cell;
+use crate::classify::console::{Landmark, Text};
+use crate::evidence::{Evidence, Exception, GuestEnd, QemuExit};
+use crate::judge::{describe, describe_expectation};
+use crate::outcome::{HangCause, HangProof, LoadFailure, Outcome, VmcoreState};
+use crate::phase::Phase;
+use guest_protocol::{LoadReport, Message, PhysRange, Side};
+use place::{Doing, Sighted, sighted};
+
+/// What a kernel's panic means, by words of its reason. For a capture kernel they mostly tell what its loader did not give it.
+const MEANINGS: [(&str, &str); 7] = [
+    ("Real mode trampoline was not allocated", "no room below 1 MiB for its real-mode trampoline"),
+    ("System is deadlocked on memory", "no room for userspace: out of memory before its first program ran"),
+    ("Out of memory", "no room: out of memory"),
+    ("not alloc", "no room for what it allocates while it starts"),
+    ("Unable to mount root fs", "no init: it found no initramfs that it could use, and has no root device"),
+    ("No working init found", "no init: the initramfs has none that it could run"),
+    ("Attempted to kill init", "its init, the agent, died"),
+];
+
+/// Why `outcome`, which is what [`crate::classify::classify`] makes of the evidence, came about.
+pub fn triage(cell: &Cell, evidence: &Evidence, outcome: &Outcome) -> Triage {
+    find(cell, evidence, outcome).into()
+}
+
+fn find(cell: &Cell, evidence: &Evidence, outcome: &Outcome) -> Finding {
+    if let Some(exit) = &evidence.qemu_exit {
+        let during = last_phase(evidence).in_words().to_owned();
+        return match exit.clone() {
+            QemuExit::Signal { signal } => Finding::QemuKilled { signal, during },
+            QemuExit::Status { status, said } => Finding::QemuEnded { status, said, during },
+        };
+    }
+    match outcome {
+        Outcome::Captured { vmcore: VmcoreState::Wrong { why } } => Finding::CameUp {
+            why: format!("its vmcore is wrong: {}", why.lines().next().unwrap_or_default()),
+        },
+        Outcome::Captured { vmcore: VmcoreState::Absent { why } } => {
+            Finding::CameUp { why: format!("it has no vmcore: '{why}'") }
+        }
+        Outcome::Captured { vmcore: VmcoreState::Verified } => Finding::CameUp {
+            why: format!(
+                "its vmcore is right, where this was expected: {}",
+                describe_expectation(&cell.expected)
+            ),
+        },
+        Outcome::Refused { .. } => Finding::Refused { what: describe(outcome) },
+        Outcome::LoadFailed { how: LoadFailure::TimedOut, .. } => loader_looped(evidence),
+        Outcome::LoadFailed { .. } => Finding::LoaderFailed { what: describe(outcome) },
+        Outcome::Hung { at, proof, cause } => hung(evidence, *at, proof, *cause),
+        Outcome::CapturePanicked { line } => panicked(Side::Capture, line),
+        Outcome::StoppedByPurgatory { line } => Finding::PurgatoryStopped { line: line.clone() },
+        Outcome::Reset { .. } => reset(evidence),
+        Outcome::NotPanicked { seen } => Finding::NotPanicked { seen: seen.clone() },
+        Outcome::Unreserved { why } => Finding::Unreserved { why: why.clone() },
+        Outcome::NoFirstKernel { .. } => no_first_kernel(evidence),
+        Outcome::RigError { what } => Finding::RigTrouble { what: what.clone() },
+    }
+}
+
+fn loader_looped(evidence: &Evidence) -> Finding {
+    let report = load_report(evidence);
+    let last_line = report.and_then(|report| report.stderr.lines().next_back()).map(str::to_owned);
+    Finding::LoaderLooped { milliseconds: report.map_or(0, |report| report.milliseconds), last_line }
+}
+
+fn no_first_kernel(evidence: &Evidence) -> Finding {
+    let text = Text::new(&evidence.console);
+    if let Some(line) = text.panic_line() {
+        return panicked(Side::First, line);
+    }
+    if crate::classify::was_reset(evidence) {
+        return reset(evidence);
+    }
+    let when = match (text.is_empty(), text.ran_init()) {
+        (true, _) => ", before the first word of a kernel",
+        (false, false) => " before userspace",
+        (false, true) => ", with its userspace started, and its agent said nothing",
+    };
+    stuck(evidence, &text, "first kernel", when).unwrap_or_else(|| unknown(evidence, &text))
+}
+
+fn hung(evidence: &Evidence, at: Phase, proof: &HangProof, cause: HangCause) -> Finding {
+    let text = since_trigger(evidence);
+    if let Some(message) = text.decompressor_error() {
+        let halted = matches!(proof, HangProof::AllHaltedIrqsOff { .. });
+        return Finding::DecompressorStopped { message: message.to_owned(), halted };
+    }
+    match cause {
+        HangCause::FaultInPanicPath => Finding::FaultInMachineKexec {
+            function: text.faulting_function().unwrap_or("its panic path").to_owned(),
+            control_page: control_page(evidence),
+        },
+        HangCause::NothingTookOver => Finding::NothingTookOver {
+            line: match proof {
+                HangProof::EndOfPanic { line } => line.clone(),
+                HangProof::AllHaltedIrqsOff { .. } | HangProof::Silence { .. } => {
+                    text.last_line().unwrap_or_default().to_owned()
+                }
+            },
+        },
+        HangCause::DestinationTooLarge | HangCause::Unknown => {
+            let (who, when) = match () {
+                () if evidence.triggered_ms.is_none() => ("first kernel", ", loading the crash image"),
+                () if at == Phase::Reading => ("capture kernel", ", with its agent at work on the vmcore"),
+                () if text.ran_init() => ("capture kernel", ", with its userspace started"),
+                () if capture_spoke(evidence) => ("capture kernel", " before userspace"),
+                () => ("", ""),
+            };
+            stuck(evidence, &text, who, when).unwrap_or_else(|| unknown(evidence, &text))
+        }
+    }
+}
+
+/// What the CPU was seen doing, where the machine was looked at. `who` is empty where only the place tells.
+fn stuck(evidence: &Evidence, text: &Text, who: &str, when: &str) -> Option<Finding> {
+    let Sighted { place, doing, .. } = sighted(evidence)?;
+    // Silence between two kernels: whose it is shows by where the CPU is.
+    let (who, when) = match (who, &place) {
+        ("", Place::Function { kernel: Side::First, .. } | Place::Kernel { kernel: Side::First, .. }) => {
+            ("first kernel", ", after the trigger")
+        }
+        ("", Place::Function { .. } | Place::Kernel { .. } | Place::Decompressor { .. }) => {
+            ("capture kernel", ", before its banner")
+        }
+        ("", Place::ControlPage { .. } | Place::Userspace { .. }) => ("first kernel", ", after the trigger"),
+        ("", _) => ("the CPU", ", before a capture kernel's first word"),
+        (who, _) => (who, when),
+    };
+    let doing = doing.in_words().to_owned();
+    let last_line = text.last_line().map(str::to_owned);
+    Some(Finding::Stuck { who: who.to_owned(), doing, place, when: when.to_owned(), last_line })
+}
+
+fn panicked(kernel: Side, line: &str) -> Finding {
+    // Behind the words that all have, and a time stamp in front of them.
+    let reason = line.split_once("not syncing: ").map_or(line, |(_, reason)| reason);
+    let meaning = MEANINGS.iter().find(|(words, _)| reason.contains(words));
+    Finding::Panicked {
+        kernel,
+        reason: reason.to_owned(),
+        meaning: meaning.map(|(_, meaning)| (*meaning).to_owned()),
+    }
+}
+
+fn reset(evidence: &Evidence) -> Finding {
+    let seen = sighted(evidence).filter(|seen| seen.doing == Doing::Stopped);
+    let lost_tables = seen.as_ref().is_some_and(|seen| seen.lost_tables);
+    let place = seen.map(|seen| seen.place);
+    if evidence.cpu_log.triple_fault {
+        return Finding::TripleFault {
+            place,
+            lost_tables,
+            exception: first_exception(&evidence.cpu_log.exceptions),
+        };
+    }
+    let text = Text::new(&evidence.console);
+    Finding::Rebooted { place, line: text.last_line().unwrap_or_default().to_owned() }
+}
+
+/// The exception that a triple fault began with: before the double fault there is the one that could not be handled. What comes
+/// before that was handled.
+fn first_exception(exceptions: &[Exception]) -> Option<String> {
+    const DOUBLE_FAULT: u8 = 8;
+    let at = exceptions.iter().rposition(|exception| exception.vector == DOUBLE_FAULT)?;
+    let Exception { vector, error, address, access } =
+        exceptions[..=at].iter().rev().find(|e| e.vector != DOUBLE_FAULT)?;
+    let name = match vector {
+        0 => "a division error",
+        2 => "an NMI",
+        3 => "a breakpoint",
+        6 => "an invalid opcode",
+        7 => "a use of the FPU",
+        10 => "an invalid TSS",
+        11 => "an absent segment",
+        12 => "a stack fault",
+        13 => "a general protection fault",
+        14 => "a page fault",
+        _ => "an exception",
+    };
+    let about = access.map_or_else(String::new, |access| format!(" on {:#x}", access.0));
+    Some(format!("{name}{about} (vector {vector}, error {error:#x}) at {address:#x}"))
+}
+
+fn unknown(evidence: &Evidence, text: &Text) -> Finding {
+    let phase = last_phase(evidence);
+    let awaited = match &evidence.end {
+        Some(GuestEnd::Deadline { phase, seconds }) => {
+            format!("the end of {} was awaited for {seconds} s", phase.in_words())
+        }
+        _ => format!("the end of {} was awaited", phase.in_words()),
+    };
+    Finding::Unknown {
+        awaited,
+        phase: phase.in_words().to_owned(),
+        last_line: text.last_line().map(str::to_owned),
+    }
+}
+
+/// Where the first kernel's control page lies: by the loader's plan, else at the lowest in its region.
+fn control_page(evidence: &Evidence) -> Option<u64> {
+    let planned = SegmentMap::of(evidence).control();
+    planned.or_else(|| place::crash_regions(evidence).last().copied()).map(|PhysRange { start, .. }| start)
+}
+
+fn load_report(evidence: &Evidence) -> Option<&LoadReport> {
+    evidence.reports.iter().find_map(|report| match &report.what.message {
+        Message::Loaded(report) => Some(report),
+        _ => None,
+    })
+}
+
+/// The console since the trigger; all of it where there was none.
+fn since_trigger(evidence: &Evidence) -> Text {
+    let from = evidence.console_at_trigger.unwrap_or(0);
+    Text::new(evidence.console.get(from..).unwrap_or(&[]))
+}
+
+/// Whether a kernel has begun to speak since the trigger.
+fn capture_spoke(evidence: &Evidence) -> bool {
+    let from = evidence.console_at_trigger.unwrap_or(evidence.console.len());
+    let since = evidence.console.get(from..).unwrap_or(&[]);
+    [Landmark::Decompressor, Landmark::Banner].into_iter().any(|landmark| landmark.is_in(since))
+}
+
+/// The phase that began last.
+fn last_phase(evidence: &Evidence) -> Phase {
+    evidence.phases.last().map_or(Phase::Firmware, |phase| phase.what)
+}
+
+#[cfg(test)]
+mod tests;

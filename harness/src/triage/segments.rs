@@ -1,0 +1,94 @@
+//! Where the parts of a loaded crash image lie, as the loader itself said it: `kexec-load --debug` prints its plan on standard
+//! error, which the agent reports. Other loaders say nothing that is read here.
+
+use crate::evidence::Evidence;
+use guest_protocol::{Message, PhysRange};
+
+/// Where the parts of a crash image lie in physical memory.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SegmentMap {
+    /// Names and places of the segments, in the loader's order.
+    segments: Vec<(String, PhysRange)>,
+    /// Where the running kernel takes its control pages from.
+    control: Option<PhysRange>,
+}
+
+impl SegmentMap {
+    /// The map that the loader of this guest printed; empty where it printed none.
+    pub fn of(evidence: &Evidence) -> Self {
+        let stderr = evidence.reports.iter().find_map(|report| match &report.what.message {
+            Message::Loaded(load) => Some(load.stderr.as_str()),
+            _ => None,
+        });
+        Self::parse(stderr.unwrap_or_default())
+    }
+
+    /// Reads the loader's lines (`describe` in loader/src/program/mod.rs).
+    fn parse(stderr: &str) -> Self {
+        let mut map = Self::default();
+        for line in stderr.lines() {
+            // In front of the words stands the program's name.
+            let Some((_, line)) = line.split_once(": ") else { continue };
+            if let Some(segment) = line.strip_prefix("segment: ") {
+                let mut words = segment.split_whitespace();
+                if let (Some(name), Some(range)) = (words.next(), words.next().and_then(range)) {
+                    map.segments.push((name.to_owned(), range));
+                }
+            } else if let Some(place) = line.strip_prefix("control pages of the running kernel: ") {
+                map.control = range(place.trim());
+            }
+        }
+        map
+    }
+
+    /// The segment that holds a physical address, and how far behind its beginning that is.
+    pub fn at(&self, physical: u64) -> Option<(&str, u64)> {
+        let holds = |(_, range): &&(String, PhysRange)| (range.start..=range.end).contains(&physical);
+        self.segments.iter().find(holds).map(|(name, range)| (name.as_str(), physical - range.start))
+    }
+
+    /// Where the running kernel takes its control pages from: its lowest page to its highest.
+    pub fn control(&self) -> Option<PhysRange> {
+        self.control
+    }
+}
+
+/// `0x7b000000-0x8affffff`, the last byte included.
+fn range(text: &str) -> Option<PhysRange> {
+    let number = |text: &str| u64::from_str_radix(text.strip_prefix("0x")?, 16).ok();
+    let (start, end) = text.split_once('-')?;
+    Some(PhysRange { start: number(start)?, end: number(end)? })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const STDERR: &str = "\
+kexec-load: warning: the crash region is small
+kexec-load: crash region: 0x7b000000-0x8affffff (256 MiB)
+kexec-load: segment: kernel 0x7b000000-0x7eb79fff (0x3b7a000 bytes)
+kexec-load: segment: purgatory 0x8affd000-0x8affefff (0x2000 bytes)
+kexec-load: control pages of the running kernel: 0x7eb7a000-0x7eb7bfff
+kexec-load: command line: segment: initrd 0x1-0x2
+";
+
+    /// Bug: the region itself is taken for a segment, or the last byte of one for the next one's.
+    #[test]
+    fn an_address_lies_in_its_segment() {
+        let map = SegmentMap::parse(STDERR);
+        assert_eq!(map.at(0x7b00_0000), Some(("kernel", 0)));
+        assert_eq!(map.at(0x8aff_efff), Some(("purgatory", 0x1fff)));
+        assert_eq!(map.at(0x8aff_f000), None);
+        assert_eq!(map.at(1), None, "a command line is no map");
+        assert_eq!(map.control(), Some(PhysRange { start: 0x7eb7_a000, end: 0x7eb7_bfff }));
+    }
+
+    /// Bug: another loader's words become places.
+    #[test]
+    fn without_a_plan_the_map_is_empty() {
+        for stderr in ["", "segment[0].buf = 0x1\n", "kexec-load: segment: kernel nowhere\n"] {
+            assert_eq!(SegmentMap::parse(stderr), SegmentMap::default(), "{stderr:?}");
+        }
+    }
+}
