@@ -11,6 +11,7 @@ use crate::channel::{Line, LineSplitter};
 use crate::classify;
 use crate::cmdline::reader_argv;
 use crate::evidence::{GuestEnd, QmpEvent, Timed};
+use crate::patience::Patience;
 use crate::phase::Phase;
 use crate::process::Process;
 use crate::qmp::{Qmp, QmpError, Unasked};
@@ -34,6 +35,8 @@ const LAST_LOOKS_APART: Duration = Duration::from_millis(250);
 const MAX_CONSOLE: usize = 16 << 20;
 /// The deadline of a loader, or of a reader, ends before the phase's, so that the agent can still report it.
 const PROGRAM_SHARE: f64 = 0.75;
+/// A wait for CPUs that people must know of beside a deadline.
+const WORTH_A_NOTE: Duration = Duration::from_secs(1);
 /// The socket takes an order at once; a rig that waits longer has a QEMU that does not run.
 const ORDER_PATIENCE: Duration = Duration::from_secs(10);
 
@@ -49,7 +52,8 @@ pub struct Running {
     /// The moment of `cont`: zero of all times.
     zero: Instant,
     walk: Walk,
-    phase_since: Instant,
+    /// The wait for the present phase's end.
+    patience: Patience,
     last_output: Instant,
     lines: LineSplitter,
     facts: Option<KernelFacts>,
@@ -91,6 +95,7 @@ impl Running {
     fn begin(stopped: Stopped, zero: Instant, walk: Walk, record: Reaped) -> Self {
         let Stopped { started, process, qmp, events, chunks, orders } = stopped;
         let now = Instant::now();
+        let patience = Patience::begin(process.pid());
         Self {
             started,
             process,
@@ -100,7 +105,7 @@ impl Running {
             order_port: orders,
             zero,
             walk,
-            phase_since: now,
+            patience,
             last_output: now,
             lines: LineSplitter::default(),
             facts: None,
@@ -164,13 +169,17 @@ impl Running {
             if self.arrived {
                 return Ok(Ending::Arrived);
             }
-            let limit = plan.deadlines.of(self.walk.phase(), plan.accel);
-            let deadline = tokio::time::Instant::from_std(self.phase_since + limit);
+            let limit = plan.deadlines.of(self.walk.phase());
             let news = tokio::select! {
                 // In this order, so that a guest that prints for ever cannot starve its deadline.
                 biased;
                 () = stop.requested() => return Ok(Ending::Known(GuestEnd::Interrupted)),
-                () = tokio::time::sleep_until(deadline) => return self.at_deadline(plan, limit).await,
+                () = tokio::time::sleep_until(self.patience.until(limit)) => {
+                    if self.patience.moves(limit) {
+                        continue;
+                    }
+                    return self.at_deadline(plan).await;
+                }
                 Some(chunk) = self.chunks.recv() => self.take_chunk(chunk, plan, on_phase).await?,
                 Some(unasked) = self.events.recv() => match unasked {
                     Unasked::Event(at, event) => self.take_event(at, event),
@@ -296,7 +305,7 @@ impl Running {
         for action in actions {
             match action {
                 Action::Enter(phase) => {
-                    self.phase_since = Instant::now();
+                    self.patience = Patience::begin(self.process.pid());
                     self.record.evidence.phases.push(Timed { ms: self.now_ms(), what: phase });
                     on_phase(phase);
                 }
@@ -325,7 +334,7 @@ impl Running {
         self.record.evidence.plants.clone_from(&plants);
         let log_line = nonces::log_line(nonces::draw);
         self.record.evidence.log_line.clone_from(&log_line);
-        let limit = plan.deadlines.of(Phase::Loading, plan.accel).as_secs_f64() * PROGRAM_SHARE;
+        let limit = plan.deadlines.of(Phase::Loading).wall.as_secs_f64() * PROGRAM_SHARE;
         LoadOrder {
             plants,
             log_line,
@@ -383,9 +392,10 @@ impl Running {
     }
 
     /// The phase took too long. One more look at the machine, twice, before silence is all that can be said.
-    async fn at_deadline(&mut self, plan: &GuestPlan<'_>, limit: Duration) -> Result<Ending, String> {
+    async fn at_deadline(&mut self, plan: &GuestPlan<'_>) -> Result<Ending, String> {
+        let (passed, waited) = (self.patience.passed(), self.patience.waited());
         if self.walk.phase() == Phase::Done {
-            let note = format!("the guest did not power off within {} s", limit.as_secs());
+            let note = format!("the guest did not power off within {} s", passed.as_secs());
             self.record.notes.push(note);
             return Ok(Ending::Known(GuestEnd::Concluded));
         }
@@ -397,13 +407,19 @@ impl Running {
         if self.is_concluded(plan) {
             return Ok(Ending::Known(GuestEnd::Concluded));
         }
-        let seconds = u32::try_from(limit.as_secs()).unwrap_or(u32::MAX);
+        if waited >= WORTH_A_NOTE {
+            let (passed, waited) = (passed.as_secs(), waited.as_secs());
+            self.record.notes.push(format!(
+                "of the {passed} s until the deadline, QEMU waited {waited} s for a CPU: the host is loaded"
+            ));
+        }
+        let seconds = u32::try_from(passed.as_secs()).unwrap_or(u32::MAX);
         Ok(Ending::Known(GuestEnd::Deadline { phase: self.walk.phase(), seconds }))
     }
 }
 
 /// The order to run the cell's reader, where it has one.
 fn reader_order(plan: &GuestPlan<'_>) -> Option<ReaderOrder> {
-    let limit = plan.deadlines.of(Phase::Reading, plan.accel).as_secs_f64() * PROGRAM_SHARE;
+    let limit = plan.deadlines.of(Phase::Reading).wall.as_secs_f64() * PROGRAM_SHARE;
     reader_argv(plan.cell).map(|argv| ReaderOrder { argv, timeout_seconds: limit.max(1.0) as u32 })
 }

@@ -91,24 +91,24 @@ fn wire(args: &mut Vec<OsString>, wiring: Wiring<'_>) {
     match wiring {
         Wiring::Rig { console, console_log, channel, qmp } => {
             args.push("-S".into());
-            let mut port = joined("socket,id=console,path=", console);
-            port.push(joined(",logfile=", console_log));
+            let mut port = option_path("socket,id=console,path=", console);
+            port.push(option_path(",logfile=", console_log));
             args.extend(["-chardev".into(), port, "-serial".into(), "chardev:console".into()]);
-            let port = joined("socket,id=channel,path=", channel);
+            let port = option_path("socket,id=channel,path=", channel);
             args.extend(["-chardev".into(), port, "-serial".into(), "chardev:channel".into()]);
-            let port = joined("socket,id=qmp,path=", qmp);
+            let port = option_path("socket,id=qmp,path=", qmp);
             args.extend(["-chardev".into(), port, "-mon".into(), "chardev=qmp,mode=control".into()]);
         }
         Wiring::ByHand { channel } => {
             args.extend(["-serial".into(), "mon:stdio".into()]);
-            let port = joined("pipe,id=channel,path=", channel);
+            let port = option_path("pipe,id=channel,path=", channel);
             args.extend(["-chardev".into(), port, "-serial".into(), "chardev:channel".into()]);
         }
     }
 }
 
 /// An option's value with a path in it. QEMU ends a value at a comma, and takes two for one.
-fn joined(prefix: &str, path: &Path) -> OsString {
+pub(crate) fn option_path(prefix: &str, path: &Path) -> OsString {
     let mut bytes = prefix.as_bytes().to_vec();
     for byte in path.as_os_str().as_bytes() {
         bytes.push(*byte);

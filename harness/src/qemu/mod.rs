@@ -4,6 +4,7 @@ mod args;
 mod script;
 mod version;
 
+pub(crate) use args::option_path;
 pub use args::{MachineSpec, Start, Wiring, qemu_args};
 pub use script::{SCRIPT_CHANNEL, SCRIPT_INITRAMFS, run_script};
 pub use version::{QemuVersionError, qemu_version};

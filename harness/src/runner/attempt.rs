@@ -2,7 +2,7 @@
 
 use super::boot::{Files, PvhFiles, SharedBoot, cell_places, prepare};
 use super::{RunEvent, TrialId};
-use crate::accel::Accel;
+use crate::accel::{Accel, AccelReason};
 use crate::artifacts::Artifacts;
 use crate::cell::Cell;
 use crate::cmdline::{first_cmdline, loader_argv};
@@ -26,6 +26,7 @@ pub(super) struct Shared {
     pub(super) qemu: PathBuf,
     pub(super) qemu_version: String,
     pub(super) accel: Accel,
+    pub(super) accel_reason: AccelReason,
     /// Every guest boots from power-on, its kernel from the bzImage.
     pub(super) fresh: bool,
     pub(super) pvh: PvhFiles,

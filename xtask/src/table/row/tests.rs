@@ -71,6 +71,7 @@ pub(in super::super) fn result(id: &str, verdict: Verdict, outcomes: &[Outcome])
             agent: "1".into(),
         },
         accel: Accel::Tcg,
+        accel_reason: None,
     }
 }
 
