@@ -10,4 +10,4 @@ mod speed;
 
 pub use look::{Kvm, Probed, look};
 pub use run::{Limits, Missed, probe};
-pub use speed::{Calibration, REFERENCE, Speed};
+pub use speed::{Calibration, REFERENCE, Speed, WORTH_TELLING};

@@ -59,6 +59,13 @@ pub(super) const SAYS_BEGIN: &str = "kdump-rig probe: begin";
 /// What the line that it says at its end begins with; the number of exceptions follows, in hexadecimal.
 pub(super) const SAYS_END: &str = "kdump-rig probe: end ";
 
+// What lies where does not overlap, or this does not compile.
+const _: () = {
+    assert!(WINDOW_PT + 4096 < CODE && CODE + COPIES * 64 < BUFFER - 4096);
+    assert!(2 * BULK <= FRAMES - BUFFER && 3 * SYMBOLS + 8 <= FRAMES - BUFFER);
+    assert!(FAULTS <= 512 && FRAMES + 512 * 4096 <= MEMORY_MIB << 20);
+};
+
 // The guest's code, in a section of its own of this program: never run here, only copied. The toolchain that builds the rig
 // assembles it, so no other assembler is needed and no binary lies in the tree.
 std::arch::global_asm!(
@@ -112,12 +119,9 @@ mod tests {
 
     /// Bug: the image grows over the reset vector, or into its own page tables, and the guest is a machine that resets for ever.
     #[test]
-    fn everything_has_its_place() {
+    fn the_image_has_its_place() {
         assert!(image().len() < RESET_VECTOR && image().len() < (PML4 - IMAGE) as usize, "{}", image().len());
         assert_eq!(image().len() % 4, 0, "it is copied in words of 4 bytes");
-        assert!(BUFFER + (2 * BULK).max(3 * SYMBOLS) <= FRAMES);
-        assert!(FRAMES + 512 * 4096 <= MEMORY_MIB << 20);
-        assert!(CODE + COPIES * 64 < BUFFER && FAULTS <= 512);
     }
 
     /// Bug: an address that the assembler left to the linker: it would be that of this program, or empty, and the guest would run

@@ -11,7 +11,7 @@ use crate::artifacts::Artifacts;
 use crate::cell::Cell;
 use crate::guest::{Deadlines, GuestPlan, Origin, time_to_banner};
 use crate::payload::Payload;
-use crate::probe::{Calibration, Kvm, Missed, Probed, REFERENCE, Speed, look};
+use crate::probe::{Calibration, Kvm, Missed, Probed, REFERENCE, Speed, WORTH_TELLING, look};
 use crate::scratch::Scratch;
 use crate::stop::Stop;
 use std::path::Path;
@@ -37,7 +37,7 @@ impl Chosen {
     pub(super) fn notice(&self) -> Option<String> {
         let usual = self.reason.asked == AccelChoice::Tcg
             && self.reason.tcg.is_some()
-            && self.calibration == Calibration::NONE;
+            && self.calibration.wall() < WORTH_TELLING;
         (!usual).then(|| self.reason.reason.clone())
     }
 }
@@ -156,7 +156,9 @@ fn decide(
         speed.map_or(Calibration::NONE, |speed| Calibration::new(accel, speed, probed.guests, jobs));
     let reason = match (speed, calibration.wall()) {
         (None, _) => format!("{why}; deadlines are those of the reference host"),
-        (Some(_), factor) if factor > 1.0 => format!("{why}; deadlines are stretched {factor:.1} times"),
+        (Some(_), factor) if factor >= WORTH_TELLING => {
+            format!("{why}; deadlines are stretched {factor:.1} times")
+        }
         (Some(_), _) => why,
     };
     let kvm = match &probed.kvm {
@@ -273,12 +275,13 @@ mod tests {
     /// Bug: a slow host is told nothing of its stretched deadlines, or a usual one is told of every run what everybody knows.
     #[test]
     fn what_is_told() {
-        let chosen = |asked, took_ms, jobs| {
-            decide(asked, &probed(Ok(speed(took_ms)), Kvm::NotTried), None, jobs).unwrap()
+        let chosen = |asked, times, jobs| {
+            let speed = Speed::new(Duration::ZERO, REFERENCE * times, Duration::ZERO);
+            decide(asked, &probed(Ok(speed), Kvm::NotTried), None, jobs).unwrap()
         };
-        assert_eq!(chosen(AccelChoice::Tcg, 450, 2).notice(), None);
-        assert!(chosen(AccelChoice::Auto, 450, 2).notice().is_some());
-        let slow = chosen(AccelChoice::Tcg, 1000, 4);
+        assert_eq!(chosen(AccelChoice::Tcg, 1, 2).notice(), None);
+        assert!(chosen(AccelChoice::Auto, 1, 2).notice().is_some());
+        let slow = chosen(AccelChoice::Tcg, 2, 4);
         assert!(slow.notice().unwrap().ends_with("deadlines are stretched 4.0 times"), "{slow:?}");
         assert_eq!(slow.reason.deadline_factor, 4.0);
     }

@@ -9,6 +9,7 @@ mod options;
 mod schedule;
 mod trial;
 
+pub use admission::{available_mib, guests_that_fit};
 pub use event::{Conclusion, RunEvent, Summary, TrialId};
 pub use options::Options;
 
