@@ -25,7 +25,7 @@ pub struct Limit {
 
 impl Limit {
     /// The same by both clocks.
-    pub(crate) const fn of(duration: Duration) -> Self {
+    pub const fn of(duration: Duration) -> Self {
         Self { wall: duration, own: duration }
     }
 

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "the helpers are tests as well")]
 
 use harness::accel::{Accel, AccelChoice};
+use harness::patience::Limit;
 use harness::probe::{Kvm, Limits, Missed, Speed, look, probe};
 use harness::scratch::Scratch;
 use harness::stop::{Stop, stop};
@@ -12,8 +13,8 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 /// Generous limits for tests that are not about them, on hosts as loaded as they like.
-const PATIENT: Limits = Limits { start: Duration::from_secs(60), work: Duration::from_secs(120) };
-const SHORT: Limits = Limits { start: Duration::from_millis(300), work: Duration::from_millis(300) };
+const PATIENT: Limits =
+    Limits { start: Limit::of(Duration::from_secs(60)), work: Limit::of(Duration::from_secs(120)) };
 
 /// The host's QEMU. `cargo xtask test` demands one before it tests anything; a bare `cargo test` may do without.
 fn qemu() -> Option<PathBuf> {
@@ -26,7 +27,7 @@ fn qemu() -> Option<PathBuf> {
     found
 }
 
-/// A QEMU that is a shell script. `$SOCKET` is where the guest's console leads.
+/// A QEMU that is a shell script, which leaves its process id beside it.
 fn false_qemu(script: &str) -> (TempDir, PathBuf) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("qemu");
@@ -101,7 +102,7 @@ async fn a_guest_that_never_begins_is_ended() {
     let (folder, qemu) =
         false_qemu("echo 'qemu: warning: x' >&2; echo 'KVM internal error. Suberror: 1' >&2; exec sleep 600");
     // It has said so within a second; were the limit shorter than a shell's start, there would be nothing to tell.
-    let limits = Limits { start: Duration::from_secs(1), ..SHORT };
+    let limits = Limits { start: Limit::of(Duration::from_secs(1)), ..PATIENT };
     let missed = probe_with(&qemu, Accel::Kvm, 1, limits, &stop).await.unwrap_err();
     assert!(matches!(missed, Missed::NotBegun { .. }), "{missed:?}");
     assert!(missed.to_string().ends_with("; QEMU said: KVM internal error. Suberror: 1"), "{missed}");
@@ -123,6 +124,6 @@ async fn an_interruption_ends_the_probe() {
     let begun = Instant::now();
     let (missed, ()) = tokio::join!(probe_with(&qemu, Accel::Tcg, 1, PATIENT, &stop), ask);
     assert_eq!(missed, Err(Missed::Interrupted));
-    assert!(begun.elapsed() < PATIENT.start / 2, "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < PATIENT.start.wall / 2, "{:?}", begun.elapsed());
     assert!(is_gone(&folder));
 }

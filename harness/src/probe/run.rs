@@ -30,15 +30,16 @@ const END_AFTER_SOCKETS: Duration = Duration::from_secs(5);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// From QEMU's start to the guest's *begin*.
-    pub start: Duration,
+    pub start: Limit,
     /// From *begin* to *end*.
-    pub work: Duration,
+    pub work: Limit,
 }
 
 impl Limits {
     /// Under TCG, which is always expected to come to its end: what a host needs that is a hundred times slower than the
     /// reference. Most of the start is QEMU's own, a tenth of a second on an idle host.
-    pub const TCG: Self = Self { start: Duration::from_secs(20), work: Duration::from_secs(50) };
+    pub const TCG: Self =
+        Self { start: Limit::of(Duration::from_secs(20)), work: Limit::of(Duration::from_secs(50)) };
 }
 
 /// Why a probe has no figure.
@@ -177,10 +178,9 @@ impl Guest {
         &mut self,
         something: impl Future<Output = io::Result<T>>,
         patience: &mut Patience,
-        limit: Duration,
+        limit: Limit,
         missed: fn(Duration, String) -> Missed,
     ) -> Result<T, Missed> {
-        let limit = Limit::of(limit);
         let mut something = std::pin::pin!(something);
         loop {
             tokio::select! {
