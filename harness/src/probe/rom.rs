@@ -44,7 +44,7 @@ const ROUNDS: u32 = 130;
 // virtual machine, where leaving the guest costs twenty microseconds: what leaves it is the least.
 /// Decompressor's steps in a round.
 const SYMBOLS: u32 = 300_000;
-/// Pieces of code in a round that are written, run once and overwritten: 50 bytes each.
+/// Pieces of code in a round that are written, run once and overwritten: 41 bytes each.
 const COPIES: u32 = 40;
 /// Page faults in a round, each in a page of its own; at most the window's 512.
 const FAULTS: u32 = 128;
