@@ -1,11 +1,12 @@
-//! The accelerator: what was asked for, and what is used.
+//! The accelerator: what was asked for, what is used, and why.
 
 use serde::{Deserialize, Serialize};
 
 /// The accelerator that is asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum AccelChoice {
-    /// KVM where a kernel is seen to run under it, else TCG.
+    /// KVM where guests are seen to be clearly faster under it, else TCG.
     Auto,
     /// KVM, or an error.
     Kvm,
@@ -50,4 +51,32 @@ impl std::fmt::Display for Accel {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.pad(self.name())
     }
+}
+
+/// What an accelerator was chosen by: recorded with the run and with each of its results.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AccelReason {
+    /// What was asked for.
+    pub asked: AccelChoice,
+    /// The choice and its reason, a sentence.
+    pub reason: String,
+    /// Probe guests that ran at a time.
+    pub guests: usize,
+    /// What the probe took under TCG; none where it came to no end.
+    pub tcg: Option<ProbeSeconds>,
+    /// What it took under KVM; none where that was not tried, or came to no end.
+    pub kvm: Option<ProbeSeconds>,
+    /// What it takes under TCG on the host that the table of deadlines was made on.
+    pub reference_seconds: f64,
+    /// Multiplies every deadline of the run.
+    pub deadline_factor: f64,
+}
+
+/// What a probe took: the slowest of those that ran at a time.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ProbeSeconds {
+    /// By the clock on the wall.
+    pub took: f64,
+    /// Of them, those in which QEMU waited for a CPU: the load of the host.
+    pub waited: f64,
 }

@@ -250,7 +250,7 @@ fn welcome_to_capture(cell: &Cell) -> String {
 /// The order that the agent of the first kernel is given where the shell is in the capture kernel. Nothing is planted: nobody
 /// compares.
 fn orders(argv: Vec<String>) -> Vec<u8> {
-    let timeout = Deadlines::default().of(Phase::Loading, Accel::Tcg).as_secs();
+    let timeout = Deadlines::default().of(Phase::Loading).wall.as_secs();
     let order = Order::Load(LoadOrder {
         plants: Vec::new(),
         log_line: "kdump-rig: a person looks around".into(),

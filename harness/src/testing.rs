@@ -64,5 +64,6 @@ pub(crate) fn result(outcome: Outcome) -> CellResult {
             agent: String::new(),
         },
         accel: Accel::Tcg,
+        accel_reason: None,
     }
 }

@@ -35,8 +35,7 @@ impl Cache {
     pub(crate) fn open(folder: Option<&Path>) -> Result<Self, Error> {
         let folder = match folder {
             Some(folder) => folder.to_owned(),
-            None => default_folder(|name| std::env::var_os(name).map(PathBuf::from))
-                .ok_or(Error::NoCacheFolder)?,
+            None => default_cache_folder().ok_or(Error::NoCacheFolder)?,
         };
         let root = std::path::absolute(&folder).map_err(Error::io("find", &folder))?.join(LAYOUT);
         for part in ["debs", "trees", "substitutes", "locks"] {
@@ -121,6 +120,11 @@ fn sweep(folder: &Path) {
             let _ = fs::remove_dir_all(&path).or_else(|_| fs::remove_file(&path));
         }
     }
+}
+
+/// Where the cache is when no other folder is named, whether it is there or not; none where the environment names no home.
+pub fn default_cache_folder() -> Option<PathBuf> {
+    default_folder(|name| std::env::var_os(name).map(PathBuf::from))
 }
 
 fn default_folder(variable: impl Fn(&str) -> Option<PathBuf>) -> Option<PathBuf> {

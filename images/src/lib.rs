@@ -26,6 +26,7 @@ mod tree;
 pub use artifact::{
     Busybox, GuestFile, KernelImage, KnownKernel, LoaderTree, RustTree, known_kernels, known_loaders,
 };
+pub use cache::default_cache_folder;
 pub use digest::Sha256;
 pub use download::Patience;
 pub use error::{Error, Errors};

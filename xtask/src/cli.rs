@@ -50,7 +50,9 @@ pub(crate) enum Verb {
     /// The guest is the cell's own: machine, kernels, command lines, region, loader and capture kernel. A static busybox comes in
     /// place of the agent. Leave it by `exit`, or Ctrl-A x.
     Shell(Box<ShellArgs>),
-    /// Say what this host has and lacks.
+    /// Say whether this host can run the rig, how fast, and what is missing.
+    ///
+    /// Starts some guests for a few seconds; changes nothing. Exits with 2 where something is missing.
     Doctor(DoctorArgs),
 }
 
@@ -389,10 +391,17 @@ pub(crate) enum ImagesAction {
 }
 
 #[derive(Args, Debug)]
+#[command(after_help = Exit::help())]
 pub(crate) struct DoctorArgs {
     /// QEMU to look at. Default: qemu-system-x86_64 in PATH.
     #[arg(long, value_name = "PATH")]
     pub(crate) qemu: Option<PathBuf>,
+    /// Guests that are to run at the same time. Default: as many as CPUs.
+    #[arg(short, long, value_name = "N")]
+    pub(crate) jobs: Option<NonZeroUsize>,
+    /// Format of what is found.
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) format: DoctorFormat,
 }
 
 /// What may be done to the host, and how the guests' programs are built.
@@ -426,6 +435,15 @@ pub(crate) enum ListFormat {
     #[default]
     Text,
     /// One JSON object a line.
+    Json,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum DoctorFormat {
+    /// A line a check, and what to do about it.
+    #[default]
+    Text,
+    /// One JSON object.
     Json,
 }
 

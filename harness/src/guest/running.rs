@@ -18,6 +18,7 @@ use crate::channel::{Line, LineSplitter};
 use crate::classify;
 use crate::classify::console::Landmark;
 use crate::evidence::{GuestEnd, QmpEvent, Timed};
+use crate::patience::Patience;
 use crate::phase::Phase;
 use crate::process::Process;
 use crate::qmp::{Qmp, QmpError, Unasked};
@@ -42,6 +43,8 @@ const SLOW_PART: f64 = 2.0;
 const MAX_REPORTS: usize = 1024;
 /// Lines of the message channel that are no messages, of which so many are kept, at most 4 KiB of each.
 const MAX_FOREIGN_LINES: usize = 1024;
+/// A wait for CPUs that people must know of beside a deadline.
+const WORTH_A_NOTE: Duration = Duration::from_secs(1);
 
 /// A guest that runs.
 #[derive(Debug)]
@@ -56,7 +59,8 @@ pub struct Running {
     /// The moment of `cont`: zero of all times.
     zero: Instant,
     walk: Walk,
-    phase_since: Instant,
+    /// The wait for the present phase's end.
+    patience: Patience,
     /// Whether it was said that the present phase takes long.
     told_slow: bool,
     last_output: Instant,
@@ -103,6 +107,7 @@ impl Running {
     fn begin(stopped: Stopped, zero: Instant, walk: Walk, record: Reaped) -> Self {
         let Stopped { started, process, qmp, events, chunks, orders, cpu_log } = stopped;
         let now = Instant::now();
+        let patience = Patience::begin(process.pid());
         Self {
             started,
             process,
@@ -113,7 +118,7 @@ impl Running {
             cpu_log,
             zero,
             walk,
-            phase_since: now,
+            patience,
             told_slow: false,
             last_output: now,
             tail: ConsoleTail::default(),
@@ -177,17 +182,21 @@ impl Running {
             if self.arrived {
                 return Ok(Ending::Arrived);
             }
-            let limit = plan.deadlines.of(self.walk.phase(), plan.accel);
-            let deadline = tokio::time::Instant::from_std(self.phase_since + limit);
-            let slow = tokio::time::Instant::from_std(self.phase_since + limit.div_f64(SLOW_PART));
+            let limit = plan.deadlines.of(self.walk.phase());
+            let slow = self.patience.at(limit.wall.div_f64(SLOW_PART));
             let news = tokio::select! {
                 // In this order, so that a guest that prints for ever cannot starve its deadline.
                 biased;
                 () = stop.requested() => return Ok(Ending::Known(GuestEnd::Interrupted)),
-                () = tokio::time::sleep_until(deadline) => return self.at_deadline(plan, limit).await,
+                () = tokio::time::sleep_until(self.patience.until(limit)) => {
+                    if self.patience.moves(limit) {
+                        continue;
+                    }
+                    return self.at_deadline(plan).await;
+                }
                 () = tokio::time::sleep_until(slow), if !self.told_slow => {
                     self.told_slow = true;
-                    listener(News::Slow { phase: self.walk.phase(), limit });
+                    listener(News::Slow { phase: self.walk.phase(), limit: limit.wall });
                     false
                 }
                 Some(chunk) = self.chunks.recv() => self.take_chunk(chunk, plan, listener).await?,
@@ -355,7 +364,7 @@ impl Running {
         for action in actions {
             match action {
                 Action::Enter(phase) => {
-                    self.phase_since = Instant::now();
+                    self.patience = Patience::begin(self.process.pid());
                     self.told_slow = false;
                     self.record.evidence.phases.push(Timed { ms: self.now_ms(), what: phase });
                     listener(News::Phase(phase));
@@ -392,9 +401,10 @@ impl Running {
     }
 
     /// The phase took too long. One more look at the machine, twice, before silence is all that can be said.
-    async fn at_deadline(&mut self, plan: &GuestPlan<'_>, limit: Duration) -> Result<Ending, String> {
+    async fn at_deadline(&mut self, plan: &GuestPlan<'_>) -> Result<Ending, String> {
+        let (passed, waited) = (self.patience.passed(), self.patience.waited());
         if self.walk.phase() == Phase::Done {
-            let note = format!("the guest did not power off within {} s", limit.as_secs());
+            let note = format!("the guest did not power off within {} s", passed.as_secs());
             self.record.notes.push(note);
             return Ok(Ending::Known(GuestEnd::Concluded));
         }
@@ -406,7 +416,13 @@ impl Running {
         if self.is_concluded(plan) {
             return Ok(Ending::Known(GuestEnd::Concluded));
         }
-        let seconds = u32::try_from(limit.as_secs()).unwrap_or(u32::MAX);
+        if waited >= WORTH_A_NOTE {
+            let (passed, waited) = (passed.as_secs(), waited.as_secs());
+            self.record.notes.push(format!(
+                "of the {passed} s until the deadline, QEMU waited {waited} s for a CPU: the host is loaded"
+            ));
+        }
+        let seconds = u32::try_from(passed.as_secs()).unwrap_or(u32::MAX);
         Ok(Ending::Known(GuestEnd::Deadline { phase: self.walk.phase(), seconds }))
     }
 }

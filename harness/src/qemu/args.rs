@@ -108,30 +108,31 @@ fn wire(args: &mut Vec<OsString>, wiring: Wiring<'_>) {
             args.extend(["-action".into(), "shutdown=pause".into()]);
             let events = if cpu_log.trace { "cpu_reset,int" } else { "cpu_reset" };
             args.extend(["-d".into(), events.into(), "-D".into(), cpu_log.pipe.into()]);
-            let mut port = joined("socket,id=console,path=", console);
-            port.push(joined(",logfile=", console_log));
+            let mut port = option_path("socket,id=console,path=", console);
+            port.push(option_path(",logfile=", console_log));
             args.extend(["-chardev".into(), port, "-serial".into(), "chardev:console".into()]);
-            let port = joined("socket,id=channel,path=", channel);
+            let port = option_path("socket,id=channel,path=", channel);
             args.extend(["-chardev".into(), port, "-serial".into(), "chardev:channel".into()]);
-            let port = joined("socket,id=qmp,path=", qmp);
+            let port = option_path("socket,id=qmp,path=", qmp);
             args.extend(["-chardev".into(), port, "-mon".into(), "chardev=qmp,mode=control".into()]);
         }
         Wiring::ByHand { folder } => {
             // Ctrl-C goes to the guest.
-            let port = joined("stdio,id=console,mux=on,signal=off,logfile=", &folder.join("console.log"));
+            let port =
+                option_path("stdio,id=console,mux=on,signal=off,logfile=", &folder.join("console.log"));
             args.extend(["-chardev".into(), port, "-serial".into(), "chardev:console".into()]);
             args.extend(["-mon".into(), "chardev=console".into()]);
-            let port = joined("pipe,id=channel,path=", &folder.join("channel"));
+            let port = option_path("pipe,id=channel,path=", &folder.join("channel"));
             args.extend(["-chardev".into(), port, "-serial".into(), "chardev:channel".into()]);
-            let mut port = joined("pipe,id=monitor,path=", &folder.join("monitor"));
-            port.push(joined(",logfile=", &folder.join("monitor.log")));
+            let mut port = option_path("pipe,id=monitor,path=", &folder.join("monitor"));
+            port.push(option_path(",logfile=", &folder.join("monitor.log")));
             args.extend(["-chardev".into(), port, "-mon".into(), "chardev=monitor".into()]);
         }
     }
 }
 
 /// An option's value with a path in it. QEMU ends a value at a comma, and takes two for one.
-fn joined(prefix: &str, path: &Path) -> OsString {
+pub(crate) fn option_path(prefix: &str, path: &Path) -> OsString {
     let mut bytes = prefix.as_bytes().to_vec();
     for byte in path.as_os_str().as_bytes() {
         bytes.push(*byte);

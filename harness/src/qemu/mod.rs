@@ -4,6 +4,7 @@ mod args;
 mod script;
 mod version;
 
+pub(crate) use args::option_path;
 pub use args::{CpuLog, MachineSpec, Start, Wiring, qemu_args};
 pub(crate) use script::quoted;
 pub use script::{Purpose, Script};

@@ -41,7 +41,7 @@ impl MadeWith {
 
 /// How the run to be done differs from the one that a report was made by; none where it may continue it.
 pub(super) fn difference(report: &RunHeader, run: &RunHeader) -> Option<String> {
-    let RunHeader { rig, qemu, accel, jobs: _, total: _, made_with } = run;
+    let RunHeader { rig, qemu, accel, accel_reason: _, jobs: _, total: _, made_with } = run;
     let before = &report.made_with;
     let was = |what: &str, before: &dyn std::fmt::Display, now: &dyn std::fmt::Display| {
         Some(format!("{what} was {before} and is {now}"))
@@ -95,6 +95,7 @@ mod tests {
             rig: "0.1.0".into(),
             qemu: "7.2".into(),
             accel: Accel::Tcg,
+            accel_reason: None,
             jobs: 2,
             total: 9,
             made_with,

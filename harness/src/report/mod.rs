@@ -27,7 +27,7 @@ pub use record::{AttemptRecord, BootRecord, CellResult, SkippedRecord, VerboseRe
 pub use runs::{CameTo, Runs};
 pub use table::Table;
 
-use crate::accel::Accel;
+use crate::accel::{Accel, AccelReason};
 use crate::cell::CellId;
 use crate::outcome::Verdict;
 use crate::runner::{Summary, TrialId};
@@ -88,7 +88,7 @@ fn io_error(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Report
 }
 
 /// What is known of a run when it starts.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RunHeader {
     /// Version of the rig.
     pub rig: String,
@@ -96,6 +96,9 @@ pub struct RunHeader {
     pub qemu: String,
     /// The accelerator.
     pub accel: Accel,
+    /// What it was chosen by; none in reports of earlier versions.
+    #[serde(default)]
+    pub accel_reason: Option<AccelReason>,
     /// Guests at a time.
     pub jobs: usize,
     /// Number of trials.

@@ -1,6 +1,6 @@
 //! The record of one trial, or of a cell that was skipped: an object of `results.jsonl`. An interface: scripts read it.
 
-use crate::accel::Accel;
+use crate::accel::{Accel, AccelReason};
 use crate::cell::{Cell, CellId};
 use crate::first_image::Route;
 use crate::outcome::{Expectation, Outcome, Verdict};
@@ -41,6 +41,9 @@ pub struct CellResult {
     pub versions: Versions,
     /// The accelerator.
     pub accel: Accel,
+    /// What it was chosen by; none in reports of earlier versions.
+    #[serde(default)]
+    pub accel_reason: Option<AccelReason>,
 }
 
 impl CellResult {

@@ -10,6 +10,7 @@ fn header() -> RunHeader {
         rig: "0".into(),
         qemu: "7.2".into(),
         accel: Accel::Tcg,
+        accel_reason: None,
         jobs: 2,
         total: 1,
         made_with: MadeWith::default(),
@@ -39,6 +40,7 @@ pub(crate) fn result(id: &str, verdict: Verdict) -> CellResult {
             agent: "1".into(),
         },
         accel: Accel::Tcg,
+        accel_reason: None,
     }
 }
 

@@ -32,11 +32,20 @@ pub(super) fn admit(
         return Admission { jobs: wanted, notice: None };
     };
     let largest = cells.iter().map(|cell| guest_mib(cell.platform.memory)).max().unwrap_or(1);
-    let fit = usize::try_from(available.saturating_sub(KEPT_FREE_MIB) / largest).unwrap_or(usize::MAX).max(1);
+    let fit = that_fit(available, largest).max(1);
     let notice = (fit < wanted).then(|| {
         format!("{fit} guests at a time instead of {wanted}: {available} MiB of memory are available, and the largest guest takes up to {largest} MiB")
     });
     Admission { jobs: wanted.min(fit), notice }
+}
+
+/// How many guests with this memory fit into what is available, in MiB, at a time. A run starts one also where none fits.
+pub fn guests_that_fit(available_mib: u64, memory: Mib) -> usize {
+    that_fit(available_mib, guest_mib(memory))
+}
+
+fn that_fit(available_mib: u64, guest_mib: u64) -> usize {
+    usize::try_from(available_mib.saturating_sub(KEPT_FREE_MIB) / guest_mib).unwrap_or(usize::MAX)
 }
 
 /// Upper bound of what a guest takes of the host, in MiB. Its RAM is committed as it is touched.

@@ -3,7 +3,7 @@
 use super::boot::{Files, PvhFiles, SharedBoot, cell_places, prepare};
 use super::inquest::{self, SymbolFiles, resolve};
 use super::{GuestOf, RunEvent, TrialId};
-use crate::accel::Accel;
+use crate::accel::{Accel, AccelReason};
 use crate::artifacts::Artifacts;
 use crate::cell::Cell;
 use crate::cmdline::{first_cmdline, loader_argv};
@@ -28,6 +28,7 @@ pub(super) struct Shared {
     pub(super) qemu: PathBuf,
     pub(super) qemu_version: String,
     pub(super) accel: Accel,
+    pub(super) accel_reason: AccelReason,
     /// Every guest boots from power-on, its kernel from the bzImage.
     pub(super) fresh: bool,
     pub(super) pvh: PvhFiles,
@@ -181,7 +182,7 @@ async fn run_from(
     let purpose = Purpose::Repro {
         reader: reader_order(&plan),
         value_bytes: NONCE_BYTES,
-        silence: shared.deadlines.longest_silence(shared.accel),
+        silence: shared.deadlines.longest_silence(),
     };
     let (args_by_hand, args_of_rig) = (by_hand_args(&plan, &purpose, &kernel), plan.args(&scratch));
     let script = Script {

@@ -4,7 +4,7 @@
 use std::path::Path;
 
 /// Memory in MiB that is available; none where nothing says so.
-pub(super) fn available_mib() -> Option<u64> {
+pub fn available_mib() -> Option<u64> {
     let read = |path: &Path| std::fs::read_to_string(path).ok();
     let host = read(Path::new("/proc/meminfo")).and_then(|text| host_mib(&text));
     let group = read(Path::new("/proc/self/cgroup")).and_then(|text| {

@@ -11,14 +11,15 @@ mod options;
 mod schedule;
 mod trial;
 
+pub use admission::guests_that_fit;
 pub use event::{Conclusion, GuestOf, RunEvent, Summary, TrialId};
+pub use memory::available_mib;
 pub use options::Options;
 
-use crate::accel::{Accel, AccelChoice};
 use crate::artifacts::Artifacts;
 use crate::cell::Cell;
+use crate::guest::Deadlines;
 use crate::outcome::Verdict;
-use crate::payload::Payload;
 use crate::qemu::{QemuVersionError, qemu_version};
 use crate::report::{CellResult, MadeWith, Report, ReportError, RunHeader};
 use crate::scenario::SkippedCell;
@@ -81,8 +82,10 @@ pub async fn run(
     let cpus = std::thread::available_parallelism().map_or(1, usize::from);
     let admission = admission::admit(&cells, options.jobs, cpus, memory::available_mib());
     notices.extend(admission.notice);
-    let (accel, notice) = accelerator(&cells, &artifacts, &options, &qemu, &scratch, &stop).await?;
-    notices.extend(notice);
+    let guests = admission.jobs.min(cells.len().saturating_mul(options.repeat.get() as usize)).max(1);
+    let chosen = choose_accel::choose(&cells, &artifacts, &options, guests, &qemu, &scratch, &stop).await?;
+    let accel = chosen.accel;
+    notices.extend(chosen.notice());
 
     let made_with = MadeWith::of(&cells, &artifacts, &options);
     let mut trials = trials(cells, options.repeat.get());
@@ -90,6 +93,7 @@ pub async fn run(
         rig: env!("CARGO_PKG_VERSION").into(),
         qemu: version.clone(),
         accel,
+        accel_reason: Some(chosen.reason.clone()),
         jobs: admission.jobs,
         total: trials.len(),
         made_with,
@@ -118,9 +122,10 @@ pub async fn run(
         qemu,
         qemu_version: version.clone(),
         accel,
+        accel_reason: chosen.reason,
         fresh: options.fresh,
         pvh: Mutex::new(BTreeMap::new()),
-        deadlines: options.deadlines.clone(),
+        deadlines: Deadlines { calibration: chosen.calibration, ..options.deadlines.clone() },
         // Where the first failure ends the run, nobody waits for more evidence of it.
         verbose: options.verbose && !options.fail_fast,
         dump: options.dump,
@@ -258,32 +263,6 @@ impl Run {
             }
         }
     }
-}
-
-/// Decides the accelerator, by booting the first cell's kernel where there is something to decide.
-async fn accelerator(
-    cells: &[Cell],
-    artifacts: &Artifacts,
-    options: &Options,
-    qemu: &Path,
-    scratch: &Scratch,
-    stop: &Stop,
-) -> Result<(Accel, Option<String>), RunError> {
-    let Some(cell) = cells.first() else { return Ok((Accel::Tcg, None)) };
-    let Some(kernel) = artifacts.kernel(&cell.first) else { return Ok((Accel::Tcg, None)) };
-    if options.accel == AccelChoice::Tcg {
-        return Ok((Accel::Tcg, None));
-    }
-    let host =
-        |error: &dyn std::fmt::Display| RunError::Host(format!("cannot prepare the probe of KVM: {error}"));
-    let probe = scratch.guest().map_err(|error| host(&error))?;
-    let mut payload = Payload::default();
-    payload.parts = payload.missing(cell, artifacts).map_err(|error| host(&error))?;
-    let initramfs = probe.path("initramfs");
-    std::fs::write(&initramfs, payload.initramfs()).map_err(|error| host(&error))?;
-    choose_accel::choose(options.accel, cell, qemu, &kernel.file.bzimage, &initramfs, scratch, stop)
-        .await
-        .map_err(RunError::Accel)
 }
 
 /// A bare program name as the path that PATH leads to, so that the scripts run the same one.

@@ -88,6 +88,7 @@ fn result(shared: &Shared, cell: &Cell, id: &TrialId, attempts: Vec<Attempted>, 
         evidence,
         versions: versions(shared, cell, qemu),
         accel: shared.accel,
+        accel_reason: Some(shared.accel_reason.clone()),
     }
 }
 

@@ -84,6 +84,7 @@ fn other_verbs_parse() {
         "test --install",
         "build-loader --out d",
         "doctor",
+        "doctor -j 4 --format json --qemu q",
         "images list",
         "images fetch --offline --mirror http://m",
         "images fetch 5.10-amd64 debian-rust",

@@ -64,7 +64,7 @@ pub(super) fn lines(
     lines
 }
 
-/// The slowest result of each phase. A phase that ended at its deadline is among them: a hang is expected to.
+/// The slowest result of each phase, beside the deadline that it had: `deadlines` as they were before the run calibrated them. A phase that ended at its deadline is among them: a hang is expected to.
 fn slowest<'a>(results: &'a [CellResult], deadlines: &Deadlines) -> BTreeMap<Phase, Slowest<'a>> {
     let mut slowest: BTreeMap<Phase, Slowest<'a>> = BTreeMap::new();
     for result in results {
@@ -72,7 +72,8 @@ fn slowest<'a>(results: &'a [CellResult], deadlines: &Deadlines) -> BTreeMap<Pha
             // What is no phase is the total.
             let Ok(phase) = serde_json::from_value::<Phase>(name.as_str().into()) else { continue };
             if slowest.get(&phase).is_none_or(|other| other.seconds < seconds) {
-                let deadline = deadlines.of(phase, result.accel).as_secs_f64();
+                let calibrated = result.accel_reason.as_ref().map_or(1.0, |reason| reason.deadline_factor);
+                let deadline = deadlines.of(phase).wall.as_secs_f64() * calibrated;
                 slowest.insert(phase, Slowest { seconds, deadline, result });
             }
         }

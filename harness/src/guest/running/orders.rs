@@ -25,7 +25,7 @@ impl Running {
         self.record.evidence.plants.clone_from(&plants);
         let log_line = nonces::log_line(nonces::draw);
         self.record.evidence.log_line.clone_from(&log_line);
-        let limit = plan.deadlines.of(Phase::Loading, plan.accel).as_secs_f64() * PROGRAM_SHARE;
+        let limit = plan.deadlines.of(Phase::Loading).wall.as_secs_f64() * PROGRAM_SHARE;
         LoadOrder {
             plants,
             log_line,
@@ -70,6 +70,6 @@ impl Running {
 
 /// The order to run the cell's reader, where it has one.
 pub(crate) fn reader_order(plan: &GuestPlan<'_>) -> Option<ReaderOrder> {
-    let limit = plan.deadlines.of(Phase::Reading, plan.accel).as_secs_f64() * PROGRAM_SHARE;
+    let limit = plan.deadlines.of(Phase::Reading).wall.as_secs_f64() * PROGRAM_SHARE;
     reader_argv(plan.cell).map(|argv| ReaderOrder { argv, timeout_seconds: limit.max(1.0) as u32 })
 }

@@ -75,6 +75,7 @@ pub(crate) fn result(id: &str, verdict: Verdict, outcomes: &[Outcome]) -> CellRe
             agent: "1".into(),
         },
         accel: Accel::Tcg,
+        accel_reason: None,
     }
 }
 
