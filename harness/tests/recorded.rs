@@ -96,7 +96,8 @@ fn a_refusal_is_the_loaders() {
 fn a_decompressor_that_refuses_its_place_is_proven_by_the_halted_cpu() {
     let evidence = evidence("destination-too-large");
     let outcome = classify(&cell(Arch::X86_64, Arch::I386), &evidence);
-    let Outcome::Hung { at: Phase::Capture, proof: HangProof::AllHaltedIrqsOff { ip }, cause } = outcome
+    let Outcome::Hung { at: Phase::Decompression, proof: HangProof::AllHaltedIrqsOff { ip }, cause } =
+        outcome
     else {
         panic!("{outcome:?}")
     };

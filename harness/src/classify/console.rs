@@ -6,9 +6,11 @@ const PANIC: &str = "Kernel panic - not syncing";
 /// Starts the last line of a panic that nothing took over (kernel/panic.c).
 const END_OF_PANIC: &str = "---[ end Kernel panic";
 
-/// The first words of a kernel: its decompressor's early console and progress (arch/x86/boot/compressed/misc.c), and the
-/// banner of the kernel proper (init/version.c).
-const KERNEL_STARTS: [&str; 3] = ["early console in ", "Decompressing Linux", "Linux version "];
+/// The first words of a kernel's decompressor: its early console and its progress (arch/x86/boot/compressed/misc.c).
+const DECOMPRESSOR: [&str; 2] = ["early console in ", "Decompressing Linux"];
+
+/// The first words of the kernel proper (init/version.c).
+const BANNER: &str = "Linux version ";
 
 /// With these words an i386 kernel's decompressor refuses its place (arch/x86/boot/compressed/misc.c).
 const DESTINATION_TOO_LARGE: &str = "Destination address too large";
@@ -45,10 +47,34 @@ const NO_CORE_HEADER: &str = "Core image elf header not found";
 /// (arch/x86/kernel/machine_kexec_32.c).
 const CONTROL_CODE_COPY: &str = "machine_kexec";
 
-/// Whether a kernel has begun to speak in these console bytes. Given the bytes since the trigger, that kernel is the capture
-/// kernel (or, after a reset, the first one again).
-pub fn kernel_started(console: &[u8]) -> bool {
-    Text::new(console).kernel_start().is_some()
+/// Words on the console that show where a guest is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Landmark {
+    /// A kernel panics.
+    Panic,
+    /// A kernel's decompressor speaks.
+    Decompressor,
+    /// The kernel proper speaks.
+    Banner,
+}
+
+impl Landmark {
+    /// All of them, in the order in which a guest comes by them after the trigger.
+    pub const ALL: [Self; 3] = [Self::Panic, Self::Decompressor, Self::Banner];
+
+    /// The longest words that a landmark is known by, in bytes.
+    pub const LONGEST: usize = PANIC.len();
+
+    /// Whether these console bytes have it. Since the trigger, a kernel that speaks is the capture kernel (or, after a reset, the
+    /// first one again).
+    pub fn is_in(self, console: &[u8]) -> bool {
+        let holds = |words: &str| console.windows(words.len()).any(|bytes| bytes == words.as_bytes());
+        match self {
+            Self::Panic => holds(PANIC),
+            Self::Decompressor => DECOMPRESSOR.into_iter().any(holds),
+            Self::Banner => holds(BANNER),
+        }
+    }
 }
 
 /// Console bytes as text. Bytes that are no UTF-8, and NULs, are what a serial line looks like when a kernel dies.
@@ -71,7 +97,7 @@ impl Text {
     }
 
     fn kernel_start(&self) -> Option<usize> {
-        KERNEL_STARTS.iter().filter_map(|words| self.0.find(words)).min()
+        DECOMPRESSOR.iter().chain([&BANNER]).filter_map(|words| self.0.find(words)).min()
     }
 
     /// The first panic line.
@@ -104,6 +130,11 @@ impl Text {
                 && after.contains(CONTROL_CODE_COPY)
                 && FAULTS.iter().any(|words| after.contains(words))
         })
+    }
+
+    /// Whether the kernel proper has spoken.
+    pub(super) fn has_banner(&self) -> bool {
+        self.contains(BANNER)
     }
 
     pub(super) fn destination_too_large(&self) -> bool {

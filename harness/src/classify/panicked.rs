@@ -130,8 +130,12 @@ fn before_up(cell: &Cell, story: &Story<'_>, ready: &KernelFacts, evidence: &Evi
     if let Some(line) = before.purgatory_stop() {
         return Finding::Final(Outcome::StoppedByPurgatory { line: line.to_owned() });
     }
-    let at =
-        if capture.is_some() || text.destination_too_large() { Phase::Capture } else { Phase::Panicking };
+    let at = match &capture {
+        Some(capture) if capture.has_banner() => Phase::Capture,
+        Some(_) => Phase::Decompression,
+        None if text.destination_too_large() => Phase::Decompression,
+        None => Phase::Panicking,
+    };
     if story.rebooted {
         return Finding::Final(Outcome::Reset { at, reason: "the first kernel booted again".to_owned() });
     }

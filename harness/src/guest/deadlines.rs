@@ -6,11 +6,15 @@ use std::time::Duration;
 
 /// Seconds by phase under TCG on one core of a middling machine, several times what an idle host needs, so that a loaded
 /// one does not turn deadlines into verdicts (a whole cell takes some 16 s there).
-const TCG_SECONDS: [(Phase, u32); 7] = [
+const TCG_SECONDS: [(Phase, u32); Phase::ALL.len()] = [
     (Phase::Firmware, 20),
     (Phase::FirstKernel, 90),
+    (Phase::Ready, 20),
     (Phase::Loading, 60),
+    (Phase::Armed, 20),
     (Phase::Panicking, 45),
+    (Phase::Purgatory, 45),
+    (Phase::Decompression, 45),
     (Phase::Capture, 90),
     (Phase::Reading, 60),
     // Only the power-off is awaited, and a guest that misses it is a note.
@@ -53,15 +57,7 @@ mod tests {
     /// Bug: a phase without an entry has no deadline worth the name, and its cells end at once.
     #[test]
     fn every_phase_has_an_entry() {
-        for phase in [
-            Phase::Firmware,
-            Phase::FirstKernel,
-            Phase::Loading,
-            Phase::Panicking,
-            Phase::Capture,
-            Phase::Reading,
-            Phase::Done,
-        ] {
+        for phase in Phase::ALL {
             assert!(Deadlines::default().of(phase, Accel::Tcg) >= Duration::from_secs(10), "{phase:?}");
         }
     }

@@ -1,50 +1,46 @@
-//! Looks for kernels' first words in a console that grows piece by piece, each byte about once. Pure.
+//! Looks for landmarks in a console that grows piece by piece, each byte about once. Pure.
 
-use crate::classify::console::kernel_started;
+use crate::classify::console::Landmark;
 
-/// First words of the kernel proper (init/version.c).
-const BANNER: &[u8] = b"Linux version ";
-/// Bytes before a new piece that are looked at again, for words that arrive in two pieces. At least the longest that a kernel
-/// is known by, less one byte: they have 14 to 19.
-const OVERLAP: usize = 64;
+/// Bytes before a new piece that are looked at again, for words that arrive in two pieces.
+const OVERLAP: usize = Landmark::LONGEST;
 
-/// Whether a kernel has begun to speak since the trigger. `from` is the console's length at the trigger, `new` its length
-/// before its last piece.
-pub(super) fn started_after_trigger(console: &[u8], from: usize, new: usize) -> bool {
-    kernel_started(with_overlap(console, from, new))
-}
-
-/// Whether the kernel proper has begun to speak. `new` is the console's length before its last piece.
-pub(super) fn banner(console: &[u8], new: usize) -> bool {
-    with_overlap(console, 0, new).windows(BANNER.len()).any(|bytes| bytes == BANNER)
-}
-
-/// The last piece with what words in it may have begun in, but nothing before `from`.
-fn with_overlap(console: &[u8], from: usize, new: usize) -> &[u8] {
+/// The landmarks in the console's last piece, in their order. `from` is where the console begins to count, `new` its length
+/// before its last piece. One that lies in what is looked at again may be given twice.
+pub(super) fn landmarks(console: &[u8], from: usize, new: usize) -> impl Iterator<Item = Landmark> {
     let begin = new.saturating_sub(OVERLAP).max(from);
-    console.get(begin..).unwrap_or_default()
+    let piece = console.get(begin..).unwrap_or_default();
+    Landmark::ALL.into_iter().filter(|landmark| landmark.is_in(piece))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// Where in `console`, given in pieces of `size`, `seen` says yes first.
-    fn seen_at(console: &[u8], size: usize, seen: impl Fn(&[u8], usize) -> bool) -> Option<usize> {
-        let ends = (0..console.len()).step_by(size).map(|new| (new, console.len().min(new + size)));
-        ends.into_iter().find(|&(new, end)| seen(&console[..end], new)).map(|(_, end)| end)
+    /// Where in `console`, given in pieces of `size`, each landmark is seen first.
+    fn seen_at(console: &[u8], from: usize, size: usize) -> [Option<usize>; 3] {
+        let mut seen = [None; 3];
+        for new in (0..console.len()).step_by(size) {
+            let end = console.len().min(new + size);
+            for landmark in landmarks(&console[..end], from, new) {
+                seen[landmark as usize].get_or_insert(end);
+            }
+        }
+        seen
     }
 
-    /// Bug: words that arrive in two pieces are missed, and the capture kernel is given the panic's deadline.
+    /// Bug: words that arrive in two pieces are missed, and the capture kernel is given the panic's deadline; or the first
+    /// kernel's own first words count as the capture kernel's.
     #[test]
     fn words_in_pieces_are_seen() {
-        let first: &[u8] = b"Linux version 5.10\r\npanic\xc3";
-        let console = [first, &[b'x'; 200], b"\xc3early console in extract_kernel\r\n"].concat();
+        let first: &[u8] = b"Linux version 5.10\r\n\xc3";
+        let panic: &[u8] = b"Kernel panic - not syncing: NMI\r\n";
+        let console = [first, panic, &[b'x'; 200], b"\xc3early console in extract_kernel\r\n"].concat();
         for size in 1..80 {
-            let end = seen_at(&console, size, |seen, new| {
-                seen.len() > first.len() && started_after_trigger(seen, first.len(), new)
-            });
-            assert!(end.is_some_and(|end| end > first.len() + 200), "pieces of {size}: {end:?}");
+            let [panicked, decompressor, banner] = seen_at(&console, first.len(), size);
+            assert!(panicked.is_some_and(|end| end > first.len()), "pieces of {size}: {panicked:?}");
+            assert!(decompressor.is_some_and(|end| end > first.len() + panic.len() + 200), "{size}");
+            assert_eq!(banner, None, "pieces of {size}");
         }
     }
 
@@ -55,8 +51,11 @@ mod tests {
         let decompressor = "early console in extract_kernel\r\nDecompressing Linux... ";
         let whole = format!("{decompressor}Parsing ELF... done.\r\n[    0.000000] Linux version 6.1.0-1\r\n");
         for size in 1..80 {
-            assert_eq!(seen_at(decompressor.as_bytes(), size, banner), None);
-            assert!(seen_at(whole.as_bytes(), size, banner).is_some(), "pieces of {size}");
+            assert_eq!(seen_at(decompressor.as_bytes(), 0, size)[Landmark::Banner as usize], None);
+            assert!(
+                seen_at(whole.as_bytes(), 0, size)[Landmark::Banner as usize].is_some(),
+                "pieces of {size}"
+            );
         }
     }
 }

@@ -1,7 +1,6 @@
 //! What is left of a guest when its QEMU is gone: its evidence, and what people may want to know beside it.
 
 use crate::evidence::{Evidence, GuestEnd, Timed};
-use crate::phase::Phase;
 use crate::qmp::Direction;
 use guest_protocol::Order;
 use std::collections::BTreeMap;
@@ -45,30 +44,18 @@ impl Reaped {
         let ends = begins.clone().skip(1).map(|phase| phase.ms).chain([self.ended_ms]);
         let mut seconds = BTreeMap::new();
         for (begin, end) in begins.zip(ends) {
-            *seconds.entry(name(begin.what)).or_insert(0.0) += end.saturating_sub(begin.ms) as f64 / 1000.0;
+            *seconds.entry(begin.what.name().to_owned()).or_insert(0.0) +=
+                end.saturating_sub(begin.ms) as f64 / 1000.0;
         }
         seconds.insert("total".into(), self.lasted.as_secs_f64());
         seconds
     }
 }
 
-/// A phase's name in result files.
-fn name(phase: Phase) -> String {
-    match phase {
-        Phase::Firmware => "firmware",
-        Phase::FirstKernel => "first-kernel",
-        Phase::Loading => "loading",
-        Phase::Panicking => "panicking",
-        Phase::Capture => "capture",
-        Phase::Reading => "reading",
-        Phase::Done => "done",
-    }
-    .into()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::phase::Phase;
 
     /// Bug: a phase's seconds are counted to the wrong neighbour, or the last phase has none.
     #[test]

@@ -9,6 +9,7 @@ use super::walk::{Action, Goal, Sight, Walk};
 use super::{GuestPlan, Reaped, Saved, first_words, nonces};
 use crate::channel::{Line, LineSplitter};
 use crate::classify;
+use crate::classify::console::Landmark;
 use crate::cmdline::reader_argv;
 use crate::evidence::{GuestEnd, QmpEvent, Timed};
 use crate::phase::Phase;
@@ -82,7 +83,7 @@ impl Running {
         let now = Instant::now();
         let zero = now.checked_sub(Duration::from_millis(saved.at_ms)).unwrap_or(now);
         let record = Reaped { evidence: saved.evidence.clone(), ..Reaped::default() };
-        let mut running = Self::begin(stopped, zero, Walk::new(Goal::Outcome, Phase::FirstKernel), record);
+        let mut running = Self::begin(stopped, zero, Walk::new(Goal::Outcome, Phase::Ready), record);
         running.note_facts(&saved.ready);
         running.resumed = Some(saved.ready.clone());
         running
@@ -123,7 +124,8 @@ impl Running {
         while let Some(chunk) = self.chunks.recv().await {
             if chunk.port == Port::Console {
                 let new = self.keep_console(&chunk);
-                if first_words::banner(&self.record.evidence.console, new) {
+                let console = &self.record.evidence.console;
+                if first_words::landmarks(console, 0, new).any(|landmark| landmark == Landmark::Banner) {
                     return Some(chunk.at.saturating_duration_since(self.zero));
                 }
             }
@@ -224,11 +226,13 @@ impl Running {
             Port::Console => {
                 let new = self.keep_console(&chunk);
                 let mut actions = self.walk.at(Sight::Console);
-                let after_trigger = self.record.evidence.console_at_trigger;
-                if let (Some(from), Phase::Panicking) = (after_trigger, self.walk.phase())
-                    && first_words::started_after_trigger(&self.record.evidence.console, from, new)
+                let evidence = &self.record.evidence;
+                if let Some(from) = evidence.console_at_trigger
+                    && self.walk.phase() < Phase::Capture
                 {
-                    actions.extend(self.walk.at(Sight::KernelAfterTrigger));
+                    let landmarks = first_words::landmarks(&evidence.console, from, new);
+                    actions
+                        .extend(landmarks.flat_map(|landmark| self.walk.at(Sight::SinceTrigger(landmark))));
                 }
                 self.act(actions, plan, on_phase).await?;
                 Ok(false)

@@ -1,16 +1,17 @@
 //! The walk of a cell's guest through its phases: what the rig does next at what it sees. Pure, so that it is tested without
 //! a guest. What an outcome is decided by stands in [`crate::classify`], not here.
 
+use crate::classify::console::Landmark;
 use crate::phase::Phase;
 use guest_protocol::{Message, Planted, Report, Side};
 
 /// Something seen of a guest.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Sight<'a> {
-    /// The first kernel wrote to the console.
+    /// A kernel wrote to the console.
     Console,
-    /// Since the trigger, a kernel began to speak on the console.
-    KernelAfterTrigger,
+    /// This came on the console since the trigger.
+    SinceTrigger(Landmark),
     /// An agent said something.
     Report(&'a Report),
 }
@@ -48,7 +49,7 @@ pub(super) struct Walk {
 }
 
 impl Walk {
-    /// At the moment of `cont`: in the firmware, or, from a saved state, in the first kernel.
+    /// At the moment of `cont`: in the firmware, or, from a saved state, at *ready*.
     pub(super) fn new(goal: Goal, phase: Phase) -> Self {
         Self { goal, phase, planted: Vec::new() }
     }
@@ -65,10 +66,16 @@ impl Walk {
                 Phase::Firmware => vec![self.enter(Phase::FirstKernel)],
                 _ => Vec::new(),
             },
-            Sight::KernelAfterTrigger => match self.phase {
-                Phase::Panicking => vec![self.enter(Phase::Capture)],
-                _ => Vec::new(),
-            },
+            Sight::SinceTrigger(landmark) => {
+                let next = match landmark {
+                    Landmark::Panic => Phase::Purgatory,
+                    Landmark::Decompressor => Phase::Decompression,
+                    Landmark::Banner => Phase::Capture,
+                };
+                // Only onwards: the capture kernel may panic too.
+                let awaited = (Phase::Panicking..Phase::Capture).contains(&self.phase) && self.phase < next;
+                if awaited { vec![self.enter(next)] } else { Vec::new() }
+            }
             Sight::Report(report) => self.at_report(report),
         }
     }
@@ -76,15 +83,24 @@ impl Walk {
     fn at_report(&mut self, report: &Report) -> Vec<Action> {
         match (&report.message, report.kernel, self.phase) {
             // A kernel without a console that early is silent up to here.
-            (Message::Ready(_), Side::First, Phase::Firmware | Phase::FirstKernel) => match self.goal {
-                Goal::Ready => vec![Action::Arrived],
-                Goal::Outcome => vec![self.enter(Phase::Loading), Action::OrderLoad],
-            },
+            (Message::Ready(_), Side::First, Phase::Firmware | Phase::FirstKernel | Phase::Ready) => {
+                // A restored guest is there already.
+                let ready = (self.phase < Phase::Ready).then(|| self.enter(Phase::Ready));
+                let next = match self.goal {
+                    Goal::Ready => vec![Action::Arrived],
+                    Goal::Outcome => vec![self.enter(Phase::Loading), Action::OrderLoad],
+                };
+                ready.into_iter().chain(next).collect()
+            }
             (Message::Armed { planted }, Side::First, Phase::Loading) => {
                 self.planted.clone_from(planted);
-                vec![self.enter(Phase::Panicking), Action::Trigger]
+                vec![self.enter(Phase::Armed), Action::Trigger, self.enter(Phase::Panicking)]
             }
-            (Message::Up(_), Side::Capture, Phase::Panicking | Phase::Capture) => {
+            (
+                Message::Up(_),
+                Side::Capture,
+                Phase::Panicking | Phase::Purgatory | Phase::Decompression | Phase::Capture,
+            ) => {
                 let read = Action::OrderRead(self.planted.clone());
                 vec![self.enter(Phase::Reading), read]
             }
@@ -142,10 +158,22 @@ mod tests {
         let mut walk = Walk::new(Goal::Outcome, Phase::Firmware);
         assert_eq!(walk.at(Sight::Console), [Action::Enter(Phase::FirstKernel)]);
         let ready = report(Side::First, Message::Ready(facts()));
-        assert_eq!(walk.at(Sight::Report(&ready)), [Action::Enter(Phase::Loading), Action::OrderLoad]);
+        assert_eq!(
+            walk.at(Sight::Report(&ready)),
+            [Action::Enter(Phase::Ready), Action::Enter(Phase::Loading), Action::OrderLoad]
+        );
         let armed = report(Side::First, Message::Armed { planted: vec![PLANTED] });
-        assert_eq!(walk.at(Sight::Report(&armed)), [Action::Enter(Phase::Panicking), Action::Trigger]);
-        assert_eq!(walk.at(Sight::KernelAfterTrigger), [Action::Enter(Phase::Capture)]);
+        assert_eq!(
+            walk.at(Sight::Report(&armed)),
+            [Action::Enter(Phase::Armed), Action::Trigger, Action::Enter(Phase::Panicking)]
+        );
+        for (landmark, phase) in [
+            (Landmark::Panic, Phase::Purgatory),
+            (Landmark::Decompressor, Phase::Decompression),
+            (Landmark::Banner, Phase::Capture),
+        ] {
+            assert_eq!(walk.at(Sight::SinceTrigger(landmark)), [Action::Enter(phase)]);
+        }
         let up = report(Side::Capture, Message::Up(facts()));
         assert_eq!(
             walk.at(Sight::Report(&up)),
@@ -169,14 +197,24 @@ mod tests {
         assert_eq!(walk.phase(), Phase::Loading);
     }
 
+    /// Bug: a kernel without an early console keeps the panic's deadline; or a capture kernel that panics is taken back to it.
+    #[test]
+    fn landmarks_lead_only_onwards() {
+        let mut walk = Walk::new(Goal::Outcome, Phase::Panicking);
+        assert_eq!(walk.at(Sight::SinceTrigger(Landmark::Banner)), [Action::Enter(Phase::Capture)]);
+        assert_eq!(walk.at(Sight::SinceTrigger(Landmark::Panic)), []);
+        let mut walk = Walk::new(Goal::Outcome, Phase::Loading);
+        assert_eq!(walk.at(Sight::SinceTrigger(Landmark::Panic)), [], "a panic that the rig did not cause");
+    }
+
     /// Bug: an order is in the state that many cells start from; or a cell that starts from one is never ordered to load.
     #[test]
     fn a_boot_that_is_shared_ends_at_ready() {
         let ready = report(Side::First, Message::Ready(facts()));
         let mut walk = Walk::new(Goal::Ready, Phase::Firmware);
         assert_eq!(walk.at(Sight::Console), [Action::Enter(Phase::FirstKernel)]);
-        assert_eq!(walk.at(Sight::Report(&ready)), [Action::Arrived]);
-        let mut restored = Walk::new(Goal::Outcome, Phase::FirstKernel);
+        assert_eq!(walk.at(Sight::Report(&ready)), [Action::Enter(Phase::Ready), Action::Arrived]);
+        let mut restored = Walk::new(Goal::Outcome, Phase::Ready);
         assert_eq!(restored.at(Sight::Report(&ready)), [Action::Enter(Phase::Loading), Action::OrderLoad]);
     }
 }

@@ -21,7 +21,7 @@ fn a_decompressor_that_refuses_its_place_is_a_hang_with_that_cause() {
     assert_eq!(
         life.outcome(),
         Outcome::Hung {
-            at: Phase::Capture,
+            at: Phase::Decompression,
             proof: HangProof::AllHaltedIrqsOff { ip: STUB },
             cause: HangCause::DestinationTooLarge
         }
