@@ -6,6 +6,7 @@ use crate::outcome::{
     Expectation, ExpectedRefuser, ExpectedVmcore, HangCause, HangProof, Outcome, Refuser, Verdict,
     VmcoreState,
 };
+pub(crate) use words::near_miss;
 pub use words::{describe, describe_expectation, explain};
 
 /// The verdict on one attempt.
@@ -42,6 +43,16 @@ pub fn overall(attempts: &[Verdict]) -> Option<Verdict> {
         return Some(Verdict::Flaky);
     }
     Some(if attempts.contains(&Verdict::Fail) { Verdict::Fail } else { last })
+}
+
+/// The attempt that the verdict on the whole rests on: the last one with that verdict, which for a flaky trial is a pass.
+/// The last of all may be another: a rig error after a failure does not hide the failure.
+pub(crate) fn deciding(attempts: &[Verdict], overall: Verdict) -> Option<usize> {
+    let wanted = match overall {
+        Verdict::Flaky => Verdict::Pass,
+        Verdict::Pass | Verdict::Fail | Verdict::Error | Verdict::Skipped => overall,
+    };
+    attempts.iter().rposition(|verdict| *verdict == wanted)
 }
 
 fn meets(outcome: &Outcome, expected: &Expectation) -> bool {
