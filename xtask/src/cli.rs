@@ -49,8 +49,8 @@ pub(crate) enum Verb {
     Doctor(DoctorArgs),
     /// Print a script that lets a shell complete `cargo xtask` and `xtask`.
     ///
-    /// bash: `source <(cargo xtask completions bash)`. zsh: write it to a file `_xtask` in a folder of $fpath. fish: write it
-    /// to ~/.config/fish/completions/xtask.fish, and source that in config.fish for `cargo xtask`.
+    /// Write it to a file once, and have the shell source that: bash in .bashrc, zsh in .zshrc behind compinit, fish in
+    /// config.fish.
     Completions(CompletionsArgs),
 }
 

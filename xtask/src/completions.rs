@@ -59,8 +59,16 @@ fn script(shell: ShellArg, suites: Vec<String>) -> String {
         ShellArg::Fish => (Shell::Fish, FISH),
     };
     let mut text = Vec::new();
+    // What clap writes for fish knows no values of positional arguments.
+    let positional = match shell {
+        Shell::Fish => format!(
+            "complete -c {PROGRAM} -n '__fish_{PROGRAM}_using_subcommand e2e' -a '{}'\n",
+            suites.join(" ")
+        ),
+        _ => String::new(),
+    };
     generate(shell, &mut command(suites), PROGRAM, &mut text);
-    String::from_utf8_lossy(&text).into_owned() + wrapper
+    String::from_utf8_lossy(&text).into_owned() + &positional + wrapper
 }
 
 /// The command line, with the suites of now as values, and the axes at `--filter`.

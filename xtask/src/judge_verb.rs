@@ -119,9 +119,9 @@ fn text(trials: &[Trial], counts: &Counts, not_in_suites: usize) -> Vec<String> 
         counts.different, counts.same, counts.judged
     );
     for (count, words) in [
-        (counts.without_evidence, "have none"),
-        (counts.unreadable, "have evidence that cannot be read"),
-        (not_in_suites, "are of cells that the suites do not have, and keep what was expected of them"),
+        (counts.without_evidence, "without evidence"),
+        (counts.unreadable, "with evidence that cannot be read"),
+        (not_in_suites, "of cells that the suites do not have, judged by what was expected then"),
     ] {
         if count > 0 {
             counted.push_str(&format!(", {count} {words}"));

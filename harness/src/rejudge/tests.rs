@@ -39,12 +39,15 @@ fn result(outcomes: &[Outcome]) -> CellResult {
 /// Bug: what comes to the same is told as different, or the other way round.
 #[test]
 fn what_was_recorded_is_held_against_what_the_evidence_says() {
-    let result = result(&[rig_error("QEMU died")]);
+    let mut result = result(&[rig_error("QEMU died")]);
     let whole = |what: &'static str| move |_: &AttemptRecord| Saved::Evidence(Box::new(trouble(what)));
     assert!(!rejudge(&result, &result.expected, whole("QEMU died")).differs());
     let now = rejudge(&result, &result.expected, whole("QEMU was killed"));
     assert!(now.differs());
     assert_eq!((now.was.outcome, now.now.outcome), (rig_error("QEMU died"), rig_error("QEMU was killed")));
+    // Other rules for the verdict on all attempts, the attempts' own being the same.
+    result.verdict = Verdict::Flaky;
+    assert!(rejudge(&result, &result.expected, whole("QEMU died")).differs());
 }
 
 /// Bug: another expectation changes nothing, since only outcomes are compared.

@@ -233,16 +233,19 @@ mod tests {
     /// Bug: columns in the order of their texts, 1968M before 512M, or a high region among the fixed ones.
     #[test]
     fn columns_lie_in_the_order_of_addresses() {
-        let places = ["192M,high", "64M", "256M@4096M", "256M@1968M", "128M@880M", "256M@512M"];
+        let places = ["128M@640M", "192M,high", "64M", "256M@4096M", "256M@1968M", "128M@880M", "256M@512M"];
         let mut columns: Vec<Column> = places
             .into_iter()
             .map(|text| Column::of(&Cell { reservation: text.parse().unwrap(), ..testing::cell() }))
             .collect();
         columns.sort();
         let names: Vec<&str> = columns.iter().map(|column| column.name.as_str()).collect();
-        assert_eq!(names, ["256M@512M", "128M@880M", "256M@1968M", "256M@4096M", "64M", "192M,high"]);
+        assert_eq!(
+            names,
+            ["256M@512M", "128M@640M", "128M@880M", "256M@1968M", "256M@4096M", "64M", "192M,high"]
+        );
         let groups: Vec<Group> = columns.iter().map(|column| column.group).collect();
         use Group::{Above, Across, Auto, Below, Beyond, High};
-        assert_eq!(groups, [Below, Across, Above, Beyond, Auto, High]);
+        assert_eq!(groups, [Below, Below, Across, Above, Beyond, Auto, High]);
     }
 }
