@@ -147,6 +147,7 @@ fn attempt(text: &str) -> AttemptView {
     AttemptView {
         sentence: Some(format!("the first kernel stopped {text}")),
         files: vec!["console.log".into(), "run.sh".into(), format!("further {text}")],
+        has_verbose: true,
         trouble: Some(format!("cannot read {text}")),
         ..AttemptView::of(&evidence)
     }

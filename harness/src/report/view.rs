@@ -17,6 +17,9 @@ const CONSOLE_END: usize = 16 * 1024;
 /// The file in an attempt's folder that says why it was not as expected.
 const SENTENCE_FILE: &str = "triage.txt";
 
+/// What the name of an attempt's folder has behind it where that of a more verbose run stands beside it.
+pub(super) const VERBOSE: &str = ".verbose";
+
 /// Members of `run.json` that say what the results say as well.
 const COUNTS: [&str; 2] = ["verdicts", "repeated"];
 
@@ -88,6 +91,8 @@ pub(super) struct AttemptView {
     pub(super) console: Vec<String>,
     /// Names of the files in its folder, sorted.
     pub(super) files: Vec<String>,
+    /// Whether there is a folder of a further, more verbose run beside it.
+    pub(super) has_verbose: bool,
     /// Why its evidence cannot be shown.
     pub(super) trouble: Option<String>,
 }
@@ -155,6 +160,7 @@ impl AttemptView {
             last_ms: moments.max().unwrap_or(0),
             console: last_lines(&evidence.console),
             files: Vec::new(),
+            has_verbose: false,
             trouble: None,
         }
     }
@@ -205,6 +211,9 @@ fn read_attempt(folder: &Path, evidence: &Path) -> AttemptView {
     let files = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_file()));
     view.files = files.filter_map(|entry| entry.file_name().into_string().ok()).collect();
     view.files.sort_unstable();
+    let mut verbose = folder.clone().into_os_string();
+    verbose.push(VERBOSE);
+    view.has_verbose = Path::new(&verbose).is_dir();
     view.sentence = std::fs::read_to_string(folder.join(SENTENCE_FILE))
         .ok()
         .map(|text| text.trim().to_owned())

@@ -6,7 +6,7 @@ use super::timeline::timeline;
 use super::{address, anchor, facts, mark, template};
 use crate::judge::{describe, describe_expectation, near_miss};
 use crate::outcome::Verdict;
-use crate::report::view::{AttemptView, ReportView, TrialView};
+use crate::report::view::{AttemptView, ReportView, TrialView, VERBOSE};
 use crate::report::{AttemptRecord, CellResult, Look, verdict_name};
 use maud::Markup;
 use std::collections::BTreeMap;
@@ -191,6 +191,9 @@ fn files(record: &AttemptRecord, view: &AttemptView, base: &Path) -> Markup {
         } @else {
             a href=(address(base, &[&folder, ""])) { "evidence" }
             @for name in known { " " a href=(address(base, &[&folder, name])) { (name) } }
+            @if view.has_verbose {
+                " " a href=(address(base, &[&format!("{folder}{VERBOSE}"), ""])) { "a more verbose run" }
+            }
         }
     }
 }
