@@ -6,9 +6,9 @@ use crate::outcome::{
     Expectation, ExpectedRefuser, ExpectedVmcore, HangCause, HangProof, Outcome, Refuser, Verdict,
     VmcoreState,
 };
-pub(crate) use words::signal_words;
 pub use words::telling_line;
 pub use words::{describe, describe_expectation, explain};
+pub(crate) use words::{near_miss, signal_words};
 
 /// The verdict on one attempt.
 pub fn judge(outcome: &Outcome, expected: &Expectation) -> Verdict {
@@ -44,6 +44,16 @@ pub fn overall(attempts: &[Verdict]) -> Option<Verdict> {
         return Some(Verdict::Flaky);
     }
     Some(if attempts.contains(&Verdict::Fail) { Verdict::Fail } else { last })
+}
+
+/// The attempt that the verdict on the whole rests on: the last one with that verdict, which for a flaky trial is a pass.
+/// The last of all may be another: a rig error after a failure does not hide the failure.
+pub(crate) fn deciding(attempts: &[Verdict], overall: Verdict) -> Option<usize> {
+    let wanted = match overall {
+        Verdict::Flaky => Verdict::Pass,
+        Verdict::Pass | Verdict::Fail | Verdict::Error | Verdict::Skipped => overall,
+    };
+    attempts.iter().rposition(|verdict| *verdict == wanted)
 }
 
 fn meets(outcome: &Outcome, expected: &Expectation) -> bool {

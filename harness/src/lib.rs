@@ -30,6 +30,7 @@ pub mod pvh;
 pub mod qemu;
 pub mod qmp;
 pub mod registers;
+pub mod rejudge;
 pub mod report;
 pub mod runner;
 pub mod scenario;

@@ -27,6 +27,14 @@ pub(crate) enum Verb {
     ///
     /// Exits with 1 where this repository's loader fared worse than another, or failed in a way that it never should.
     CompareLoaders(CompareLoadersArgs),
+    /// Write the pages of a report: report.html for people, junit.xml for CI systems.
+    ///
+    /// Runs write both into their report when they end; this is for earlier reports and for runs that were killed.
+    Report(ReportArgs),
+    /// Derive every outcome and verdict of a report again from its saved evidence, and show what would be different now.
+    ///
+    /// Exits with 1 where something would be, and with 3 where nothing would be, but some evidence cannot be read.
+    Judge(JudgeArgs),
     /// Measure, and print ratios.
     Bench {
         #[command(subcommand)]
@@ -54,6 +62,11 @@ pub(crate) enum Verb {
     ///
     /// Starts some guests for a few seconds; changes nothing. Exits with 2 where something is missing.
     Doctor(DoctorArgs),
+    /// Print a script that lets a shell complete `cargo xtask` and `xtask`.
+    ///
+    /// Write it to a file once, and have the shell source that: bash in .bashrc, zsh in .zshrc behind compinit, fish in
+    /// config.fish.
+    Completions(CompletionsArgs),
 }
 
 #[derive(Debug, Subcommand)]
@@ -342,6 +355,41 @@ pub(crate) struct CompareLoadersArgs {
 
 #[derive(Args, Debug)]
 #[command(after_help = Exit::help())]
+pub(crate) struct ReportArgs {
+    /// Folder of the report. Default: the last one of `e2e`.
+    #[arg(value_name = "REPORT")]
+    pub(crate) report: Option<PathBuf>,
+    /// Write the HTML page to this file. Without --html and --junit both pages are written into the report.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) html: Option<PathBuf>,
+    /// Write the JUnit file to this file.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) junit: Option<PathBuf>,
+}
+
+#[derive(Args, Debug)]
+#[command(after_help = Exit::help())]
+pub(crate) struct JudgeArgs {
+    /// Folder of the report. Default: the last one of `e2e`.
+    #[arg(value_name = "REPORT")]
+    pub(crate) report: Option<PathBuf>,
+    /// Judge by what this suite expects today, in place of what was expected then. Repeatable.
+    #[arg(long, value_name = "SUITE|FILE.yaml")]
+    pub(crate) suite: Vec<String>,
+    /// Format of what is told.
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) format: JudgeFormat,
+}
+
+#[derive(Args, Clone, Copy, Debug)]
+pub(crate) struct CompletionsArgs {
+    /// The shell.
+    #[arg(value_enum)]
+    pub(crate) shell: ShellArg,
+}
+
+#[derive(Args, Debug)]
+#[command(after_help = Exit::help())]
 pub(crate) struct TestArgs {
     #[command(flatten)]
     pub(crate) host: HostArgs,
@@ -454,6 +502,23 @@ pub(crate) enum TableFormat {
     Text,
     /// For documents.
     Markdown,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum JudgeFormat {
+    /// What differs, a table and counts.
+    #[default]
+    Text,
+    /// One JSON object: the counts, and the trials that differ or whose evidence is not whole.
+    Json,
+}
+
+/// The shells that completions are tried with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ShellArg {
+    Bash,
+    Zsh,
+    Fish,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]

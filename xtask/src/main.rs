@@ -4,17 +4,20 @@ mod bench;
 mod build;
 mod cli;
 mod compare_verb;
+mod completions;
 mod doctor;
 mod e2e;
 mod exit;
 mod faults;
 mod images_verb;
 mod interrupt;
+mod judge_verb;
 mod loader_verb;
 mod mutants;
 mod output;
 mod process;
 mod repo;
+mod report_verb;
 mod setup;
 mod shell_verb;
 mod soak;
@@ -66,6 +69,8 @@ fn run(command_line: CommandLine) -> Result<Exit, Failure> {
         match command_line.verb {
             Verb::E2e(args) => e2e::run(&args, &host).await,
             Verb::CompareLoaders(args) => compare_verb::run(&args, &host),
+            Verb::Report(args) => report_verb::run(&args, &host),
+            Verb::Judge(args) => judge_verb::run(&args, &host),
             Verb::Test(args) => test_verb::run(&args, &host).await,
             Verb::Bench { action } => bench::run(&action, &host).await,
             Verb::Mutants(args) => mutants::run(&args, &host).await,
@@ -76,6 +81,7 @@ fn run(command_line: CommandLine) -> Result<Exit, Failure> {
             Verb::Images(args) => images_verb::run(&args, &host).await,
             Verb::Shell(args) => shell_verb::run(&args, &host).await,
             Verb::Doctor(args) => doctor::run(&args, &host).await,
+            Verb::Completions(args) => completions::run(args, &host),
         }
     });
     // A fetch that an interruption left behind in its thread must not keep the program from ending.

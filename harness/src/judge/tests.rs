@@ -169,3 +169,20 @@ fn attempts_make_one_verdict() {
         assert_eq!(overall(attempts), verdict, "{attempts:?}");
     }
 }
+
+/// Bug: a cell that failed is shown as "rig error" with the verdict of a failure, for its last attempt was one; or a flaky
+/// cell's evidence is that of an attempt which does not show how it passed.
+#[test]
+fn outcome_and_evidence_are_those_of_the_verdict() {
+    use Verdict::{Error, Fail, Pass};
+    for (attempts, expected) in [
+        (&[Fail][..], 0),
+        (&[Fail, Error], 0),
+        (&[Fail, Error, Fail, Error], 2),
+        (&[Error, Error], 1),
+        (&[Fail, Error, Pass], 2),
+    ] {
+        let overall = overall(attempts).unwrap();
+        assert_eq!(deciding(attempts, overall), Some(expected), "{attempts:?}");
+    }
+}

@@ -110,8 +110,8 @@ pub fn explain(outcome: &Outcome, expected: &Expectation) -> Option<String> {
     }))
 }
 
-/// Where the kind is right and a detail is not: the detail.
-fn near_miss(outcome: &Outcome, expected: &Expectation) -> Option<String> {
+/// Where the kind is right and a detail is not: the detail. To be asked of outcomes that miss their expectation.
+pub(crate) fn near_miss(outcome: &Outcome, expected: &Expectation) -> Option<String> {
     if let (Outcome::Refused { message, by }, Expectation::Refused { by: expected_by, message: texts }) =
         (outcome, expected)
     {

@@ -108,10 +108,64 @@ impl AttemptFolder {
     }
 }
 
+/// Saved evidence cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum EvidenceError {
+    /// A file of it is not there, or cannot be read.
+    #[error("cannot read {path}: {source}")]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// It is no evidence: cut off, changed, or of another version.
+    #[error("{path} is no evidence: {source}")]
+    NoEvidence {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, with its line and column.
+        source: serde_json::Error,
+    },
+    /// The console is shorter than it was when the panic was triggered.
+    #[error(
+        "{path} is cut off: it has {found} bytes, and there were {at_trigger} already when the panic was triggered"
+    )]
+    ConsoleCut {
+        /// The file.
+        path: PathBuf,
+        /// Its length in bytes.
+        found: usize,
+        /// The length at the trigger, in bytes.
+        at_trigger: usize,
+    },
+}
+
+impl EvidenceError {
+    /// Whether nothing was saved at all, which is not the same as something that was spoilt.
+    pub fn is_absence(&self) -> bool {
+        let Self::Unreadable { path, source } = self else { return false };
+        source.kind() == io::ErrorKind::NotFound && path.ends_with(EVIDENCE_FILE)
+    }
+}
+
 /// Reads saved evidence, console included, so that it can be judged again.
-pub fn load_evidence(folder: &Path) -> io::Result<Evidence> {
-    let mut evidence: Evidence = serde_json::from_slice(&std::fs::read(folder.join(EVIDENCE_FILE))?)?;
-    evidence.console = std::fs::read(folder.join(CONSOLE_FILE))?;
+pub fn load_evidence(folder: &Path) -> Result<Evidence, EvidenceError> {
+    let read = |name: &str| {
+        let path = folder.join(name);
+        match std::fs::read(&path) {
+            Ok(bytes) => Ok((path, bytes)),
+            Err(source) => Err(EvidenceError::Unreadable { path, source }),
+        }
+    };
+    let (path, json) = read(EVIDENCE_FILE)?;
+    let mut evidence: Evidence =
+        serde_json::from_slice(&json).map_err(|source| EvidenceError::NoEvidence { path, source })?;
+    let (path, console) = read(CONSOLE_FILE)?;
+    if let Some(at_trigger) = evidence.console_at_trigger.filter(|at_trigger| *at_trigger > console.len()) {
+        return Err(EvidenceError::ConsoleCut { path, found: console.len(), at_trigger });
+    }
+    evidence.console = console;
     Ok(evidence)
 }
 
@@ -214,5 +268,31 @@ mod tests {
         let reaped = Reaped { evidence: evidence.clone(), ..Reaped::default() };
         folder.write(&reaped, b"#!/bin/sh\n").unwrap();
         assert_eq!(load_evidence(temp.path()).unwrap(), evidence);
+    }
+
+    /// Bug: evidence that was cut off is judged as if it were whole; the error does not say where it lies; or a folder that is
+    /// gone is taken for a spoilt one.
+    #[test]
+    fn spoilt_evidence_is_told_with_its_place() {
+        let temp = tempfile::tempdir().unwrap();
+        let folder = AttemptFolder { path: temp.path().to_owned(), name: "x".into() };
+        let why = |name: &str, content: &[u8]| {
+            folder.file(name, content).unwrap();
+            let error = load_evidence(temp.path()).unwrap_err();
+            assert!(!error.is_absence());
+            error.to_string()
+        };
+        assert!(load_evidence(temp.path()).unwrap_err().is_absence());
+        let evidence =
+            Evidence { console: b"abc".to_vec(), console_at_trigger: Some(3), ..Evidence::default() };
+        folder.write(&Reaped { evidence, ..Reaped::default() }, b"").unwrap();
+        let json = std::fs::read(temp.path().join(EVIDENCE_FILE)).unwrap();
+        let cut = why(CONSOLE_FILE, b"ab");
+        assert!(cut.contains("console.log is cut off: it has 2 bytes, and there were 3"), "{cut}");
+        let cut = why(EVIDENCE_FILE, &json[..json.len() / 2]);
+        assert!(cut.contains("evidence.json is no evidence: EOF") && cut.contains("line"), "{cut}");
+        folder.file(EVIDENCE_FILE, &json).unwrap();
+        std::fs::remove_file(temp.path().join(CONSOLE_FILE)).unwrap();
+        assert!(!load_evidence(temp.path()).unwrap_err().is_absence());
     }
 }

@@ -3,6 +3,8 @@
 //! ```text
 //! DIR/run.json             what was run, and, when the run ended by itself, its counts
 //! DIR/results.jsonl        one object a trial, written as it ends, and one a cell that was skipped
+//! DIR/junit.xml            the results for CI systems, when the run has ended
+//! DIR/report.html          the results for people, when the run has ended
 //! DIR/initramfs/*.cpio     the archives of the guests' initramfs images, by content; the scripts use them
 //! DIR/kernels/*            first kernels that did not boot from the bzImage as it was fetched; the scripts use them
 //! DIR/<cell>/              evidence of an attempt; further ones have .run-N and .attempt-N in their names
@@ -12,20 +14,32 @@
 mod comparison;
 mod evidence_folder;
 mod failed;
+mod html;
 mod identity;
+mod junit;
+mod look;
+mod machine;
+mod pages;
 mod read;
 mod record;
 mod runs;
 mod table;
+mod view;
+mod visible;
 
 pub use comparison::{Comparison, NothingToCompare, compare_loaders};
-pub use evidence_folder::{AttemptFolder, SCRIPT_FILE, load_evidence};
+pub use evidence_folder::{AttemptFolder, EvidenceError, SCRIPT_FILE, load_evidence};
 pub use failed::{FailedError, not_as_expected};
+pub use html::html;
 pub use identity::MadeWith;
+pub use junit::junit;
+pub use look::{Look, verdict_name};
+pub use pages::{write_html, write_junit, write_pages};
 pub use read::{ReadError, Results, read_results};
 pub use record::{AttemptRecord, BootRecord, CellResult, SkippedRecord, VerboseRecord, Versions};
 pub use runs::{CameTo, Runs};
 pub use table::Table;
+pub use view::{ReportView, read_view};
 
 use crate::accel::{Accel, AccelReason};
 use crate::cell::CellId;
@@ -277,9 +291,10 @@ impl Report {
         written.map_err(io_error("write", &path))
     }
 
-    /// Ends the report with the run's counts.
+    /// Ends the report with the run's counts, and writes its pages.
     pub fn finish(&self, summary: &Summary) -> Result<(), ReportError> {
-        self.write_run_file(Some(summary))
+        self.write_run_file(Some(summary))?;
+        write_pages(&self.folder).map(drop)
     }
 
     fn write_run_file(&self, summary: Option<&Summary>) -> Result<(), ReportError> {
@@ -391,5 +406,7 @@ fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
+#[cfg(test)]
+mod samples;
 #[cfg(test)]
 pub(crate) mod tests;

@@ -5,7 +5,7 @@ use crate::cell::{Cell, CellId};
 use crate::outcome::{Outcome, VmcoreState};
 use crate::testing;
 
-fn header() -> RunHeader {
+pub(crate) fn header() -> RunHeader {
     RunHeader {
         rig: "0".into(),
         qemu: "7.2".into(),

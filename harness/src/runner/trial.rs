@@ -68,7 +68,9 @@ pub(super) fn result_without_attempts(
 fn result(shared: &Shared, cell: &Cell, id: &TrialId, attempts: Vec<Attempted>, qemu: &str) -> CellResult {
     let verdicts: Vec<Verdict> = attempts.iter().map(|attempted| attempted.record.verdict).collect();
     let verdict = judge::overall(&verdicts).unwrap_or(Verdict::Error);
-    let (outcome, evidence, seconds) = match deciding(&verdicts, verdict).and_then(|at| attempts.get(at)) {
+    let (outcome, evidence, seconds) = match judge::deciding(&verdicts, verdict)
+        .and_then(|at| attempts.get(at))
+    {
         Some(Attempted { record, seconds, .. }) => {
             (record.outcome.clone(), record.evidence.clone(), seconds.clone())
         }
@@ -92,16 +94,6 @@ fn result(shared: &Shared, cell: &Cell, id: &TrialId, attempts: Vec<Attempted>, 
     }
 }
 
-/// The attempt that the verdict on the whole rests on: the last one with that verdict, which for a flaky trial is a pass.
-/// The last of all may be another: a rig error after a failure does not hide the failure.
-fn deciding(attempts: &[Verdict], overall: Verdict) -> Option<usize> {
-    let wanted = match overall {
-        Verdict::Flaky => Verdict::Pass,
-        Verdict::Pass | Verdict::Fail | Verdict::Error | Verdict::Skipped => overall,
-    };
-    attempts.iter().rposition(|verdict| *verdict == wanted)
-}
-
 fn versions(shared: &Shared, cell: &Cell, qemu: &str) -> Versions {
     let unknown = || "unknown".to_owned();
     let kernel = |kernel: &Kernel| {
@@ -116,27 +108,5 @@ fn versions(shared: &Shared, cell: &Cell, qemu: &str) -> Versions {
             .loader(&cell.loader, cell.userspace)
             .map_or_else(unknown, |files: &LoaderFiles| files.version().to_owned()),
         agent: shared.artifacts.agent(cell.userspace).map_or_else(unknown, |agent| agent.digest.clone()),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Bug: a cell that failed is shown as "rig error" with the verdict of a failure, for its last attempt was one; or a flaky
-    /// cell's evidence is that of an attempt which does not show how it passed.
-    #[test]
-    fn outcome_and_evidence_are_those_of_the_verdict() {
-        use Verdict::{Error, Fail, Pass};
-        for (attempts, expected) in [
-            (&[Fail][..], 0),
-            (&[Fail, Error], 0),
-            (&[Fail, Error, Fail, Error], 2),
-            (&[Error, Error], 1),
-            (&[Fail, Error, Pass], 2),
-        ] {
-            let overall = judge::overall(attempts).unwrap();
-            assert_eq!(deciding(attempts, overall), Some(expected), "{attempts:?}");
-        }
     }
 }

@@ -47,6 +47,27 @@ fn flags_of_mutants() {
     assert_eq!(mutants("--format json").unwrap_err(), clap::error::ErrorKind::MissingRequiredArgument);
 }
 
+/// Catches a flag of `report`, `judge` or `completions` that is gone, or a report that must be named though there is a last one.
+#[test]
+fn flags_of_the_verbs_over_reports() {
+    let verb = |words: &str| parse(words).map(|line| line.verb);
+    let Ok(Verb::Report(args)) = verb("report r --html a.html --junit b.xml") else { panic!() };
+    assert_eq!(
+        (args.report, args.html, args.junit),
+        (Some("r".into()), Some("a.html".into()), Some("b.xml".into()))
+    );
+    let Ok(Verb::Judge(args)) = verb("judge --suite seed --suite ./my.yaml --format json") else { panic!() };
+    assert_eq!(
+        (args.report, args.suite, args.format),
+        (None, vec!["seed".into(), "./my.yaml".into()], JudgeFormat::Json)
+    );
+    assert!(matches!(
+        verb("completions fish"),
+        Ok(Verb::Completions(CompletionsArgs { shell: ShellArg::Fish }))
+    ));
+    assert!(verb("completions").is_err());
+}
+
 /// Catches a documented flag that is gone, misspelt, or has lost its short form.
 #[test]
 fn every_documented_flag_of_e2e_parses() {

@@ -8,6 +8,7 @@ use anyhow::{Context, anyhow, bail};
 use guest_protocol::Arch;
 use harness::cell::{Cell, CellId, Kernel, Loader};
 use harness::filter::Filter;
+use harness::outcome::Expectation;
 use harness::partition::Partition;
 use harness::report;
 use harness::scenario::{self, Catalog, Overrides, ReferenceLoader, SkippedCell};
@@ -63,6 +64,19 @@ pub(crate) fn make(args: &E2eArgs, repo: &Repo) -> Result<Plan, Failure> {
         Some(partition) => part(plan, partition).or_input(),
         None => Ok(plan),
     }
+}
+
+/// What these suites expect of their cells today.
+///
+/// # Errors
+/// [`Failure::Input`]: a suite is not there or not right.
+pub(crate) fn expectations(names: &[String], repo: &Repo) -> Result<BTreeMap<CellId, Expectation>, Failure> {
+    let catalog = catalog().or_rig()?;
+    let load = |name: &String| Ok(scenario::load(&suite_file(&repo.scenarios(), name)?, &catalog)?);
+    let suites = names.iter().map(load).collect::<anyhow::Result<Vec<_>>>().or_input()?;
+    let (cells, skipped) = scenario::combine(suites).or_input()?;
+    let all = cells.into_iter().chain(skipped.into_iter().map(|skipped| skipped.cell));
+    Ok(all.map(|cell| (cell.id, cell.expected)).collect())
 }
 
 /// Takes one part of the plan. An empty one is an error, as every selection of nothing is.
@@ -197,7 +211,7 @@ fn suite_file(scenarios: &Path, suite: &str) -> anyhow::Result<PathBuf> {
 }
 
 /// The names of the suites, sorted.
-fn known_suites(scenarios: &Path) -> Vec<String> {
+pub(crate) fn known_suites(scenarios: &Path) -> Vec<String> {
     let entries = std::fs::read_dir(scenarios).map(|entries| entries.flatten().collect::<Vec<_>>());
     let mut names: Vec<_> = entries
         .unwrap_or_default()

@@ -1,0 +1,200 @@
+//! A guest's physical memory as a drawing needs it: RAM, crash regions, limits, and where the loader put what. Pure.
+
+use crate::evidence::Evidence;
+use guest_protocol::{Message, PhysRange};
+
+/// Begins every line of this repository's loader.
+const LOADER: &str = "kexec-load: ";
+
+/// Begins its line for each segment, followed by its kind, its range and its size (loader/src/program).
+const SEGMENT: &str = "segment: ";
+
+/// Begins its line on what the running kernel takes of the region for itself.
+const CONTROL_PAGES: &str = "control pages of the running kernel: ";
+
+/// Begins its line on the limit that counted: an address, and after a comma why.
+const LIMIT: &str = "highest address of the kernel: ";
+
+/// Begins the line with which an i386 kernel says where its low memory ends, in hexadecimal without a prefix
+/// (arch/x86/mm/init_32.c).
+const LOW_RAM: &str = "  low ram: 0 - ";
+
+/// A piece of the loaded image.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Segment {
+    /// What it is.
+    pub(super) name: String,
+    /// Where it lies.
+    pub(super) range: PhysRange,
+}
+
+/// Physical memory of a guest, as far as it was told.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Machine {
+    /// What the first kernel uses as RAM.
+    pub(super) ram: Vec<PhysRange>,
+    /// What it has reserved for a crash kernel.
+    pub(super) regions: Vec<PhysRange>,
+    /// Where an i386 first kernel's low memory ends: the first address beyond.
+    pub(super) low_memory_end: Option<u64>,
+    /// Where the loader put what. Empty where nothing was loaded, and of loaders that do not say it.
+    pub(super) segments: Vec<Segment>,
+    /// The highest address that the loader allowed the capture kernel, and why.
+    pub(super) limit: Option<(u64, String)>,
+    /// Where the nonces were planted that the capture kernel had to find again.
+    pub(super) nonces: Vec<u64>,
+}
+
+impl Machine {
+    /// What the first kernel and the loader said of it; none where the first kernel did not come up.
+    pub(super) fn of(evidence: &Evidence) -> Option<Self> {
+        let mut machine = None;
+        for report in &evidence.reports {
+            match (&report.what.message, &mut machine) {
+                (Message::Ready(facts), None) => {
+                    machine = Some(Self {
+                        ram: facts.system_ram.clone(),
+                        regions: facts.crash_regions.clone(),
+                        low_memory_end: low_memory_end(&evidence.console),
+                        ..Self::default()
+                    });
+                }
+                (Message::Loaded(load), Some(machine)) => machine.place(&load.stderr),
+                (Message::Armed { planted }, Some(machine)) => {
+                    machine.nonces = planted.iter().map(|nonce| nonce.address).collect();
+                }
+                (
+                    Message::Ready(_)
+                    | Message::Loaded(_)
+                    | Message::Armed { .. }
+                    | Message::Up(_)
+                    | Message::Vmcore(_)
+                    | Message::Reader(_)
+                    | Message::Done
+                    | Message::Trouble { .. },
+                    _,
+                ) => {}
+            }
+        }
+        machine
+    }
+
+    /// Reads what the loader says on its way. Lines that say nothing of places are skipped.
+    fn place(&mut self, stderr: &str) {
+        for line in stderr.lines().filter_map(|line| line.strip_prefix(LOADER)) {
+            if let Some(segment) = line.strip_prefix(SEGMENT) {
+                let mut words = segment.split_whitespace();
+                if let (Some(name), Some(range)) = (words.next(), words.next().and_then(range)) {
+                    self.segments.push(Segment { name: name.to_owned(), range });
+                }
+            } else if let Some(range) = line.strip_prefix(CONTROL_PAGES).and_then(range) {
+                self.segments.push(Segment { name: "control pages".to_owned(), range });
+            } else if let Some(limit) = line.strip_prefix(LIMIT) {
+                let (address, why) = limit.split_once(", ").unwrap_or((limit, ""));
+                self.limit = address_of(address).map(|address| (address, why.to_owned()));
+            }
+        }
+        self.segments.sort_by_key(|segment| segment.range.start);
+    }
+}
+
+fn address_of(text: &str) -> Option<u64> {
+    u64::from_str_radix(text.strip_prefix("0x")?, 16).ok()
+}
+
+/// A range as [`PhysRange`] shows it; none where it is none.
+fn range(text: &str) -> Option<PhysRange> {
+    let (start, end) = text.trim().split_once('-')?;
+    let (start, end) = (address_of(start)?, address_of(end)?);
+    (start <= end).then_some(PhysRange { start, end })
+}
+
+/// What an i386 kernel says of its low memory; the first that speaks is the first kernel.
+fn low_memory_end(console: &[u8]) -> Option<u64> {
+    let text = String::from_utf8_lossy(console);
+    let (_, rest) = text.split_once(LOW_RAM)?;
+    let digits: &str = rest.split(|c: char| !c.is_ascii_hexdigit()).next()?;
+    u64::from_str_radix(digits, 16).ok()
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use crate::evidence::Timed;
+    use guest_protocol::{Arch, ExitKind, KernelFacts, LoadReport, Planted, Report, Side};
+
+    /// Evidence of a guest with 4 GiB less what is below it, a region at 784M, and this loader's words.
+    pub(in super::super) fn evidence(stderr: &str) -> Evidence {
+        let facts = KernelFacts {
+            release: "5.10".into(),
+            version: String::new(),
+            machine: "i686".into(),
+            userspace: Arch::I386,
+            cmdline: String::new(),
+            cpus: 1,
+            crash_regions: vec![PhysRange { start: 0x3100_0000, end: 0x377f_ffff }],
+            system_ram: vec![
+                PhysRange { start: 0x1000, end: 0x9_fbff },
+                PhysRange { start: 0x10_0000, end: 0xf7fd_ffff },
+            ],
+            kernel_code: None,
+            crash_loaded: Some(false),
+        };
+        let load = LoadReport {
+            exit: ExitKind::Exited { status: 0 },
+            stdout: String::new(),
+            stderr: stderr.into(),
+            crash_loaded: true,
+            milliseconds: 1,
+        };
+        let planted = vec![Planted { id: 0, address: 0xf65c_0000 }];
+        let say = |seq: u32, message| Timed {
+            ms: u64::from(seq),
+            what: Report { seq, kernel: Side::First, message },
+        };
+        Evidence {
+            console:
+                b"[    0.000000]   mapped low ram: 0 - 36ffe000\r\n[    0.000000]   low ram: 0 - 36ffe000\r\n"
+                    .to_vec(),
+            reports: vec![
+                say(0, Message::Ready(facts)),
+                say(1, Message::Loaded(load)),
+                say(2, Message::Armed { planted }),
+            ],
+            ..Evidence::default()
+        }
+    }
+
+    /// The loader's words in a real cell.
+    pub(in super::super) const PLACED: &str = "kexec-load: crash region: 0x31000000-0x377fffff (104 MiB)
+kexec-load: highest address of the kernel: 0x36ffdfff, the highest address an i386 capture kernel can run at (0x37ffffff less its fixed mappings)
+kexec-load: segment: kernel 0x31000000-0x31f75fff (0xf76000 bytes)
+kexec-load: segment: initrd 0x36fd5000-0x36ffdfff (0x29000 bytes)
+kexec-load: control pages of the running kernel: 0x31f76000-0x31f76fff
+";
+
+    /// Bug: a drawing without segments although the loader tells them; a limit whose reason is lost; low memory's end missed
+    /// because of the time stamps before it.
+    #[test]
+    fn what_was_said_of_memory_is_read() {
+        let machine = Machine::of(&evidence(PLACED)).unwrap();
+        let names: Vec<&str> = machine.segments.iter().map(|segment| segment.name.as_str()).collect();
+        assert_eq!(names, ["kernel", "control pages", "initrd"]);
+        assert_eq!(machine.segments[0].range, PhysRange { start: 0x3100_0000, end: 0x31f7_5fff });
+        let (limit, why) = machine.limit.unwrap();
+        assert_eq!(limit, 0x36ff_dfff);
+        assert!(why.starts_with("the highest address an i386 capture kernel"), "{why}");
+        assert_eq!(machine.low_memory_end, Some(0x36ff_e000));
+        assert_eq!((machine.nonces, machine.regions.len(), machine.ram.len()), (vec![0xf65c_0000], 1, 2));
+        assert_eq!(Machine::of(&Evidence::default()), None);
+    }
+
+    /// Bug: a loader that writes nonsense, or lies about ranges, ends the report.
+    #[test]
+    fn nonsense_is_skipped() {
+        let nonsense = "kexec-load: segment: kernel\nkexec-load: segment: a 0x5-0x1\nkexec-load: segment: b 0xg-0x1\n\
+                        kexec-load: highest address of the kernel: here\nsegment: kernel 0x1-0x2\n";
+        let machine = Machine::of(&evidence(nonsense)).unwrap();
+        assert_eq!((machine.segments, machine.limit), (Vec::new(), None));
+    }
+}
