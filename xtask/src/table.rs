@@ -3,11 +3,11 @@
 //! Lines go to standard output as cells end; bars, where there is a terminal for them, to standard error.
 
 mod commands;
+mod last_words;
 pub(crate) mod live;
 pub(crate) mod paint;
 mod roster;
 mod row;
-mod scene;
 mod summary;
 mod text;
 
@@ -22,7 +22,6 @@ use live::Live;
 use paint::Paint;
 #[cfg(test)]
 pub(crate) use row::tests as row_tests;
-use scene::Scene;
 use std::path::PathBuf;
 use std::time::Instant;
 pub(crate) use summary::count_line;
@@ -110,12 +109,14 @@ impl Table {
             | RunEvent::VerboseRunStarted { .. }
             | RunEvent::Guest { .. } => {}
             RunEvent::TrialEnded { result } => {
-                let scene = match result.verdict {
-                    Verdict::Fail | Verdict::Error => Scene::read(&self.report.join(&result.evidence)),
-                    Verdict::Pass | Verdict::Flaky | Verdict::Skipped => Scene::default(),
+                let console = match result.verdict {
+                    Verdict::Fail | Verdict::Error => {
+                        last_words::last_words(&self.report.join(&result.evidence))
+                    }
+                    Verdict::Pass | Verdict::Flaky | Verdict::Skipped => Vec::new(),
                 };
                 let Context { commands, id_width } = &self.context;
-                self.print(&row::lines(&result, &scene, &self.report, *id_width, commands, self.paint));
+                self.print(&row::lines(&result, &console, &self.report, *id_width, commands, self.paint));
                 self.results.push(*result);
             }
             RunEvent::RunEnded { summary } => {

@@ -28,6 +28,7 @@ fn result(outcomes: &[Outcome]) -> CellResult {
         seconds: 1.0,
         boot: None,
         notes: Vec::new(),
+        last_phase: None,
         triage: None,
         verbose: None,
         evidence: format!("attempt-{index}").into(),

@@ -10,7 +10,7 @@ use super::{AttemptRecord, Look, SkippedRecord, verdict_name};
 use crate::cell::Cell;
 use crate::filter::Axis;
 use crate::judge::{describe, describe_expectation, judge, near_miss};
-use crate::outcome::{Outcome, Verdict};
+use crate::outcome::Verdict;
 use chrono::DateTime;
 use quick_junit::{
     NonSuccessKind, Property, Report, SerializeError, TestCase, TestCaseStatus, TestRerun, TestSuite,
@@ -93,8 +93,10 @@ fn status(trial: &TrialView) -> TestCaseStatus {
             let mut status = TestCaseStatus::non_success(kind);
             status.set_message(visible(&result.words));
             status.set_type(Look::of(&result.outcome).words());
-            let folder = result.evidence.display().to_string();
-            status.set_description(text(trial, &result.outcome, &folder, trial.deciding()));
+            status.set_description(match trial.deciding_at() {
+                Some(at) => text(trial, &result.attempts[at], trial.attempts.get(at)),
+                None => visible(&format!("found: {}", result.words)),
+            });
             status.add_reruns(reruns);
             status
         }
@@ -107,8 +109,7 @@ fn rerun(kind: NonSuccessKind, trial: &TrialView, record: &AttemptRecord, view: 
     rerun.set_time(duration(record.seconds));
     rerun.set_message(visible(&describe(&record.outcome)));
     rerun.set_type(Look::of(&record.outcome).words());
-    let folder = record.evidence.display().to_string();
-    rerun.set_description(text(trial, &record.outcome, &folder, Some(view)));
+    rerun.set_description(text(trial, record, Some(view)));
     rerun
 }
 
@@ -122,8 +123,8 @@ const fn kind_of(verdict: Verdict) -> Option<NonSuccessKind> {
 }
 
 /// All that a person needs to begin with, who sees nothing but this text.
-fn text(trial: &TrialView, outcome: &Outcome, folder: &str, view: Option<&AttemptView>) -> String {
-    let expected = &trial.result.expected;
+fn text(trial: &TrialView, record: &AttemptRecord, view: Option<&AttemptView>) -> String {
+    let (expected, outcome) = (&trial.result.expected, &record.outcome);
     let mut lines = vec![
         format!("expected: {}", describe_expectation(expected)),
         format!("found: {}", describe(outcome)),
@@ -131,11 +132,14 @@ fn text(trial: &TrialView, outcome: &Outcome, folder: &str, view: Option<&Attemp
     if judge(outcome, expected) != Verdict::Pass {
         lines.extend(near_miss(outcome, expected).map(|how| format!("differs: {how}")));
     }
-    if let Some(sentence) = view.and_then(|view| view.sentence.as_ref()) {
-        lines.push(format!("why: {sentence}"));
+    lines.extend(record.triage.iter().map(|triage| format!("why: {}", triage.sentence)));
+    lines.extend(record.last_phase.iter().map(|last| format!("last phase: {last}")));
+    if let Some(verbose) = &record.verbose {
+        let (words, sentence) = (describe(&verbose.outcome), &verbose.triage.sentence);
+        lines.push(format!("once more, verbosely: {words}; {sentence} ({})", verbose.evidence.display()));
     }
-    if !folder.is_empty() {
-        lines.push(format!("evidence: {folder}"));
+    if !record.evidence.as_os_str().is_empty() {
+        lines.push(format!("evidence: {}", record.evidence.display()));
     }
     if let Some(trouble) = view.and_then(|view| view.trouble.as_ref()) {
         lines.push(format!("its evidence cannot be shown: {trouble}"));

@@ -36,7 +36,7 @@ pub use junit::junit;
 pub use look::{Look, verdict_name};
 pub use pages::{write_html, write_junit, write_pages};
 pub use read::{ReadError, Results, read_results};
-pub use record::{AttemptRecord, BootRecord, CellResult, SkippedRecord, VerboseRecord, Versions};
+pub use record::{AttemptRecord, BootRecord, CellResult, LastPhase, SkippedRecord, VerboseRecord, Versions};
 pub use runs::{CameTo, Runs};
 pub use table::Table;
 pub use view::{ReportView, read_view};

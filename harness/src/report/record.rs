@@ -4,6 +4,7 @@ use crate::accel::{Accel, AccelReason};
 use crate::cell::{Cell, CellId};
 use crate::first_image::Route;
 use crate::outcome::{Expectation, Outcome, Verdict};
+use crate::phase::Phase;
 use crate::runner::TrialId;
 use crate::scenario::SkippedCell;
 use crate::triage::Triage;
@@ -47,9 +48,14 @@ pub struct CellResult {
 }
 
 impl CellResult {
-    /// Why it was not as expected, by the attempt that decided; none where it was.
+    /// The attempt that decided.
+    pub fn deciding(&self) -> Option<&AttemptRecord> {
+        self.attempts.iter().rfind(|attempt| attempt.evidence == self.evidence)
+    }
+
+    /// Why it was not as expected, or how it hung, by the attempt that decided.
     pub fn triage(&self) -> Option<&Triage> {
-        self.attempts.iter().rfind(|attempt| attempt.evidence == self.evidence)?.triage.as_ref()
+        self.deciding()?.triage.as_ref()
     }
 
     /// The trial that this is the result of.
@@ -103,7 +109,10 @@ pub struct AttemptRecord {
     pub boot: Option<BootRecord>,
     /// Things seen that decide nothing, such as a guest that did not power off.
     pub notes: Vec<String>,
-    /// Why it was not as expected; none where it was, and in records of older versions.
+    /// The last phase that its guest came to; none where no guest ran, and in records of older versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_phase: Option<LastPhase>,
+    /// Why it was not as expected, or how it hung; none elsewhere, and in records of older versions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub triage: Option<Triage>,
     /// The same cell run once more, verbosely, for its evidence alone.
@@ -111,6 +120,27 @@ pub struct AttemptRecord {
     pub verbose: Option<VerboseRecord>,
     /// Folder of its evidence, relative to the report's folder.
     pub evidence: PathBuf,
+}
+
+/// Where a guest was when it ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LastPhase {
+    /// The phase.
+    pub phase: Phase,
+    /// What would have ended the phase.
+    pub awaited: String,
+}
+
+impl From<Phase> for LastPhase {
+    fn from(phase: Phase) -> Self {
+        Self { phase, awaited: phase.awaits().to_owned() }
+    }
+}
+
+impl std::fmt::Display for LastPhase {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}; awaited: {}", self.phase.in_words(), self.awaited)
+    }
 }
 
 /// A further run of a cell whose guest hung or was reset, with kernels that say more and QEMU's trace of its CPUs. It has no part in

@@ -2,7 +2,7 @@
 
 use super::machine::tests::{PLACED, evidence};
 use super::view::{AttemptView, ReportView, RunView, TrialView};
-use super::{AttemptRecord, BootRecord, CellResult, SkippedRecord, Versions};
+use super::{AttemptRecord, BootRecord, CellResult, SkippedRecord, VerboseRecord, Versions};
 use crate::accel::Accel;
 use crate::cell::{Cell, CellId, Loader, Reader};
 use crate::evidence::{Evidence, Timed};
@@ -14,6 +14,7 @@ use crate::outcome::{
 use crate::phase::Phase;
 use crate::scenario::SkippedCell;
 use crate::testing;
+use crate::triage::{Finding, Triage};
 
 /// A file of a known outcome: the pages of [`report`] are held against it, character for character. With the environment
 /// variable BLESS set, it is written anew, to be looked at before it is committed.
@@ -102,8 +103,14 @@ fn trial(name: &str, reservation: &str, outcomes: &[Outcome], text: &str) -> Tri
         seconds: 12.5,
         boot: Some(BootRecord { kernel: Route::Pvh, saved_state: Some(text.to_owned()) }),
         notes: vec![format!("note {text}")],
-        triage: None,
-        verbose: None,
+        last_phase: Some(Phase::Panicking.into()),
+        triage: (*verdict != Verdict::Pass).then(|| why(text)),
+        verbose: (*verdict != Verdict::Pass).then(|| VerboseRecord {
+            outcome: outcome.clone(),
+            triage: why(text),
+            seconds: 20.0,
+            evidence: format!("{name}.attempt-{at}.verbose {text}").into(),
+        }),
         evidence: folder(at),
     };
     let attempts: Vec<AttemptRecord> = outcomes.iter().zip(&verdicts).enumerate().map(record).collect();
@@ -136,6 +143,10 @@ fn trial(name: &str, reservation: &str, outcomes: &[Outcome], text: &str) -> Tri
     TrialView { result, attempts }
 }
 
+fn why(text: &str) -> Triage {
+    Finding::NothingTookOver { line: format!("end Kernel panic {text}") }.into()
+}
+
 /// What a guest left behind that came up and was ended in its panic.
 fn attempt(text: &str) -> AttemptView {
     let phases =
@@ -148,9 +159,7 @@ fn attempt(text: &str) -> AttemptView {
         ..evidence(&stderr)
     };
     AttemptView {
-        sentence: Some(format!("the first kernel stopped {text}")),
         files: vec!["console.log".into(), "run.sh".into(), format!("further {text}")],
-        has_verbose: true,
         trouble: Some(format!("cannot read {text}")),
         ..AttemptView::of(&evidence)
     }

@@ -14,12 +14,6 @@ use std::path::Path;
 /// Bytes at the console's end that are looked at for its last lines.
 const CONSOLE_END: usize = 16 * 1024;
 
-/// The file in an attempt's folder that says why it was not as expected.
-const SENTENCE_FILE: &str = "triage.txt";
-
-/// What the name of an attempt's folder has behind it where that of a more verbose run stands beside it.
-pub(super) const VERBOSE: &str = ".verbose";
-
 /// Members of `run.json` that say what the results say as well.
 const COUNTS: [&str; 2] = ["verdicts", "repeated"];
 
@@ -79,8 +73,6 @@ pub(super) struct TrialView {
 /// What an attempt's evidence shows.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct AttemptView {
-    /// Why it was not as expected, in a sentence, where that was found out.
-    pub(super) sentence: Option<String>,
     /// Its memory.
     pub(super) machine: Option<Machine>,
     /// When each phase began.
@@ -91,8 +83,6 @@ pub(super) struct AttemptView {
     pub(super) console: Vec<String>,
     /// Names of the files in its folder, sorted.
     pub(super) files: Vec<String>,
-    /// Whether there is a folder of a further, more verbose run beside it.
-    pub(super) has_verbose: bool,
     /// Why its evidence cannot be shown.
     pub(super) trouble: Option<String>,
 }
@@ -123,8 +113,7 @@ impl ReportView {
 impl TrialView {
     /// Which attempt's outcome is the trial's.
     pub(super) fn deciding_at(&self) -> Option<usize> {
-        let attempts = &self.result.attempts;
-        attempts.iter().rposition(|record| record.evidence == self.result.evidence)
+        self.result.attempts.iter().rposition(|record| record.evidence == self.result.evidence)
     }
 
     /// The attempt whose outcome is the trial's.
@@ -154,13 +143,11 @@ impl AttemptView {
             .chain(evidence.samples.iter().map(|sample| sample.ms))
             .chain(evidence.phases.iter().map(|phase| phase.ms));
         Self {
-            sentence: None,
             machine: Machine::of(evidence),
             phases: evidence.phases.clone(),
             last_ms: moments.max().unwrap_or(0),
             console: last_lines(&evidence.console),
             files: Vec::new(),
-            has_verbose: false,
             trouble: None,
         }
     }
@@ -211,13 +198,6 @@ fn read_attempt(folder: &Path, evidence: &Path) -> AttemptView {
     let files = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_file()));
     view.files = files.filter_map(|entry| entry.file_name().into_string().ok()).collect();
     view.files.sort_unstable();
-    let mut verbose = folder.clone().into_os_string();
-    verbose.push(VERBOSE);
-    view.has_verbose = Path::new(&verbose).is_dir();
-    view.sentence = std::fs::read_to_string(folder.join(SENTENCE_FILE))
-        .ok()
-        .map(|text| text.trim().to_owned())
-        .filter(|text| !text.is_empty());
     view
 }
 

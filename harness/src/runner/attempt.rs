@@ -9,7 +9,7 @@ use crate::cell::Cell;
 use crate::cmdline::{first_cmdline, loader_argv};
 use crate::evidence::GuestEnd;
 use crate::guest::{Deadlines, GuestPlan, Inquiry, NONCE_BYTES, Origin, Reaped, reader_order, run_guest};
-use crate::outcome::{Outcome, Verdict};
+use crate::outcome::{Outcome, OutcomeKind, Verdict};
 use crate::qemu::{Purpose, Script, Start, Wiring};
 use crate::report::{AttemptFolder, AttemptRecord, BootRecord, Report, ReportError};
 use crate::scratch::Scratch;
@@ -78,7 +78,8 @@ pub(super) async fn attempt(
     let outcome = classify::classify(cell, &reaped.evidence);
     let verdict = judge::judge(&outcome, &cell.expected);
     folder.write(&reaped, &script)?;
-    let triage = (verdict != Verdict::Pass).then(|| triage::triage(cell, &reaped.evidence, &outcome));
+    let wants_why = verdict != Verdict::Pass || outcome.kind() == OutcomeKind::Hung;
+    let triage = wants_why.then(|| triage::triage(cell, &reaped.evidence, &outcome));
     triage.iter().try_for_each(|triage| folder.write_triage(triage))?;
     let took = reaped.lasted;
     let ended =
@@ -91,6 +92,7 @@ pub(super) async fn attempt(
         seconds: took.as_secs_f64(),
         boot,
         notes: reaped.notes.clone(),
+        last_phase: reaped.evidence.phases.last().map(|phase| phase.what.into()),
         triage,
         verbose: None,
         evidence: folder.name,

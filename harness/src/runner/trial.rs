@@ -58,6 +58,7 @@ pub(super) fn result_without_attempts(
         seconds: 0.0,
         boot: None,
         notes: Vec::new(),
+        last_phase: None,
         triage: None,
         verbose: None,
         evidence: PathBuf::new(),

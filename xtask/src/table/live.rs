@@ -1,8 +1,8 @@
 //! What is shown of guests while they run: bars with phase, seconds in it and the console's last line; on request, all that is
 //! known of each.
 
+use super::last_words::growing_console;
 use super::roster::Roster;
-use super::scene::growing_console;
 use harness::guest::News;
 use harness::runner::{GuestOf, RunEvent};
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};

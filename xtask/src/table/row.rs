@@ -2,19 +2,18 @@
 
 use super::commands::{Commands, shell_word};
 use super::paint::Paint;
-use super::scene::Scene;
-use super::text::{bracketed, one_line, quoted, told, verbatim};
+use super::text::{ConsoleLine, bracketed, one_line, quoted, told, verbatim};
 use harness::judge::{describe, describe_expectation, explain, telling_line};
 use harness::outcome::{Expectation, Outcome, Verdict};
 use harness::phase::Phase;
-use harness::report::{AttemptRecord, CellResult, SCRIPT_FILE};
+use harness::report::{AttemptRecord, CellResult, LastPhase, SCRIPT_FILE};
 use harness::scenario::SkippedCell;
 use std::path::Path;
 
 /// A cell's lines: one, and where it was not as expected, all that one needs to begin with it.
 pub(super) fn lines(
     result: &CellResult,
-    scene: &Scene,
+    console: &[ConsoleLine],
     report: &Path,
     id_width: usize,
     commands: &Commands,
@@ -30,11 +29,14 @@ pub(super) fn lines(
         Verdict::Flaky => lines.extend(head(result, paint)),
         Verdict::Fail | Verdict::Error => {
             lines.extend(head(result, paint));
-            lines.extend(details(result, scene));
-            lines.extend(quoted("console", &scene.console));
+            lines.extend(details(result));
+            lines.extend(quoted("console", console));
             lines.extend(evidence(&result.evidence, report));
             lines.push(verbatim("again", &commands.again(&result.id)));
-            lines.push(verbatim("shell", &commands.shell(&result.id, shell_options(scene.last_phase))));
+            lines.push(verbatim(
+                "shell",
+                &commands.shell(&result.id, shell_options(last_phase(result).map(|last| last.phase))),
+            ));
         }
     }
     lines
@@ -107,15 +109,19 @@ fn attempt(tried: &AttemptRecord, result: &CellResult, report: &Path, paint: Pai
 }
 
 /// Why it was so, what was expected, how it differs, and how far the guest got.
-fn details(result: &CellResult, scene: &Scene) -> Vec<String> {
+fn details(result: &CellResult) -> Vec<String> {
     let why = result.triage().map(|triage| told("why", &triage.sentence));
     let mut lines = why.unwrap_or_default();
     lines.extend(whole_message(result).into_iter().flat_map(|message| told("message", message)));
     lines.extend(told("expected", &describe_expectation(&result.expected)));
     lines.extend(near_miss(result).into_iter().flat_map(|how| told("differs", &how)));
-    let reached = scene.last_phase.map(|phase| format!("{}; awaited: {}", phase.in_words(), phase.awaits()));
-    lines.extend(reached.into_iter().flat_map(|reached| told("last phase", &reached)));
+    lines.extend(last_phase(result).into_iter().flat_map(|last| told("last phase", &last.to_string())));
     lines
+}
+
+/// Where the guest was when it ended.
+fn last_phase(result: &CellResult) -> Option<&LastPhase> {
+    result.deciding()?.last_phase.as_ref()
 }
 
 /// Where an attempt's evidence is, and the script in it; nothing of one that never had a folder.

@@ -1,10 +1,11 @@
-//! The look at a machine before it is ended, where its outcome is not the expected one: what its CPUs are doing, and where.
+//! The look at a machine before it is ended, where its outcome is not the expected one, and wherever it hung: what its CPUs are
+//! doing, and where.
 //! Nothing here decides an outcome, and whatever fails is told and left out.
 
 use super::{Ending, Running};
 use crate::evidence::{Code, Cpu, Examination, GuestEnd, Ip, Timed};
 use crate::guest::GuestPlan;
-use crate::outcome::Verdict;
+use crate::outcome::{Outcome, OutcomeKind, Verdict};
 use crate::paging::Walk;
 use crate::qmp::{QmpError, Unasked};
 use crate::stop::Stop;
@@ -27,10 +28,15 @@ const CODE_FROM: u64 = 48;
 const MOST_CPUS: usize = 16;
 
 impl Running {
-    /// Looks at the machine, unless what became of it is expected or there is nothing to look at.
+    /// Looks at the machine, if it hung or what became of it is not expected, and there is something to look at.
     pub(super) async fn examine_before(&mut self, plan: &GuestPlan<'_>, ending: &Ending, stop: &mut Stop) {
         let Ending::Known(end) = ending else { return };
-        if !plan.inquiry.examine || !self.is_worth_looking_at(plan, end) {
+        if !plan.inquiry.examine || !self.is_there(end) {
+            return;
+        }
+        let outcome = self.outcome_at(plan, end);
+        let is_expected = judge::judge(&outcome, &plan.cell.expected) == Verdict::Pass;
+        if is_expected && outcome.kind() != OutcomeKind::Hung {
             return;
         }
         let mut found = Examination::default();
@@ -46,7 +52,7 @@ impl Running {
             Ok(Err(why)) => found.missing.push(why),
             Err(_) => found.missing.push(format!("QEMU did not tell all within {} s", PATIENCE.as_secs())),
         }
-        if let Some(file) = plan.inquiry.dump {
+        if let Some(file) = plan.inquiry.dump.filter(|_| !is_expected) {
             let dumped = tokio::select! {
                 biased;
                 () = stop.requested() => Err("the run was interrupted".to_owned()),
@@ -64,19 +70,23 @@ impl Running {
         self.record.evidence.examined = Some(found);
     }
 
-    /// Whether the machine still is what it was, and its outcome is not the expected one.
-    fn is_worth_looking_at(&mut self, plan: &GuestPlan<'_>, end: &GuestEnd) -> bool {
-        let is_there = match end {
+    /// Whether the machine still is what it was.
+    fn is_there(&self, end: &GuestEnd) -> bool {
+        match end {
             GuestEnd::Concluded | GuestEnd::Deadline { .. } => true,
             // A machine that powered off, by its own will, stands where ACPI left it.
             GuestEnd::ByItself => classify::was_reset(&self.record.evidence),
             GuestEnd::Trouble { .. } | GuestEnd::Interrupted => false,
-        };
+        }
+    }
+
+    /// What becomes of the guest if it ends so.
+    fn outcome_at(&mut self, plan: &GuestPlan<'_>, end: &GuestEnd) -> Outcome {
         let evidence = &mut self.record.evidence;
         evidence.end = Some(end.clone());
         let outcome = classify::classify(plan.cell, evidence);
         evidence.end = None;
-        is_there && judge::judge(&outcome, &plan.cell.expected) != Verdict::Pass
+        outcome
     }
 
     async fn examine(&mut self, found: &mut Examination) -> Result<(), QmpError> {

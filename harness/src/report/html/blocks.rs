@@ -6,20 +6,21 @@ use super::timeline::timeline;
 use super::{address, anchor, facts, mark, template};
 use crate::judge::{describe, describe_expectation, near_miss};
 use crate::outcome::Verdict;
-use crate::report::view::{AttemptView, ReportView, TrialView, VERBOSE};
+use crate::report::view::{AttemptView, ReportView, TrialView};
 use crate::report::{AttemptRecord, CellResult, Look, verdict_name};
 use maud::Markup;
 use std::collections::BTreeMap;
 use std::path::Path;
 
 /// Files of an attempt's folder that people look into, in the order in which they do.
-const FILES: [&str; 9] = [
+const FILES: [&str; 10] = [
     "console.log",
     "agent.jsonl",
     "qmp.jsonl",
     "registers.txt",
     "machine.txt",
     "cpu.log",
+    "memory.kdump",
     "qemu.log",
     "run.sh",
     "repro.sh",
@@ -47,9 +48,9 @@ pub(super) fn list(view: &ReportView) -> Markup {
     }
 }
 
-/// Why it was not as expected, where that was found out.
+/// Why it was not as expected, or how it hung.
 fn sentence(trial: &TrialView) -> Option<&str> {
-    trial.deciding()?.sentence.as_deref()
+    trial.result.triage().map(|triage| triage.sentence.as_str())
 }
 
 /// What was not as expected, opened.
@@ -152,6 +153,12 @@ fn body(trial: &TrialView, base: &Path) -> Markup {
                 (fact("as expected", &result.words))
             }
             @if let Some(differs) = differs { (fact("differs", &differs)) }
+            @if let Some(last) = record.and_then(|record| record.last_phase.as_ref()).filter(|_| trial.misses()) {
+                (fact("last phase", &last.to_string()))
+            }
+            @if let Some(verbose) = record.and_then(|record| record.verbose.as_ref()) {
+                (fact("once more, verbosely", &format!("{}; {}", describe(&verbose.outcome), verbose.triage.sentence)))
+            }
             @for note in record.into_iter().flat_map(|record| &record.notes) { (fact("note", note)) }
         }
         (memory(&result.cell, view.and_then(|view| view.machine.as_ref())))
@@ -191,8 +198,8 @@ fn files(record: &AttemptRecord, view: &AttemptView, base: &Path) -> Markup {
         } @else {
             a href=(address(base, &[&folder, ""])) { "evidence" }
             @for name in known { " " a href=(address(base, &[&folder, name])) { (name) } }
-            @if view.has_verbose {
-                " " a href=(address(base, &[&format!("{folder}{VERBOSE}"), ""])) { "a more verbose run" }
+            @if let Some(verbose) = &record.verbose {
+                " " a href=(address(base, &[&verbose.evidence.display().to_string(), ""])) { "a more verbose run" }
             }
         }
     }

@@ -37,7 +37,8 @@ fn a_failure_says_what_a_person_needs() {
     for part in [
         "message=\"hung during panic",
         "expected: captured, vmcore verified",
-        "why: the first kernel stopped words",
+        "why: first kernel panicked and did not jump to a crash image",
+        "last phase: panic; awaited: the first kernel",
         "evidence: failed.attempt-1 words",
         "last words words",
     ] {

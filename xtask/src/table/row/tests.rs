@@ -43,6 +43,7 @@ pub(crate) fn result(id: &str, verdict: Verdict, outcomes: &[Outcome]) -> CellRe
         .iter()
         .zip(1..)
         .map(|(outcome, attempt)| AttemptRecord {
+            last_phase: None,
             triage: None,
             verbose: None,
             attempt,
@@ -87,19 +88,16 @@ pub(crate) fn refused() -> Outcome {
     Outcome::Refused { by: Refuser::Loader, message: "limit\nregion too \x1b[31mhigh".into() }
 }
 
-fn lines_of(result: &CellResult, scene: &Scene) -> Vec<String> {
+fn lines_of(result: &CellResult, console: &[ConsoleLine]) -> Vec<String> {
     let commands = Commands { again: "cargo xtask e2e seed".into(), cells: "seed".into() };
-    lines(result, scene, Path::new("r"), 5, &commands, Paint::new(false))
+    lines(result, console, Path::new("r"), 5, &commands, Paint::new(false))
 }
 
 /// Catches a passing cell that takes more than its one line, or loses a column.
 #[test]
 fn a_pass_is_one_line() {
     let result = result("a/b", Verdict::Pass, &[captured()]);
-    assert_eq!(
-        lines_of(&result, &Scene::default()),
-        ["        PASS [     8.2s] a/b    captured, vmcore verified"]
-    );
+    assert_eq!(lines_of(&result, &[]), ["        PASS [     8.2s] a/b    captured, vmcore verified"]);
 }
 
 /// Catches a failure of which one has to search for what was expected, how far it got, its last words, its evidence, or the
@@ -110,12 +108,10 @@ fn a_failure_says_all_that_one_begins_with() {
     let triage = Finding::QemuKilled { signal: 9, during: "load".into() }.into();
     result.attempts[0].triage = Some(triage);
     let line = |text: &str, finished| ConsoleLine { text: text.into(), finished };
-    let scene = Scene {
-        last_phase: Some(Phase::Capture),
-        console: vec![line(&"Kernel panic - not syncing: ".repeat(4), true), line("Destination add", false)],
-    };
+    result.attempts[0].last_phase = Some(Phase::Capture.into());
+    let console = [line(&"Kernel panic - not syncing: ".repeat(4), true), line("Destination add", false)];
     assert_eq!(
-        lines_of(&result, &scene),
+        lines_of(&result, &console),
         [
             "        FAIL [     8.2s] a/b",
             "     outcome refused by the loader: region too [31mhigh",
@@ -151,7 +147,7 @@ fn a_near_miss_says_what_is_missing() {
     let message = vec!["limit".into(), "0x37ffffff".into()];
     result.expected = Expectation::Refused { by: ExpectedRefuser::Loader, message };
     assert_eq!(
-        details(&result, &Scene::default()),
+        details(&result),
         [
             "     message limit far far far far far far far far far far far far far far far",
             "             far far far far far far far far far far far far far far far",
@@ -166,7 +162,7 @@ fn a_near_miss_says_what_is_missing() {
 fn every_attempt_of_a_flaky_cell_is_shown() {
     let result = result("a", Verdict::Flaky, &[Outcome::RigError { what: "lost".into() }, captured()]);
     assert_eq!(
-        lines_of(&result, &Scene::default()),
+        lines_of(&result, &[]),
         [
             "       TRY 1 [     8.2s] a",
             "     outcome rig error: lost",
@@ -186,7 +182,7 @@ fn every_attempt_of_a_flaky_cell_is_shown() {
 #[test]
 fn a_failure_that_was_tried_again_shows_both() {
     let result = result("a", Verdict::Fail, &[Outcome::RigError { what: "lost".into() }, refused()]);
-    let lines = lines_of(&result, &Scene::default());
+    let lines = lines_of(&result, &[]);
     let evidence: Vec<_> = lines.iter().filter(|line| line.contains("evidence")).collect();
     assert_eq!(evidence, ["    evidence r/a/try-1", "    evidence r/a/try-2"]);
     assert_eq!(lines.iter().filter(|line| line.contains("rig error: lost")).count(), 1);

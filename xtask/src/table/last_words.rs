@@ -1,8 +1,6 @@
-//! Where a guest died: what its evidence tells people beside the outcome.
+//! A guest's last words on its console, for people.
 
 use super::text::{ConsoleLine, last_lines};
-use harness::evidence::Evidence;
-use harness::phase::Phase;
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
@@ -12,27 +10,10 @@ const LINES: usize = 8;
 /// Bytes of a growing console file that are looked at for its last lines.
 const TAIL: u64 = 8 << 10;
 
-/// What is left of a guest, for people.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Scene {
-    /// The last phase that it entered.
-    pub(super) last_phase: Option<Phase>,
-    /// The last lines of its console.
-    pub(super) console: Vec<ConsoleLine>,
-}
-
-impl Scene {
-    /// Of the evidence in `folder`. Where there is none, as of a guest that was never started, there is nothing to show.
-    pub(super) fn read(folder: &Path) -> Self {
-        harness::report::load_evidence(folder).map(|evidence| Self::of(&evidence)).unwrap_or_default()
-    }
-
-    fn of(evidence: &Evidence) -> Self {
-        Self {
-            last_phase: evidence.phases.last().map(|phase| phase.what),
-            console: last_lines(&evidence.console, LINES),
-        }
-    }
+/// The last lines of the console in `folder` of evidence. None where there is no evidence, as of a guest that was never started.
+pub(super) fn last_words(folder: &Path) -> Vec<ConsoleLine> {
+    let evidence = harness::report::load_evidence(folder);
+    evidence.map(|evidence| last_lines(&evidence.console, LINES)).unwrap_or_default()
 }
 
 /// The last lines of a console that QEMU still writes. None where it has not begun to.
@@ -62,6 +43,6 @@ mod tests {
         assert_eq!(lines.len(), LINES);
         assert_eq!(lines.last().map(|line| line.text.as_str()), Some("line 9999"));
         assert_eq!(growing_console(Path::new("/nonexistent/console")), []);
-        assert_eq!(Scene::read(Path::new("/nonexistent")), Scene::default());
+        assert_eq!(last_words(Path::new("/nonexistent")), []);
     }
 }
