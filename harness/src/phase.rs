@@ -17,7 +17,8 @@ pub enum Phase {
     Loading,
     /// From *armed* until the trigger is pulled.
     Armed,
-    /// From the trigger to the first kernel's panic line, or to whatever comes in its place.
+    /// From the trigger to the first kernel's panic line. Out of an NMI a kernel may jump before that line leaves its buffer: then
+    /// whatever comes next ends the phase.
     Panicking,
     /// From there to the capture kernel's first word: the first kernel stops its CPUs and devices and jumps, and the purgatory
     /// runs. Its last instructions cannot be told from the purgatory's first on the console.
@@ -90,7 +91,7 @@ impl Phase {
             Self::Ready => "the rig's order",
             Self::Loading => "`loaded` and `armed` of the first kernel's agent",
             Self::Armed => "QEMU's answer to the trigger",
-            Self::Panicking => "the first kernel's panic line",
+            Self::Panicking => "the first kernel's panic line, or the capture kernel's first word",
             Self::Purgatory => "the capture kernel's first word on the console",
             Self::Decompression => "the capture kernel's banner",
             Self::Capture => "`up` of the capture kernel's agent",

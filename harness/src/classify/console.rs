@@ -6,8 +6,15 @@ const PANIC: &str = "Kernel panic - not syncing";
 /// Starts the last line of a panic that nothing took over (kernel/panic.c).
 const END_OF_PANIC: &str = "---[ end Kernel panic";
 
-/// The first words of a kernel's decompressor: its early console and its progress (arch/x86/boot/compressed/misc.c).
-const DECOMPRESSOR: [&str; 2] = ["early console in ", "Decompressing Linux"];
+/// The first words of a kernel's decompressor: its early console and its progress (arch/x86/boot/compressed/misc.c), what it says
+/// of KASLR (kaslr.c), and what it gives up with (misc.c, error.c). Without an early console the last ones may be all that it says.
+const DECOMPRESSOR: [&str; 5] = [
+    "early console in ",
+    "Decompressing Linux",
+    "KASLR disabled: ",
+    DESTINATION_TOO_LARGE,
+    DECOMPRESSOR_STOPS,
+];
 
 /// The first words of the kernel proper (init/version.c).
 const BANNER: &str = "Linux version ";
@@ -72,7 +79,7 @@ impl Landmark {
     pub const ALL: [Self; 3] = [Self::Panic, Self::Decompressor, Self::Banner];
 
     /// The longest words that a landmark is known by, in bytes.
-    pub const LONGEST: usize = PANIC.len();
+    pub const LONGEST: usize = DESTINATION_TOO_LARGE.len();
 
     /// Whether these console bytes have it. Since the trigger, a kernel that speaks is the capture kernel (or, after a reset, the
     /// first one again).

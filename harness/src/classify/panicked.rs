@@ -133,7 +133,7 @@ fn before_up(cell: &Cell, story: &Story<'_>, ready: &KernelFacts, evidence: &Evi
     let at = match &capture {
         Some(capture) if capture.has_banner() => Phase::Capture,
         Some(_) => Phase::Decompression,
-        None if text.destination_too_large() => Phase::Decompression,
+        None if before.panic_line().is_some() => Phase::Purgatory,
         None => Phase::Panicking,
     };
     if story.rebooted {

@@ -14,7 +14,7 @@ const VANISHING: Duration = Duration::from_secs(5);
 
 /// Files that every folder of evidence has.
 const EVIDENCE: [&str; 6] =
-    ["console.log", "agent.jsonl", "qmp.jsonl", "registers.txt", "evidence.json", "run.sh"];
+    ["console.log", "agent.jsonl", "qmp.jsonl", "registers.txt", "evidence.json", "repro.sh"];
 
 /// Whether a cell is the one that is faulted.
 pub(super) fn is_faulted(cell: &Cell) -> bool {

@@ -70,7 +70,7 @@ fn a_fault_in_the_panic_path_is_told_from_a_plain_end_of_panic() {
     let faulted = faulted.sample(11_200, &[running(6)]);
     assert!(faulted.is_concluded());
     let (at, proof, cause) = hung(&faulted);
-    assert_eq!((at, cause), (Phase::Panicking, HangCause::FaultInPanicPath));
+    assert_eq!((at, cause), (Phase::Purgatory, HangCause::FaultInPanicPath));
     assert!(matches!(proof, HangProof::EndOfPanic { line } if line.contains("Fatal exception in interrupt")));
 
     let plain = Life::of(i386())
@@ -157,7 +157,7 @@ fn the_capture_kernels_panic_is_told_from_the_first_ones() {
 fn resets_are_told_with_reason_and_phase() {
     let early = Life::of(amd64()).triggered().console(9100, NMI_PANIC).event(9300, "SHUTDOWN", "guest-reset");
     let Outcome::Reset { at, reason } = early.outcome() else { panic!("{:?}", early.outcome()) };
-    assert_eq!(at, Phase::Panicking);
+    assert_eq!(at, Phase::Purgatory);
     assert!(reason.contains("guest-reset"));
     assert!(early.is_concluded());
     let late =
