@@ -21,6 +21,7 @@ use crate::cell::Cell;
 use crate::evidence::{Evidence, GuestEnd};
 use crate::outcome::{HangCause, HangProof, Outcome};
 use crate::phase::Phase;
+use crate::quote::quote;
 pub use errno::name as errno_name;
 use story::Story;
 
@@ -133,12 +134,14 @@ fn last_phase(evidence: &Evidence) -> Phase {
 fn with_foreign_lines(what: String, evidence: &Evidence) -> String {
     match evidence.foreign_lines.as_slice() {
         [] => what,
-        [line] => format!("{what}; a line on the message channel is no message: {:?}", line.what),
+        [line] => {
+            format!("{what}; a line on the message channel is no message: {:?}", quote(&line.what))
+        }
         lines => {
             format!(
                 "{what}; {} lines on the message channel are no messages, the first: {:?}",
                 lines.len(),
-                lines[0].what
+                quote(&lines[0].what)
             )
         }
     }

@@ -29,6 +29,7 @@ pub mod process;
 pub mod pvh;
 pub mod qemu;
 pub mod qmp;
+mod quote;
 pub mod registers;
 pub mod rejudge;
 pub mod report;

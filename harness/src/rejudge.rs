@@ -2,11 +2,13 @@
 //!
 //! Pure, but for [`saved_evidence`], which reads one attempt's folder.
 
+use crate::cell::Cell;
 use crate::classify::classify;
 use crate::evidence::Evidence;
 use crate::judge::{self, describe};
 use crate::outcome::{Expectation, Outcome, Verdict};
 use crate::report::{AttemptRecord, CellResult, Look, Table, load_evidence, verdict_name};
+use crate::triage;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -18,9 +20,33 @@ pub struct Judged {
     pub outcome: Outcome,
     /// Beside the expectation.
     pub verdict: Verdict,
+    /// Why it was not as expected, or how it hung, in triage's sentence; none where none was asked for, or none was recorded.
+    pub why: Option<String>,
 }
 
 impl Judged {
+    /// An outcome without evidence, by this expectation.
+    fn recorded(outcome: Outcome, expected: &Expectation) -> Self {
+        let verdict = judge::judge(&outcome, expected);
+        Self { outcome, verdict, why: None }
+    }
+
+    /// What this evidence comes to.
+    fn of(cell: &Cell, evidence: &Evidence, expected: &Expectation) -> Self {
+        let outcome = classify(cell, evidence);
+        let verdict = judge::judge(&outcome, expected);
+        let why =
+            triage::is_wanted(&outcome, verdict).then(|| triage::triage(cell, evidence, &outcome).sentence);
+        Self { outcome, verdict, why }
+    }
+
+    /// Whether `now` is something else. A sentence that older records do not have is no difference.
+    pub fn differs(&self, now: &Self) -> bool {
+        let Self { outcome, verdict, why } = self;
+        let says_other = why.as_ref().zip(now.why.as_ref()).is_some_and(|(was, now)| was != now);
+        *outcome != now.outcome || *verdict != now.verdict || says_other
+    }
+
     /// Both in words.
     pub fn words(&self) -> String {
         format!("{}: {}", verdict_name(self.verdict), describe(&self.outcome))
@@ -97,7 +123,8 @@ pub struct Trial {
 impl Trial {
     /// Whether the trial or one of its attempts comes to something else now.
     pub fn differs(&self) -> bool {
-        self.was != self.now || self.attempts.iter().any(|attempt| attempt.was != *attempt.now.judged())
+        let attempts = || self.attempts.iter().any(|attempt| attempt.was.differs(attempt.now.judged()));
+        self.was.differs(&self.now) || attempts()
     }
 }
 
@@ -107,23 +134,24 @@ pub fn rejudge(
     expected: &Expectation,
     mut saved: impl FnMut(&AttemptRecord) -> Saved,
 ) -> Trial {
-    let judged = |outcome: Outcome| {
-        let verdict = judge::judge(&outcome, expected);
-        Judged { outcome, verdict }
-    };
+    let judged = |outcome: &Outcome| Judged::recorded(outcome.clone(), expected);
     let attempts: Vec<Attempt> = result
         .attempts
         .iter()
         .map(|record| {
             let now = match saved(record) {
-                Saved::Evidence(evidence) => Now::Whole(judged(classify(&result.cell, &evidence))),
-                Saved::None => Now::None(judged(record.outcome.clone())),
-                Saved::Unreadable { why } => Now::Unreadable { why, judged: judged(record.outcome.clone()) },
+                Saved::Evidence(evidence) => Now::Whole(Judged::of(&result.cell, &evidence, expected)),
+                Saved::None => Now::None(judged(&record.outcome)),
+                Saved::Unreadable { why } => Now::Unreadable { why, judged: judged(&record.outcome) },
             };
             Attempt {
                 attempt: record.attempt,
                 folder: record.evidence.clone(),
-                was: Judged { outcome: record.outcome.clone(), verdict: record.verdict },
+                was: Judged {
+                    outcome: record.outcome.clone(),
+                    verdict: record.verdict,
+                    why: record.triage.as_ref().map(|triage| triage.sentence.clone()),
+                },
                 now,
             }
         })
@@ -132,13 +160,13 @@ pub fn rejudge(
     let now = match judge::overall(&verdicts) {
         Some(verdict) => {
             let deciding = judge::deciding(&verdicts, verdict).and_then(|at| attempts.get(at));
-            let outcome = deciding
-                .map_or_else(|| result.outcome.clone(), |attempt| attempt.now.judged().outcome.clone());
-            Judged { outcome, verdict }
+            let judged = deciding.map(|attempt| attempt.now.judged().clone());
+            Judged { verdict, ..judged.unwrap_or_else(|| Judged::recorded(result.outcome.clone(), expected)) }
         }
-        None => judged(result.outcome.clone()),
+        None => judged(&result.outcome),
     };
-    let was = Judged { outcome: result.outcome.clone(), verdict: result.verdict };
+    let why = result.triage().map(|triage| triage.sentence.clone());
+    let was = Judged { outcome: result.outcome.clone(), verdict: result.verdict, why };
     Trial { trial: result.trial().to_string(), was, now, attempts }
 }
 

@@ -7,7 +7,7 @@ use crate::table::one_line;
 use crate::{Host, output};
 use anyhow::anyhow;
 use harness::outcome::Expectation;
-use harness::rejudge::{Counts, Now, Trial, rejudge, saved_evidence, table};
+use harness::rejudge::{Counts, Judged, Now, Trial, rejudge, saved_evidence, table};
 use harness::report::{CellResult, read_results};
 use serde::Serialize;
 use std::path::Path;
@@ -84,22 +84,13 @@ fn text(trials: &[Trial], counts: &Counts, not_in_suites: usize) -> Vec<String> 
         let several = trial.attempts.len() > 1;
         if trial.differs() {
             lines.push(trial.trial.clone());
-            lines.push(format!("  was     {}", one_line(&trial.was.words())));
-            lines.push(format!("  is now  {}", one_line(&trial.now.words())));
+            lines.extend(beside("", &trial.was, &trial.now));
         }
         for attempt in &trial.attempts {
             let name = if several { format!(", attempt {}", attempt.attempt) } else { String::new() };
-            if several && attempt.was != *attempt.now.judged() {
-                lines.push(format!(
-                    "  attempt {} was     {}",
-                    attempt.attempt,
-                    one_line(&attempt.was.words())
-                ));
-                lines.push(format!(
-                    "  attempt {} is now  {}",
-                    attempt.attempt,
-                    one_line(&attempt.now.judged().words())
-                ));
+            if several && attempt.was.differs(attempt.now.judged()) {
+                let of = format!("attempt {} ", attempt.attempt);
+                lines.extend(beside(&of, &attempt.was, attempt.now.judged()));
             }
             match &attempt.now {
                 Now::Whole(_) => {}
@@ -129,6 +120,18 @@ fn text(trials: &[Trial], counts: &Counts, not_in_suites: usize) -> Vec<String> 
     }
     lines.push(counted);
     lines
+}
+
+/// Both, one under the other, with the cause where that is what differs.
+fn beside(of: &str, was: &Judged, now: &Judged) -> Vec<String> {
+    let why = |judged: &Judged| match &judged.why {
+        Some(why) if was.why.is_some() && was.why != now.why => format!("; {why}"),
+        _ => String::new(),
+    };
+    [("was    ", was), ("is now ", now)]
+        .map(|(when, judged)| one_line(&format!("{of}{when} {}{}", judged.words(), why(judged))))
+        .map(|line| format!("  {line}"))
+        .to_vec()
 }
 
 #[cfg(test)]

@@ -5,9 +5,7 @@ use crate::outcome::{
     Expectation, ExpectedRefuser, ExpectedVmcore, HangCause, HangProof, LoadFailure, Outcome, Refuser,
     Verdict, VmcoreState,
 };
-
-/// Longest piece of somebody else's text (a console line, a message) that a description quotes, in characters.
-const QUOTED: usize = 100;
+use crate::quote::quote;
 
 /// An outcome in a few words, for one line of the table.
 pub fn describe(outcome: &Outcome) -> String {
@@ -158,14 +156,6 @@ pub fn telling_line(text: &str) -> &str {
         .find(|line| TELLING.iter().any(|words| line.contains(words)))
         .or_else(|| lines().next_back())
         .unwrap_or("")
-}
-
-fn quote(text: &str) -> String {
-    let text = text.trim();
-    if text.chars().count() <= QUOTED {
-        return text.to_owned();
-    }
-    text.chars().take(QUOTED).chain(['…']).collect()
 }
 
 fn errno_words(errno: i32) -> String {

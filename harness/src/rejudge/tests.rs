@@ -4,6 +4,7 @@ use super::*;
 use crate::evidence::GuestEnd;
 use crate::outcome::VmcoreState;
 use crate::testing;
+use crate::triage::Finding;
 
 fn captured() -> Outcome {
     Outcome::Captured { vmcore: VmcoreState::Verified }
@@ -51,6 +52,20 @@ fn what_was_recorded_is_held_against_what_the_evidence_says() {
     // Other rules for the verdict on all attempts, the attempts' own being the same.
     result.verdict = Verdict::Flaky;
     assert!(rejudge(&result, &result.expected, whole("QEMU died")).differs());
+}
+
+/// Bug: another cause is no difference; or every attempt differs that was recorded before there were sentences.
+#[test]
+fn another_cause_is_a_difference() {
+    let mut result = result(&[rig_error("QEMU died")]);
+    let whole = |_: &AttemptRecord| Saved::Evidence(Box::new(trouble("QEMU died")));
+    let why = rejudge(&result, &result.expected, whole).now.why;
+    assert!(why.is_some_and(|why| why.contains("QEMU died")));
+    let triage = Finding::RigTrouble { what: "QEMU died".into() };
+    result.attempts[0].triage = Some(triage.into());
+    assert!(!rejudge(&result, &result.expected, whole).differs());
+    result.attempts[0].triage = Some(Finding::RigTrouble { what: "it was tired".into() }.into());
+    assert!(rejudge(&result, &result.expected, whole).differs());
 }
 
 /// Bug: another expectation changes nothing, since only outcomes are compared.

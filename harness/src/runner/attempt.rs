@@ -9,7 +9,7 @@ use crate::cell::Cell;
 use crate::cmdline::{first_cmdline, loader_argv};
 use crate::evidence::GuestEnd;
 use crate::guest::{Deadlines, GuestPlan, Inquiry, NONCE_BYTES, Origin, Reaped, reader_order, run_guest};
-use crate::outcome::{Outcome, OutcomeKind, Verdict};
+use crate::outcome::Outcome;
 use crate::qemu::{Purpose, Script, Start, Wiring};
 use crate::report::{AttemptFolder, AttemptRecord, BootRecord, Report, ReportError};
 use crate::scratch::Scratch;
@@ -78,8 +78,8 @@ pub(super) async fn attempt(
     let outcome = classify::classify(cell, &reaped.evidence);
     let verdict = judge::judge(&outcome, &cell.expected);
     folder.write(&reaped, &script)?;
-    let wants_why = verdict != Verdict::Pass || outcome.kind() == OutcomeKind::Hung;
-    let triage = wants_why.then(|| triage::triage(cell, &reaped.evidence, &outcome));
+    let wanted = triage::is_wanted(&outcome, verdict);
+    let triage = wanted.then(|| triage::triage(cell, &reaped.evidence, &outcome));
     triage.iter().try_for_each(|triage| folder.write_triage(triage))?;
     let took = reaped.lasted;
     let ended =

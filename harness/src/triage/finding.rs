@@ -2,6 +2,7 @@
 
 use super::place::Place;
 use crate::judge::signal_words;
+use crate::quote::quote;
 use guest_protocol::Side;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -154,21 +155,9 @@ pub enum Finding {
     },
 }
 
-/// Longest piece of somebody else's text in a sentence, in characters.
-const QUOTED: usize = 100;
-
-/// Somebody else's text, on one line and not too long.
-fn cut(text: &str) -> String {
-    let text = text.trim();
-    match text.char_indices().nth(QUOTED) {
-        Some((end, _)) => format!("{}…", &text[..end]),
-        None => text.to_owned(),
-    }
-}
-
 /// `; last line: '…'`, or nothing.
 fn last(line: Option<&String>) -> String {
-    line.map_or_else(String::new, |line| format!("; last line: '{}'", cut(line)))
+    line.map_or_else(String::new, |line| format!("; last line: '{}'", quote(line)))
 }
 
 impl fmt::Display for Finding {
@@ -182,15 +171,15 @@ impl fmt::Display for Finding {
                 write!(f, "QEMU ended with status {status} during {during}, without a word")
             }
             Self::QemuEnded { status, said, during } => {
-                write!(f, "QEMU ended with status {status} during {during}: '{}'", cut(said))
+                write!(f, "QEMU ended with status {status} during {during}: '{}'", quote(said))
             }
             Self::RigTrouble { what } => f.write_str(what),
             Self::Panicked { kernel, reason, meaning } => {
                 let when = if *kernel == Side::First { " before the trigger" } else { "" };
                 write!(f, "{} panicked{when}: ", kernel_words(*kernel))?;
                 match meaning {
-                    Some(meaning) => write!(f, "{meaning} ('{}')", cut(reason)),
-                    None => write!(f, "'{}'", cut(reason)),
+                    Some(meaning) => write!(f, "{meaning} ('{}')", quote(reason)),
+                    None => write!(f, "'{}'", quote(reason)),
                 }
             }
             Self::FaultInMachineKexec { function, control_page } => {
@@ -204,14 +193,18 @@ impl fmt::Display for Finding {
                 write!(
                     f,
                     "first kernel panicked and did not jump to a crash image; last line: '{}'",
-                    cut(line)
+                    quote(line)
                 )
             }
             Self::DecompressorStopped { message, halted: true } => {
-                write!(f, "capture kernel halted in its decompressor with interrupts off: '{}'", cut(message))
+                write!(
+                    f,
+                    "capture kernel halted in its decompressor with interrupts off: '{}'",
+                    quote(message)
+                )
             }
             Self::DecompressorStopped { message, halted: false } => {
-                write!(f, "capture kernel stopped in its decompressor: '{}'", cut(message))
+                write!(f, "capture kernel stopped in its decompressor: '{}'", quote(message))
             }
             Self::TripleFault { place, lost_tables, exception } => {
                 match place {
@@ -231,13 +224,13 @@ impl fmt::Display for Finding {
                     Some(place) => write!(f, "the machine was reset by {}", with_kernel(place))?,
                     None => f.write_str("the machine was reset, not by a fault")?,
                 }
-                write!(f, "; last line: '{}'", cut(line))
+                write!(f, "; last line: '{}'", quote(line))
             }
             Self::PurgatoryStopped { line } => {
                 write!(
                     f,
                     "purgatory stopped: what lies in the crash region is not what was loaded ('{}')",
-                    cut(line)
+                    quote(line)
                 )
             }
             Self::Stuck { who, doing, place, when, last_line } => {
@@ -250,7 +243,7 @@ impl fmt::Display for Finding {
             Self::LoaderFailed { what } | Self::Refused { what } => f.write_str(what),
             Self::Unreserved { why } => write!(f, "first kernel reserved no such region: {why}"),
             Self::NotPanicked { seen } => {
-                write!(f, "first kernel did not panic at the trigger: '{}'", cut(seen))
+                write!(f, "first kernel did not panic at the trigger: '{}'", quote(seen))
             }
             Self::CameUp { why } => write!(f, "capture kernel came up; {why}"),
             Self::Unknown { awaited, phase, last_line } => {

@@ -22,7 +22,7 @@ use crate::cell::Cell;
 use crate::classify::console::{Landmark, Text};
 use crate::evidence::{Evidence, Exception, GuestEnd, QemuExit};
 use crate::judge::{describe, describe_expectation};
-use crate::outcome::{HangCause, HangProof, LoadFailure, Outcome, VmcoreState};
+use crate::outcome::{HangCause, HangProof, LoadFailure, Outcome, OutcomeKind, Verdict, VmcoreState};
 use crate::phase::Phase;
 use guest_protocol::{LoadReport, Message, PhysRange, Side};
 use place::{Doing, Sighted, sighted};
@@ -41,6 +41,11 @@ const MEANINGS: [(&str, &str); 7] = [
 /// Why `outcome`, which is what [`crate::classify::classify`] makes of the evidence, came about.
 pub fn triage(cell: &Cell, evidence: &Evidence, outcome: &Outcome) -> Triage {
     find(cell, evidence, outcome).into()
+}
+
+/// Whether such an outcome is worth a sentence: one that is not the expected one, and any hang.
+pub fn is_wanted(outcome: &Outcome, verdict: Verdict) -> bool {
+    verdict != Verdict::Pass || outcome.kind() == OutcomeKind::Hung
 }
 
 fn find(cell: &Cell, evidence: &Evidence, outcome: &Outcome) -> Finding {

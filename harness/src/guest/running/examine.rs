@@ -5,11 +5,11 @@
 use super::{Ending, Running};
 use crate::evidence::{Code, Cpu, Examination, GuestEnd, Ip, Timed};
 use crate::guest::GuestPlan;
-use crate::outcome::{Outcome, OutcomeKind, Verdict};
+use crate::outcome::{Outcome, Verdict};
 use crate::paging::Walk;
 use crate::qmp::{QmpError, Unasked};
 use crate::stop::Stop;
-use crate::{classify, judge, monitor, registers};
+use crate::{classify, judge, monitor, registers, triage};
 use guest_protocol::HexBytes;
 use qapi::qmp;
 use std::path::Path;
@@ -35,8 +35,8 @@ impl Running {
             return;
         }
         let outcome = self.outcome_at(plan, end);
-        let is_expected = judge::judge(&outcome, &plan.cell.expected) == Verdict::Pass;
-        if is_expected && outcome.kind() != OutcomeKind::Hung {
+        let verdict = judge::judge(&outcome, &plan.cell.expected);
+        if !triage::is_wanted(&outcome, verdict) {
             return;
         }
         let mut found = Examination::default();
@@ -52,7 +52,7 @@ impl Running {
             Ok(Err(why)) => found.missing.push(why),
             Err(_) => found.missing.push(format!("QEMU did not tell all within {} s", PATIENCE.as_secs())),
         }
-        if let Some(file) = plan.inquiry.dump.filter(|_| !is_expected) {
+        if let Some(file) = plan.inquiry.dump.filter(|_| verdict != Verdict::Pass) {
             let dumped = tokio::select! {
                 biased;
                 () = stop.requested() => Err("the run was interrupted".to_owned()),
