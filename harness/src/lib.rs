@@ -11,6 +11,7 @@ pub mod cell;
 pub mod channel;
 pub mod classify;
 pub mod cmdline;
+pub mod cost;
 mod elf;
 pub mod evidence;
 pub mod filter;

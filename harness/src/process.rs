@@ -1,5 +1,6 @@
 //! A child process that cannot outlive the rig: its own process group, a parent-death signal, and an end that is checked.
 
+use crate::cost::peak_mib;
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal};
 use std::ffi::OsString;
@@ -31,6 +32,7 @@ pub struct Process {
     stderr: Arc<Mutex<Vec<u8>>>,
     stderr_reader: Option<JoinHandle<()>>,
     reaped: Option<ExitStatus>,
+    peak_mib: Option<u64>,
 }
 
 /// Something went wrong with a child process.
@@ -80,12 +82,17 @@ impl Process {
         let group = group.ok_or_else(|| failed(io::Error::other("it has no process id")))?;
         let stderr = Arc::new(Mutex::new(Vec::new()));
         let stderr_reader = child.stderr.take().map(|pipe| tokio::spawn(keep(pipe, stderr.clone())));
-        Ok(Self { child, group, stderr, stderr_reader, reaped: None })
+        Ok(Self { child, group, stderr, stderr_reader, reaped: None, peak_mib: None })
     }
 
     /// Its process id, which is its group's as well.
     pub fn pid(&self) -> i32 {
         self.group.as_raw_nonzero().get()
+    }
+
+    /// The most memory that it had in use before it was ended, in MiB; none of one that ended by itself.
+    pub fn peak_mib(&self) -> Option<u64> {
+        self.peak_mib
     }
 
     /// What it wrote to its standard error so far, lossy.
@@ -113,6 +120,8 @@ impl Process {
     /// Ends it: SIGTERM to its group, SIGKILL after `grace`, and a look whether anything survived.
     pub async fn end(&mut self, grace: Duration) -> Result<ExitStatus, ProcessError> {
         if self.reaped.is_none() {
+            // A process that is gone cannot be asked any more.
+            self.peak_mib = peak_mib(&self.pid().to_string());
             self.signal(Signal::TERM);
             // Stopped processes take no SIGTERM before they go on.
             self.signal(Signal::CONT);

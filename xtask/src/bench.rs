@@ -1,18 +1,47 @@
 //! `cargo xtask bench`: measurements in one run, side by side, as ratios. They are never asserted; what must agree is.
 
-use crate::cli::BenchAction;
+use crate::cli::{BenchAction, E2eArgs};
 use crate::exit::{Exit, Failure};
 use crate::{Host, e2e, output};
 use harness::agreement::disagreements;
+use harness::cost::Cost;
 
 pub(crate) async fn run(action: &BenchAction, host: &Host) -> Result<Exit, Failure> {
     match action {
         BenchAction::Boots(args) => boots(args, host).await,
+        BenchAction::Overhead(args) => overhead(args, host).await,
     }
 }
 
+/// The rig beside its guests.
+async fn overhead(args: &E2eArgs, host: &Host) -> Result<Exit, Failure> {
+    let plan = e2e::plan::make(args, &host.repo)?;
+    let artifacts = e2e::provide(&plan, args, host).await?;
+    let ran = e2e::run_cells(plan, artifacts, args, host).await?;
+    overhead_lines(&ran.cost).iter().for_each(output::line);
+    Ok(ran.exit)
+}
+
+fn overhead_lines(cost: &Cost) -> [String; 3] {
+    let share = cost.cpu_share().map_or("no guest ran".to_owned(), |share| format!("{:.1} %", share * 100.0));
+    [
+        format!(
+            "    CPU time rig {:.1} s, all QEMUs {:.1} s: {share}",
+            cost.rig_cpu_seconds, cost.guests_cpu_seconds
+        ),
+        format!(
+            "      Memory rig {} MiB at most, one QEMU {} MiB at most",
+            cost.rig_peak_mib, cost.guest_peak_mib
+        ),
+        format!(
+            "    Verdicts {:.2} s after the agents' last message (median), {:.2} s at most",
+            cost.verdict_median_seconds, cost.verdict_longest_seconds
+        ),
+    ]
+}
+
 /// Fresh boots beside shared ones: how much faster, and whether they come to the same.
-pub(crate) async fn boots(args: &crate::cli::E2eArgs, host: &Host) -> Result<Exit, Failure> {
+pub(crate) async fn boots(args: &E2eArgs, host: &Host) -> Result<Exit, Failure> {
     let [fresh, shared] = e2e::run_both_ways(args, host).await?;
     let ratio = fresh.took.as_secs_f64() / shared.took.as_secs_f64().max(f64::MIN_POSITIVE);
     let differ = disagreements(&fresh.results, &shared.results);

@@ -73,6 +73,9 @@ pub(crate) enum Verb {
 pub(crate) enum BenchAction {
     /// Run the same cells with fresh and with shared boots: the ratio of their times, and whether they agree.
     Boots(Box<E2eArgs>),
+    /// Run cells, and say what the rig costs beside its guests: CPU time, memory, and the time from a guest's last message to its
+    /// verdict.
+    Overhead(Box<E2eArgs>),
 }
 
 #[derive(Args, Clone, Debug)]

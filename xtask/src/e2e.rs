@@ -17,6 +17,7 @@ use crate::{Host, output, store};
 use harness::accel::{Accel, AccelChoice};
 use harness::artifacts::Artifacts;
 use harness::cell::Cell;
+use harness::cost::Cost;
 use harness::guest::Deadlines;
 use harness::report::{CellResult, ReportError};
 use harness::runner::{self, Conclusion, Options, RunError, RunEvent, Summary};
@@ -84,6 +85,7 @@ pub(crate) struct Ran {
     pub(crate) results: Vec<CellResult>,
     /// From the first guest's start to the last one's end.
     pub(crate) took: Duration,
+    pub(crate) cost: Cost,
 }
 
 /// The host tools that an end-to-end run with these arguments needs.
@@ -130,7 +132,8 @@ pub(crate) async fn run_cells(
     table.abandon();
     let summary = ended?;
     output::line(table::count_line(&summary, skipped));
-    Ok(Ran { exit: exit_of(summary.conclusion()), results: table.into_results(), took: began.elapsed() })
+    let (exit, took) = (exit_of(summary.conclusion()), began.elapsed());
+    Ok(Ran { exit, results: table.into_results(), took, cost: summary.cost })
 }
 
 /// What a run hands to whoever shows it.

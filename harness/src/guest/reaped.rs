@@ -4,7 +4,7 @@ use crate::evidence::{Evidence, GuestEnd, Timed};
 use crate::qmp::Direction;
 use guest_protocol::Order;
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// A guest that is gone.
 #[derive(Debug, Default)]
@@ -27,6 +27,10 @@ pub struct Reaped {
     pub stderr: String,
     /// From the start of QEMU to its end.
     pub lasted: Duration,
+    /// When an agent spoke last.
+    pub last_message: Option<Instant>,
+    /// The most memory that QEMU had in use, in MiB.
+    pub peak_mib: Option<u64>,
     /// When it ended, in milliseconds since `cont`.
     pub ended_ms: u64,
     /// A process of it that could not be ended: a fault of the run.

@@ -43,6 +43,7 @@ pub use view::{ReportView, read_view};
 
 use crate::accel::{Accel, AccelReason};
 use crate::cell::CellId;
+use crate::cost::Cost;
 use crate::outcome::Verdict;
 use crate::runner::{Summary, TrialId};
 use crate::scenario::SkippedCell;
@@ -133,6 +134,8 @@ struct RunFile<'a> {
     verdicts: Option<BTreeMap<String, usize>>,
     not_run: Option<usize>,
     interrupted: Option<bool>,
+    /// What the run cost, or, of one that was continued, its last part.
+    cost: Option<&'a Cost>,
     /// What the runs of each cell came to that was run more than once.
     repeated: BTreeMap<&'a CellId, &'a CameTo>,
 }
@@ -311,6 +314,7 @@ impl Report {
             }),
             not_run: summary.map(|summary| summary.not_run),
             interrupted: summary.map(|summary| summary.interrupted),
+            cost: summary.map(|summary| &summary.cost),
             repeated: self.runs.repeated().collect(),
         };
         let path = self.folder.join(RUN_FILE);

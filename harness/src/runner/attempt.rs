@@ -7,6 +7,7 @@ use crate::accel::{Accel, AccelReason};
 use crate::artifacts::Artifacts;
 use crate::cell::Cell;
 use crate::cmdline::{first_cmdline, loader_argv};
+use crate::cost::Meter;
 use crate::evidence::GuestEnd;
 use crate::guest::{Deadlines, GuestPlan, Inquiry, NONCE_BYTES, Origin, Reaped, reader_order, run_guest};
 use crate::outcome::Outcome;
@@ -39,6 +40,8 @@ pub(super) struct Shared {
     pub(super) dump: bool,
     /// Kernels with their symbols, once they were needed.
     pub(super) symbols: SymbolFiles,
+    /// What all of it costs.
+    pub(super) meter: Meter,
     pub(super) scratch: Scratch,
     pub(super) report: Mutex<Report>,
     pub(super) events: UnboundedSender<RunEvent>,
@@ -81,6 +84,7 @@ pub(super) async fn attempt(
     let wanted = triage::is_wanted(&outcome, verdict);
     let triage = wanted.then(|| triage::triage(cell, &reaped.evidence, &outcome));
     triage.iter().try_for_each(|triage| folder.write_triage(triage))?;
+    shared.meter.take(reaped.peak_mib, reaped.last_message.map(|at| at.elapsed()));
     let took = reaped.lasted;
     let ended =
         RunEvent::AttemptEnded { trial: trial.clone(), attempt, outcome: outcome.clone(), verdict, took };

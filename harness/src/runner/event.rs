@@ -2,6 +2,7 @@
 
 use crate::accel::Accel;
 use crate::cell::CellId;
+use crate::cost::Cost;
 use crate::guest::News;
 use crate::outcome::{Outcome, Verdict};
 use crate::report::CellResult;
@@ -129,7 +130,7 @@ pub enum RunEvent {
 }
 
 /// The counts of a run.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Summary {
     /// Trials by verdict, those of the report that is continued among them. Trials that were not started because the run was stopped are not among them.
     pub verdicts: BTreeMap<Verdict, usize>,
@@ -139,6 +140,8 @@ pub struct Summary {
     pub interrupted: bool,
     /// Processes that outlived their guest's end: a fault of the rig.
     pub leaked: Vec<String>,
+    /// What the run cost, without what it continued.
+    pub cost: Cost,
 }
 
 impl Summary {

@@ -18,6 +18,7 @@ pub use options::Options;
 
 use crate::artifacts::Artifacts;
 use crate::cell::Cell;
+use crate::cost::Meter;
 use crate::guest::Deadlines;
 use crate::outcome::Verdict;
 use crate::qemu::{QemuVersionError, qemu_version};
@@ -74,6 +75,7 @@ pub async fn run(
     events: UnboundedSender<RunEvent>,
     stop: Stop,
 ) -> Result<Summary, RunError> {
+    let meter = Meter::begin();
     let qemu = on_path(&options.qemu);
     let version = qemu_version(&qemu).await?;
     let (scratch, mut notices) =
@@ -130,6 +132,7 @@ pub async fn run(
         verbose: options.verbose && !options.fail_fast,
         dump: options.dump,
         symbols: SymbolFiles::default(),
+        meter,
         scratch,
         report: Mutex::new(report),
         events: events.clone(),
@@ -137,12 +140,13 @@ pub async fn run(
     });
     let schedule = Schedule::new(trials, accel, options.fresh);
     let run = Run { shared, version, options, jobs: admission.jobs };
-    let summary = run.all(schedule, summary).await.map_err(|error| match error {
+    let mut summary = run.all(schedule, summary).await.map_err(|error| match error {
         RunError::Report(source) => {
             RunError::BrokeOff { report: run.shared.with_report(|report| report.folder().to_owned()), source }
         }
         other => other,
     })?;
+    summary.cost = run.shared.meter.cost();
     run.shared.with_report(|report| report.finish(&summary))?;
     let _ = events.send(RunEvent::RunEnded { summary: summary.clone() });
     Ok(summary)

@@ -110,7 +110,9 @@ fn attempt(tried: &AttemptRecord, result: &CellResult, report: &Path, paint: Pai
 
 /// Why it was so, what was expected, how it differs, and how far the guest got.
 fn details(result: &CellResult) -> Vec<String> {
-    let why = result.triage().map(|triage| told("why", &triage.sentence));
+    // Of a refusal, or of trouble of the rig, there may be no more to say than the outcome does.
+    let why = result.triage().filter(|triage| triage.sentence != result.words);
+    let why = why.map(|triage| told("why", &triage.sentence));
     let mut lines = why.unwrap_or_default();
     lines.extend(whole_message(result).into_iter().flat_map(|message| told("message", message)));
     lines.extend(told("expected", &describe_expectation(&result.expected)));

@@ -114,6 +114,9 @@ impl Running {
         record.evidence.end = Some(end);
         record.stderr = process.stderr();
         record.lasted = started.elapsed();
+        record.peak_mib = process.peak_mib();
+        let last_message = record.evidence.reports.last();
+        record.last_message = last_message.map(|report| zero + Duration::from_millis(report.ms));
         record.ended_ms = ended_ms;
         let ms = |at: Instant| match at.checked_duration_since(zero) {
             Some(after) => i64::try_from(after.as_millis()).unwrap_or(i64::MAX),
