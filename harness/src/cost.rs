@@ -64,7 +64,7 @@ impl Meter {
         Cost {
             rig_cpu_seconds: spent.own,
             guests_cpu_seconds: spent.children,
-            rig_peak_mib: peak_mib("self").unwrap_or(0),
+            rig_peak_mib: peak_mib(std::process::id()).unwrap_or(0),
             guest_peak_mib: seen.guest_peak_mib,
             verdict_median_seconds: verdicts.get(verdicts.len() / 2).copied().unwrap_or(0.0),
             verdict_longest_seconds: verdicts.last().copied().unwrap_or(0.0),
@@ -103,8 +103,8 @@ fn ticks_of(stat: &str) -> Option<[u64; 4]> {
     Some([fields.next()??, fields.next()??, fields.next()??, fields.next()??])
 }
 
-/// The most memory that a process ever had in use, in MiB (proc(5): `VmHWM`); none where it is gone. `pid` may be `self`.
-pub(crate) fn peak_mib(pid: &str) -> Option<u64> {
+/// The most memory that a process ever had in use, in MiB (proc(5): `VmHWM`); none where it is gone.
+pub fn peak_mib(pid: u32) -> Option<u64> {
     peak_of(&std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?)
 }
 

@@ -121,7 +121,7 @@ impl Process {
     pub async fn end(&mut self, grace: Duration) -> Result<ExitStatus, ProcessError> {
         if self.reaped.is_none() {
             // A process that is gone cannot be asked any more.
-            self.peak_mib = peak_mib(&self.pid().to_string());
+            self.peak_mib = peak_mib(self.pid().unsigned_abs());
             self.signal(Signal::TERM);
             // Stopped processes take no SIGTERM before they go on.
             self.signal(Signal::CONT);

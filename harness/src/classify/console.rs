@@ -148,6 +148,11 @@ impl Text {
         })
     }
 
+    /// Whether a kernel has said that it panics, or that it has faulted.
+    pub(super) fn tells_of_trouble(&self) -> bool {
+        self.contains(PANIC) || FAULTS.iter().any(|words| self.contains(words))
+    }
+
     /// Whether the kernel proper has spoken.
     pub(super) fn has_banner(&self) -> bool {
         self.contains(BANNER)

@@ -57,9 +57,9 @@ fn find(cell: &Cell, evidence: &Evidence, outcome: &Outcome) -> Finding {
         };
     }
     match outcome {
-        Outcome::Captured { vmcore: VmcoreState::Wrong { why } } => Finding::CameUp {
-            why: format!("its vmcore is wrong: {}", why.lines().next().unwrap_or_default()),
-        },
+        Outcome::Captured { vmcore: VmcoreState::Wrong { why } } => {
+            Finding::CameUp { why: format!("its vmcore is wrong: {}", first_of(why)) }
+        }
         Outcome::Captured { vmcore: VmcoreState::Absent { why } } => {
             Finding::CameUp { why: format!("it has no vmcore: '{why}'") }
         }
@@ -80,6 +80,14 @@ fn find(cell: &Cell, evidence: &Evidence, outcome: &Outcome) -> Finding {
         Outcome::Unreserved { why } => Finding::Unreserved { why: why.clone() },
         Outcome::NoFirstKernel { .. } => no_first_kernel(evidence),
         Outcome::RigError { what } => Finding::RigTrouble { what: what.clone() },
+    }
+}
+
+/// The first of the complaints that [`crate::classify`] joins by semicolons, with the number of the others.
+fn first_of(complaints: &str) -> String {
+    match complaints.split_once("; ") {
+        Some((first, rest)) => format!("{first} (and {} more)", rest.split("; ").count()),
+        None => complaints.to_owned(),
     }
 }
 

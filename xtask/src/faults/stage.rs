@@ -259,7 +259,8 @@ impl Rig {
             if let Ok(status) = tokio::time::timeout(LOOK, self.child.wait()).await {
                 break (status?, false);
             }
-            self.peak_mib = self.peak_mib.max(observe::peak_mib(self.pid.as_raw_nonzero().get()));
+            let now = harness::cost::peak_mib(self.pid.as_raw_nonzero().get().unsigned_abs());
+            self.peak_mib = self.peak_mib.max(now.unwrap_or(0));
             if begun.elapsed() > LIMIT {
                 self.signal(Signal::KILL)?;
                 break (self.child.wait().await?, true);

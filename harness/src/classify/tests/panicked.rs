@@ -184,6 +184,17 @@ fn a_trigger_without_effect_is_not_a_hang() {
     lost.evidence.last_console_ms = Some(8000);
     assert!(!lost.is_concluded(), "an NMI may be late on a busy host");
     assert!(matches!(lost.deadline(Phase::Panicking).outcome(), Outcome::NotPanicked { .. }));
+    let chatty = || {
+        Life::of(amd64()).triggered().console(9500, "[    9.4] clocksource: Switched to clocksource tsc\r\n")
+    };
+    let idles = chatty().sample(12_000, &[idle(1)]).deadline(Phase::Panicking);
+    assert!(matches!(idles.outcome(), Outcome::NotPanicked { .. }), "{:?}", idles.outcome());
+    // One that has said that it faulted, or that spins, may be anything.
+    let faulted = chatty().console(9600, FAULT).sample(12_000, &[idle(1)]).deadline(Phase::Panicking);
+    let spins = chatty().sample(12_000, &[running(1)]).deadline(Phase::Panicking);
+    for life in [faulted, spins] {
+        assert!(matches!(life.outcome(), Outcome::Hung { .. }), "{:?}", life.outcome());
+    }
 }
 
 #[test]

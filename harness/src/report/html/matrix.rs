@@ -17,7 +17,8 @@ pub(super) struct Row {
     arches: [Arch; 3],
     first: String,
     capture: String,
-    args: String,
+    /// Of the loader's, the first kernel's and the capture kernel's command lines, beyond what all cells have.
+    words: [String; 3],
 }
 
 impl Row {
@@ -28,7 +29,8 @@ impl Row {
             arches: [cell.first.arch, cell.capture.arch, cell.userspace],
             first: cell.first.name.clone(),
             capture: cell.capture.name.clone(),
-            args: cell.loader_args.join(" "),
+            words: [&cell.loader_args, &cell.first_cmdline, &cell.capture_cmdline]
+                .map(|words| words.join(" ")),
         }
     }
 
@@ -45,7 +47,12 @@ impl Row {
     pub(super) fn label(&self) -> Markup {
         template! {
             (self.first) " → " (self.capture) " "
-            small { (self.arches[2]) @if !self.args.is_empty() { " " (self.args) } }
+            small {
+                (self.arches[2])
+                @for (whose, words) in ["", "first: ", "capture: "].iter().zip(&self.words) {
+                    @if !words.is_empty() { " " (whose) (words) }
+                }
+            }
         }
     }
 }

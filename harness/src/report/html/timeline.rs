@@ -13,18 +13,38 @@ const ROOM_FOR_NAME: f64 = 0.2;
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Span {
     phase: Phase,
+    /// The last phase that it may have come to: what follows was not seen to begin where a kernel is silent.
+    last: Phase,
     from_ms: u64,
     to_ms: u64,
 }
 
 /// Phases that took no time that could be seen are left out, but for the last, in which it ended.
 fn spans(phases: &[Timed<Phase>], last_ms: u64) -> Vec<Span> {
-    let ends = phases.iter().skip(1).map(|phase| phase.ms).chain([last_ms]);
+    let ends = phases.iter().skip(1).map(|phase| (phase.ms, Some(phase.what))).chain([(last_ms, None)]);
     let all = phases.iter().zip(ends).enumerate();
-    let shown = all.filter(|(index, (begin, end))| *end > begin.ms || index + 1 == phases.len());
+    let shown = all.filter(|(index, (begin, (end, _)))| *end > begin.ms || index + 1 == phases.len());
     shown
-        .map(|(_, (begin, end))| Span { phase: begin.what, from_ms: begin.ms, to_ms: end.max(begin.ms) })
+        .map(|(_, (begin, (end, next)))| Span {
+            phase: begin.what,
+            last: next.map_or(begin.what, |next| before(next).max(begin.what)),
+            from_ms: begin.ms,
+            to_ms: end.max(begin.ms),
+        })
         .collect()
+}
+
+/// The phase before this one.
+fn before(phase: Phase) -> Phase {
+    Phase::ALL.into_iter().rfind(|earlier| *earlier < phase).unwrap_or(phase)
+}
+
+impl Span {
+    /// What it is of, in words.
+    fn in_words(&self) -> String {
+        let (first, last) = (self.phase.in_words(), self.last.in_words());
+        if self.phase == self.last { first.to_owned() } else { format!("{first} to {last}") }
+    }
 }
 
 /// The line with its key. `shared`: what is before the order was done by a boot that several cells began from.
@@ -48,7 +68,7 @@ pub(super) fn timeline(view: &AttemptView, shared: bool) -> Markup {
                 }
                 ul class="key" {
                     @for span in &spans {
-                        li { i class=(class(span)) {} (span.phase.in_words()) " " (seconds(span.to_ms - span.from_ms)) }
+                        li { i class=(class(span)) {} (span.in_words()) " " (seconds(span.to_ms - span.from_ms)) }
                     }
                     @if shared { li class="aside" { "pale: in a boot that this cell shares with others" } }
                 }
@@ -101,6 +121,15 @@ const fn short(phase: Phase) -> &'static str {
 mod tests {
     use super::*;
 
+    /// Bug: the seconds of a decompression that said nothing are shown as those of the panic before it.
+    #[test]
+    fn phases_that_were_not_seen_to_begin_are_named() {
+        let phases = [(0, Phase::Panicking), (4000, Phase::Capture)];
+        let phases: Vec<_> = phases.into_iter().map(|(ms, what)| Timed { ms, what }).collect();
+        let words: Vec<String> = spans(&phases, 5000).iter().map(Span::in_words).collect();
+        assert_eq!(words, ["panic to decompression of the capture kernel", "boot of the capture kernel"]);
+    }
+
     /// Bug: the phase in which a guest died is not shown because it had no successor, or the parts do not join.
     #[test]
     fn the_last_phase_is_shown_and_the_parts_join() {
@@ -110,6 +139,7 @@ mod tests {
         let shown = spans(&phases, 900);
         let names: Vec<Phase> = shown.iter().map(|span| span.phase).collect();
         assert_eq!(names, [Phase::Firmware, Phase::Ready, Phase::Loading]);
+        assert!(shown.iter().all(|span| span.phase == span.last), "{shown:?}");
         assert!(shown.windows(2).all(|pair| pair[0].to_ms == pair[1].from_ms));
         // Evidence whose times run backwards is drawn somehow.
         assert_eq!(spans(&phases, 0).last().unwrap().to_ms, 900);
