@@ -119,7 +119,7 @@ fn a_fault_in_the_panic_path_is_proven_within_seconds_though_the_end_marker_neve
     });
     let (after_ms, outcome) = proven.expect("a conclusion before the deadline");
     assert!((2000..3000).contains(&after_ms), "{after_ms} ms");
-    let Outcome::Hung { at: Phase::Panicking, proof: HangProof::EndOfPanic { line }, cause } = &outcome
+    let Outcome::Hung { at: Phase::Purgatory, proof: HangProof::EndOfPanic { line }, cause } = &outcome
     else {
         panic!("{outcome:?}")
     };
