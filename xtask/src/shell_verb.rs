@@ -19,6 +19,14 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 pub(crate) async fn run(args: &ShellArgs, host: &Host) -> Result<Exit, Failure> {
+    let script = prepare(args, host).await?;
+    // The script has the terminal from here on, and signals go to it.
+    let failed = Command::new("sh").arg(&script).exec();
+    Err(Failure::Rig(anyhow::Error::new(failed).context(format!("cannot run sh {}", script.display()))))
+}
+
+/// Writes the script that opens the shell, with all that it needs, and says what comes.
+pub(crate) async fn prepare(args: &ShellArgs, host: &Host) -> Result<PathBuf, Failure> {
     let e2e_args = e2e_args(args);
     let mut plan = plan::make(&e2e_args, &host.repo)?;
     plan.cells.retain(|cell| cell.id.0 == args.id);
@@ -57,9 +65,7 @@ pub(crate) async fn run(args: &ShellArgs, host: &Host) -> Result<Exit, Failure> 
     let folder = prepared(host.repo.shells().join(&args.id)).or_rig()?;
     let script = shell.write(&folder).or_rig()?;
     announce(&shell, &folder);
-    // The script has the terminal from here on, and signals go to it.
-    let failed = Command::new("sh").arg(&script).exec();
-    Err(Failure::Rig(anyhow::Error::new(failed).context(format!("cannot run sh {}", script.display()))))
+    Ok(script)
 }
 
 /// The arguments by which `e2e` would find the cell.

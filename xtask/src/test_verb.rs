@@ -2,13 +2,17 @@
 //!
 //! A step that fails does not keep the others from running: one CI run tells everything that is wrong.
 
-use crate::cli::{AccelArg, E2eArgs, FaultsArgs, ListFormat, MutantsArgs, TestArgs};
+use crate::cli::{
+    AccelArg, E2eArgs, FaultsArgs, JudgeArgs, JudgeFormat, ListFormat, MutantsArgs, ShellArgs, TestArgs,
+};
 use crate::exit::{Exit, Failure};
 use crate::process::{self, RunError};
 use crate::setup::{self, Needs};
 use crate::tools::{self, Component};
-use crate::{Host, bench, build, e2e, faults, mutants, output, store};
+use crate::{Host, bench, build, e2e, faults, judge_verb, mutants, output, shell_verb, store};
+use harness::report::SCRIPT_FILE;
 use std::path::PathBuf;
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 use tokio::process::Command;
 
@@ -18,6 +22,9 @@ const COMPONENTS: [Component; 2] =
 
 /// The suite that CI runs.
 const SUITE: &str = "smoke";
+
+/// The cell of the suite whose script and shell are tried: captured above 896 MiB, from i386 userspace.
+const CAPTURED: &str = "5.10-amd64.i386.in-tree.5.10-amd64.256M@1968M.pc-4g";
 
 /// How a step ended.
 struct Done {
@@ -47,6 +54,15 @@ pub(crate) async fn run(args: &TestArgs, host: &Host) -> Result<Exit, Failure> {
         step("lints of the programs for guests", build::lint(&host.repo, &i686, &host.interrupts)).await?,
     );
     done.push(step("end to end: smoke", e2e::run(&e2e_args, host)).await?);
+    let judged = async { judge_verb::run(&judge_args(host.repo.test_report()), host) };
+    done.push(step("its saved evidence comes to the same again", judged).await?);
+    let again = host.repo.test_report().join(CAPTURED).join(SCRIPT_FILE);
+    done.push(step("a cell's script runs it again", sh(again, host)).await?);
+    let shell = async {
+        let script = shell_verb::prepare(&shell_args(args), host).await?;
+        sh(script, host).await
+    };
+    done.push(step("a shell in a capture kernel", shell).await?);
     let sample = boots_sample(&e2e_args);
     done.push(step("shared boots agree with fresh ones", bench::boots(&sample, host)).await?);
     let mutants_args = slice(args, host.repo.test_mutants_report());
@@ -73,6 +89,14 @@ async fn step(
         }
     };
     Ok(Done { name, took: began.elapsed(), ended })
+}
+
+/// Runs a script that the rig has written, by nothing but `sh`.
+async fn sh(script: PathBuf, host: &Host) -> Result<Exit, Failure> {
+    let mut command = Command::new("sh");
+    command.arg(script).stdin(Stdio::null());
+    let ended = process::run(&mut command, None, &host.interrupts).await;
+    ended.map(|()| Exit::AsExpected).map_err(RunError::into_check)
 }
 
 async fn cargo(arguments: &[&str], host: &Host) -> Result<Exit, Failure> {
@@ -119,6 +143,29 @@ fn worst(steps: impl Iterator<Item = Exit>) -> Exit {
 fn smoke(args: &TestArgs, report: PathBuf) -> E2eArgs {
     let suites = vec![SUITE.to_owned()];
     E2eArgs { report: Some(report), ..E2eArgs::of_suites(suites, args.host, args.store.clone()) }
+}
+
+/// The report of that run, judged again.
+fn judge_args(report: PathBuf) -> JudgeArgs {
+    JudgeArgs { report: Some(report), suite: Vec::new(), format: JudgeFormat::Text }
+}
+
+/// A shell that ends by itself: it must find the vmcore.
+fn shell_args(args: &TestArgs) -> ShellArgs {
+    ShellArgs {
+        id: CAPTURED.to_owned(),
+        suites: vec![SUITE.to_owned()],
+        capture: true,
+        command: Some("test -s /proc/vmcore".to_owned()),
+        gdb: false,
+        wait: false,
+        loader: Vec::new(),
+        kernel: Vec::new(),
+        accel: AccelArg::Auto,
+        qemu: None,
+        host: args.host,
+        store: args.store.clone(),
+    }
 }
 
 /// The mutants of CI, likewise.
