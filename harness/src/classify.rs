@@ -83,7 +83,7 @@ fn find(cell: &Cell, evidence: &Evidence) -> Finding {
     }
     match story.loaded {
         None => load::before_report(&story, evidence),
-        Some(report) => match load::outcome(report) {
+        Some(report) => match load::outcome(report, evidence) {
             Some(outcome) => Finding::Final(outcome),
             None => panicked::find(cell, &story, ready, evidence),
         },
@@ -102,8 +102,8 @@ const fn cut_short(evidence: &Evidence) -> bool {
 fn by_end(evidence: &Evidence) -> Outcome {
     let what = match &evidence.end {
         // Silence is the weakest proof, and on a channel with damage on it none: what was awaited may be what is damaged.
-        Some(GuestEnd::Deadline { phase, seconds }) if !evidence.foreign_lines.is_empty() => {
-            format!("no message came within {seconds} s during {}", phase.in_words())
+        Some(GuestEnd::Deadline { phase, seconds }) if damaged_since(evidence, *phase) => {
+            no_message(*phase, *seconds)
         }
         Some(GuestEnd::Deadline { phase, seconds }) => {
             return Outcome::Hung {
@@ -123,6 +123,24 @@ fn by_end(evidence: &Evidence) -> Outcome {
         None => "the evidence does not say how the guest ended".to_owned(),
     };
     Outcome::RigError { what: with_foreign_lines(what, evidence) }
+}
+
+/// Whether lines of the message channel that are no messages came since this phase began. Damage that a boot left there before is
+/// no excuse for what follows.
+fn damaged_since(evidence: &Evidence, phase: Phase) -> bool {
+    let began = evidence.phases.iter().find(|began| began.what >= phase).map_or(0, |began| began.ms);
+    evidence.foreign_lines.iter().any(|line| line.ms >= began)
+}
+
+fn no_message(phase: Phase, seconds: u32) -> String {
+    format!("no message came within {seconds} s during {}", phase.in_words())
+}
+
+/// Whether a program of the guest that ran out of time in this phase had less than half of it: the guest's clock goes on while the
+/// host withholds the CPU.
+fn was_starved(evidence: &Evidence, phase: Phase, took_ms: u64) -> bool {
+    let waits = evidence.waits.iter().filter(|wait| wait.phase == phase);
+    waits.map(|wait| wait.ms).max().unwrap_or(0).saturating_mul(2) >= took_ms.max(1)
 }
 
 /// The phase that began last.

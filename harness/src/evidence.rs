@@ -39,6 +39,9 @@ pub struct Evidence {
     pub samples: Vec<Timed<RegisterSample>>,
     /// When each phase began.
     pub phases: Vec<Timed<Phase>>,
+    /// How long QEMU had waited for a CPU in a phase when an agent spoke in it, where that was a second or more.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub waits: Vec<PhaseWait>,
     /// How the guest ended.
     pub end: Option<GuestEnd>,
     /// The machine before it was ended, where its outcome was not the expected one.
@@ -59,6 +62,15 @@ pub struct Timed<T> {
     pub ms: u64,
     /// What was seen.
     pub what: T,
+}
+
+/// Time in a phase in which QEMU was ready to run and had no CPU.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PhaseWait {
+    /// The phase.
+    pub phase: Phase,
+    /// Milliseconds, of the most starved of QEMU's threads.
+    pub ms: u64,
 }
 
 /// An event of QMP.
@@ -110,7 +122,7 @@ pub enum GuestEnd {
     Deadline {
         /// The phase.
         phase: Phase,
-        /// Its deadline in seconds.
+        /// How long it had lasted, in seconds: its deadline, and what that was put off because the host withheld the CPU.
         seconds: u32,
     },
     /// QEMU, QMP or the host failed.

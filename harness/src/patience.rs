@@ -11,6 +11,9 @@ use std::time::{Duration, Instant};
 /// However starved: no wait is longer than this many times its limit by the wall. A guest that gets less than a quarter of a CPU
 /// for that long is the load's fault, which the result then shows.
 const MOST: u32 = 4;
+/// How long the rig itself may have been away (stopped by a shell, asleep with its host) before that time counts for nobody: what
+/// the guest said meanwhile was not heard. A waiter looks twice a second.
+const AWAY: Duration = Duration::from_secs(3);
 /// Least that a deadline moves, so that its last moments are not a loop over /proc.
 const LEAST_MOVE: Duration = Duration::from_millis(100);
 
@@ -29,16 +32,42 @@ impl Limit {
         Self { wall: duration, own: duration }
     }
 
-    /// How much longer to wait when so much has passed, of which QEMU waited so much for a CPU; none: that was all. Pure.
-    fn more(self, passed: Duration, waited: Duration) -> Option<Duration> {
+    /// How it stands when so much has passed, of which QEMU waited so much for a CPU. Pure.
+    fn after(self, passed: Duration, waited: Duration) -> Standing {
         let (wall, own) =
             (self.wall.saturating_sub(passed), self.own.saturating_sub(passed.saturating_sub(waited)));
         if wall > Duration::ZERO {
-            return Some(wall);
+            return Standing::More(wall);
         }
         let left = (self.wall * MOST).saturating_sub(passed);
-        (own > Duration::ZERO && left > Duration::ZERO).then(|| own.max(LEAST_MOVE).min(left))
+        match (own, left) {
+            (Duration::ZERO, _) => Standing::Spent,
+            (_, Duration::ZERO) => Standing::Starved,
+            (own, left) => Standing::More(own.max(LEAST_MOVE).min(left)),
+        }
     }
+}
+
+/// How a wait stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Standing {
+    /// So much longer.
+    More(Duration),
+    /// QEMU has had its time.
+    Spent,
+    /// QEMU has not had its time, and no longer wait would be of use: the host withholds it.
+    Starved,
+}
+
+/// What a look at the deadline came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Looked {
+    /// The deadline has moved.
+    Moved,
+    /// QEMU has had its time.
+    Spent,
+    /// The host did not give QEMU its time: whatever the guest did not do, it is no fault of the guest's.
+    Starved,
 }
 
 /// The wait for something from a QEMU.
@@ -49,12 +78,29 @@ pub(crate) struct Patience {
     waits: CpuWaits,
     /// How far the deadline has moved from where the limit's wall put it.
     moved: Duration,
+    /// When the waiter was last seen awake.
+    awake: Instant,
 }
 
 impl Patience {
     /// Begins to wait, now.
     pub(crate) fn begin(pid: i32) -> Self {
-        Self { pid, since: Instant::now(), waits: CpuWaits::of(pid), moved: Duration::ZERO }
+        let now = Instant::now();
+        Self { pid, since: now, waits: CpuWaits::of(pid), moved: Duration::ZERO, awake: now }
+    }
+
+    /// To be called as often as the waiter looks, several times in [`AWAY`]: time in which it was not there to look is taken out of
+    /// the wait.
+    pub(crate) fn awake(&mut self) {
+        self.awake_at(Instant::now());
+    }
+
+    fn awake_at(&mut self, now: Instant) {
+        let gap = now.saturating_duration_since(self.awake);
+        if gap >= AWAY {
+            self.since += gap;
+        }
+        self.awake = now;
     }
 
     /// When to look whether the limit has passed.
@@ -68,14 +114,16 @@ impl Patience {
     }
 
     /// The moment that [`until`](Self::until) named has come: whether QEMU is to be given more time, because the host withheld it.
-    /// The deadline has moved then.
-    pub(crate) fn moves(&mut self, limit: Limit) -> bool {
+    pub(crate) fn look(&mut self, limit: Limit) -> Looked {
         let passed = self.since.elapsed();
-        let more = limit.more(passed, self.waited());
-        if let Some(more) = more {
-            self.moved = (passed + more).saturating_sub(limit.wall);
+        match limit.after(passed, self.waited()) {
+            Standing::More(more) => {
+                self.moved = (passed + more).saturating_sub(limit.wall);
+                Looked::Moved
+            }
+            Standing::Spent => Looked::Spent,
+            Standing::Starved => Looked::Starved,
         }
-        more.is_some()
     }
 
     /// What has passed by the wall.
@@ -133,28 +181,27 @@ mod tests {
     }
 
     /// Bug: a starved guest counts as hung; or a halted one, which never waits for a CPU, is awaited for ever; or a load that the
-    /// limit allows for already is allowed for twice.
+    /// limit allows for already is allowed for twice; or a guest that the host withheld the CPU from to the end counts as hung.
     #[test]
     fn what_was_withheld_does_not_count() {
+        use Standing::{More, Spent, Starved};
         let limit = Limit::of(s(40));
-        for (limit, passed, waited, more) in [
-            (limit, 39, 0, Some(1)),
-            (limit, 40, 0, None),
-            (limit, 40, 30, Some(30)),
-            (limit, 70, 30, None),
-            (limit, 70, 60, Some(30)),
-            (limit, 150, 149, Some(10)),
-            (limit, 160, 160, None),
+        let loaded = Limit { wall: s(160), own: s(40) };
+        for (limit, passed, waited, standing) in [
+            (limit, 39, 0, More(s(1))),
+            (limit, 40, 0, Spent),
+            (limit, 40, 30, More(s(30))),
+            (limit, 70, 30, Spent),
+            (limit, 70, 60, More(s(30))),
+            (limit, 150, 149, More(s(10))),
+            (limit, 160, 160, Starved),
+            (limit, 160, 119, Spent),
             // At a load of four from the start the wall's limit is longer.
-            (Limit { wall: s(160), own: s(40) }, 160, 120, None),
-            (Limit { wall: s(160), own: s(40) }, 160, 0, None),
-            (Limit { wall: s(160), own: s(40) }, 160, 150, Some(30)),
+            (loaded, 160, 120, Spent),
+            (loaded, 160, 0, Spent),
+            (loaded, 160, 150, More(s(30))),
         ] {
-            assert_eq!(
-                limit.more(s(passed), s(waited)),
-                more.map(s),
-                "{passed} s, {waited} s of them waited"
-            );
+            assert_eq!(limit.after(s(passed), s(waited)), standing, "{passed} s, {waited} s of them waited");
         }
     }
 
@@ -163,7 +210,22 @@ mod tests {
     fn a_deadline_moves_by_something() {
         let limit = Limit::of(s(40));
         let (passed, waited) = (s(50), s(10) + Duration::from_nanos(1));
-        assert_eq!(limit.more(passed, waited), Some(LEAST_MOVE));
+        assert_eq!(limit.after(passed, waited), Standing::More(LEAST_MOVE));
+    }
+
+    /// Bug: a rig that was stopped for minutes calls its guests hung when it goes on, before it has heard what they said meanwhile;
+    /// or every look, however usual, moves the deadline.
+    #[test]
+    fn time_in_which_nobody_looked_does_not_count() {
+        let mut patience = Patience::begin(1);
+        let began = patience.since;
+        let (usual, away) = (began + s(1), began + s(601));
+        patience.awake_at(usual);
+        assert_eq!(patience.since, began);
+        patience.awake_at(away);
+        assert_eq!(patience.since, began + s(600));
+        patience.awake_at(away + s(1));
+        assert_eq!(patience.since, began + s(600));
     }
 
     /// Bug: the time on the CPU is read for the time without one; or threads that wait at a time are added up.

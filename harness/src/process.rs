@@ -103,11 +103,13 @@ impl Process {
 
     /// Waits for its end. May be cancelled and called again.
     pub async fn wait(&mut self) -> Result<ExitStatus, ProcessError> {
-        if let Some(status) = self.reaped {
-            return Ok(status);
-        }
-        let pid = self.pid();
-        let status = self.child.wait().await.map_err(|source| ProcessError::Wait { pid, source })?;
+        let status = match self.reaped {
+            Some(status) => status,
+            None => {
+                let pid = self.pid();
+                self.child.wait().await.map_err(|source| ProcessError::Wait { pid, source })?
+            }
+        };
         self.reaped = Some(status);
         // What it said last is often why it ended. A grandchild may hold the pipe open, so not for ever.
         if let Some(reader) = &mut self.stderr_reader {

@@ -112,6 +112,7 @@ pub struct LogLine {
 pub struct Qmp {
     shared: Arc<Shared>,
     outgoing: mpsc::UnboundedSender<Vec<u8>>,
+    command_deadline: Duration,
 }
 
 #[derive(Debug, Default)]
@@ -181,7 +182,7 @@ impl Qmp {
         let (unasked, events) = mpsc::unbounded_channel();
         tokio::spawn(write_lines(write, to_write, shared.clone()));
         tokio::spawn(read_lines(read, shared.clone(), greeted, unasked));
-        let qmp = Self { shared, outgoing };
+        let qmp = Self { shared, outgoing, command_deadline: COMMAND_DEADLINE };
         match tokio::time::timeout(deadline, greeting).await {
             Ok(Ok(())) => {}
             Ok(Err(_)) => return Err(QmpError::Closed { command: "qmp_capabilities", why: qmp.why_dead() }),
@@ -194,9 +195,14 @@ impl Qmp {
         Ok((qmp, events))
     }
 
-    /// Runs a command within [`COMMAND_DEADLINE`].
+    /// The same connection, with another deadline for ordinary commands than [`COMMAND_DEADLINE`].
+    pub fn with_command_deadline(self, deadline: Duration) -> Self {
+        Self { command_deadline: deadline, ..self }
+    }
+
+    /// Runs an ordinary command within its deadline.
     pub async fn execute<C: Command>(&self, command: C) -> Result<C::Ok, QmpError> {
-        self.execute_within(command, COMMAND_DEADLINE).await
+        self.execute_within(command, self.command_deadline).await
     }
 
     /// Runs a command within `deadline`. May be cancelled: a reply that nobody awaits is dropped.

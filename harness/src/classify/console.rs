@@ -63,6 +63,10 @@ const DECOMPRESSOR_STOPS: &str = "-- System halted";
 /// Before the name of the function that faulted (arch/x86/kernel/dumpstack.c): with i386, and with x86_64.
 const FAULTING: [&str; 2] = ["EIP: ", "RIP: 0010:"];
 
+/// Begins the line with which an i386 kernel says where its low memory ends, in hexadecimal without a prefix
+/// (arch/x86/mm/init_32.c).
+const LOW_RAM: &str = "  low ram: 0 - ";
+
 /// Words on the console that show where a guest is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Landmark {
@@ -91,6 +95,15 @@ impl Landmark {
             Self::Banner => holds(BANNER),
         }
     }
+}
+
+/// What an i386 kernel says of its low memory; the first that speaks is the first kernel.
+/// The first address beyond it.
+pub(crate) fn low_memory_end(console: &[u8]) -> Option<u64> {
+    let text = String::from_utf8_lossy(console);
+    let (_, rest) = text.split_once(LOW_RAM)?;
+    let digits: &str = rest.split(|c: char| !c.is_ascii_hexdigit()).next()?;
+    u64::from_str_radix(digits, 16).ok()
 }
 
 /// Console bytes as text. Bytes that are no UTF-8, and NULs, are what a serial line looks like when a kernel dies.

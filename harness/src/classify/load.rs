@@ -1,8 +1,8 @@
 //! What became of the load: loaded, refused, or failed in a way that is no refusal.
 
 use super::story::Story;
-use super::{Finding, errno, with_foreign_lines};
-use crate::evidence::Evidence;
+use super::{Finding, errno, was_starved, with_foreign_lines};
+use crate::evidence::{Evidence, GuestEnd};
 use crate::outcome::{LoadFailure, Outcome, Refuser};
 use crate::phase::Phase;
 use guest_protocol::{ExitKind, LoadReport};
@@ -11,7 +11,7 @@ use guest_protocol::{ExitKind, LoadReport};
 const REFUSED: u8 = 1;
 
 /// The outcome that the report of a load shows; none where a crash image is in place and the panic decides.
-pub(super) fn outcome(report: &LoadReport) -> Option<Outcome> {
+pub(super) fn outcome(report: &LoadReport, evidence: &Evidence) -> Option<Outcome> {
     let failed = |how| Some(Outcome::LoadFailed { how, stderr: report.stderr.clone() });
     match report.exit {
         ExitKind::Exited { status: 0 } if report.crash_loaded => None,
@@ -23,6 +23,14 @@ pub(super) fn outcome(report: &LoadReport) -> Option<Outcome> {
         },
         ExitKind::Signaled { signal } => failed(LoadFailure::Killed { signal }),
         ExitKind::NotStarted { errno } => failed(LoadFailure::NotStarted { errno }),
+        ExitKind::TimedOut if was_starved(evidence, Phase::Loading, u64::from(report.milliseconds)) => {
+            Some(Outcome::RigError {
+                what: format!(
+                    "the loader had not ended after {} ms, for most of which QEMU had no CPU: the host is loaded",
+                    report.milliseconds
+                ),
+            })
+        }
         ExitKind::TimedOut => failed(LoadFailure::TimedOut),
     }
 }
@@ -46,8 +54,15 @@ pub(super) fn before_report(story: &Story<'_>, evidence: &Evidence) -> Finding {
             what: with_foreign_lines(format!("guest agent: {what}"), evidence),
         });
     }
-    match super::panicked::reset_reason(evidence) {
-        Some(reason) => Finding::Final(Outcome::Reset { at: Phase::Loading, reason }),
-        None => Finding::Open,
+    if let Some(reason) = super::panicked::reset_reason(evidence) {
+        return Finding::Final(Outcome::Reset { at: Phase::Loading, reason });
+    }
+    match &evidence.end {
+        // *Ready* came while the guest was being ended, and nothing was ordered: silence before the order is no loader's.
+        Some(GuestEnd::Deadline { phase, seconds }) if *phase < Phase::Loading => {
+            let why = format!("`ready` came when it was not awaited any more, after {seconds} s");
+            Finding::Likely(Outcome::NoFirstKernel { at: *phase, why })
+        }
+        Some(_) | None => Finding::Open,
     }
 }

@@ -2,7 +2,7 @@
 
 use super::console::{NOTIFIERS_FIRST, Text};
 use super::story::{Story, side_words};
-use super::{Finding, first, vmcore, with_foreign_lines};
+use super::{Finding, damaged_since, first, no_message, vmcore, with_foreign_lines};
 use crate::cell::Cell;
 use crate::evidence::{CpuState, Evidence, GuestEnd, QmpEvent};
 use crate::outcome::{HangCause, HangProof, Outcome, VmcoreState};
@@ -168,6 +168,11 @@ fn before_up(cell: &Cell, story: &Story<'_>, ready: &KernelFacts, evidence: &Evi
             // What a living kernel happens to say, of a clock that it has chosen, is no sign of a panic.
             let seen = "no panic on the console, and its CPUs idle with interrupts on".to_owned();
             Finding::Likely(Outcome::NotPanicked { seen })
+        }
+        // What was awaited may be what is damaged.
+        Some(GuestEnd::Deadline { phase, seconds }) if damaged_since(evidence, Phase::Panicking) => {
+            let what = with_foreign_lines(no_message(*phase, *seconds), evidence);
+            Finding::Likely(Outcome::RigError { what })
         }
         Some(GuestEnd::Deadline { phase, seconds }) => {
             let proof = HangProof::Silence { seconds: *seconds };

@@ -3,6 +3,7 @@
 use crate::patience::Limit;
 use crate::phase::Phase;
 use crate::probe::Calibration;
+use crate::qmp::COMMAND_DEADLINE;
 use std::time::Duration;
 
 /// Longest deadline: what a factor and an override come to must stay a time.
@@ -14,9 +15,9 @@ const fn tcg_seconds(phase: Phase) -> u32 {
     match phase {
         Phase::Firmware => 20,
         Phase::FirstKernel => 90,
-        Phase::Ready => 20,
+        // These two are passed through at once: the order is written, the trigger is a command with a deadline of its own.
+        Phase::Ready | Phase::Armed => 20,
         Phase::Loading => 60,
-        Phase::Armed => 20,
         Phase::Panicking => 45,
         Phase::Purgatory => 45,
         Phase::Decompression => 45,
@@ -52,6 +53,12 @@ impl Deadlines {
         let scaled =
             |calibrated: f64| Duration::from_secs_f64((seconds * calibrated * self.factor).clamp(1.0, DAY));
         Limit { wall: scaled(self.calibration.wall()), own: scaled(self.calibration.own()) }
+    }
+
+    /// So long may QEMU take for a command of QMP; and twice that to start, and to greet.
+    pub fn command(&self) -> Duration {
+        let factor = (self.calibration.wall() * self.factor).max(1.0);
+        COMMAND_DEADLINE.mul_f64(factor).min(Duration::from_secs_f64(DAY))
     }
 
     /// How long the agents may say nothing at all: from power-on to *ready*, or from *armed* to *up*, whichever is longer.

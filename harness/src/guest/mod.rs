@@ -23,7 +23,7 @@ pub use deadlines::Deadlines;
 pub use inquiry::Inquiry;
 pub use news::{Listener, News};
 pub use nonces::NONCE_BYTES;
-pub use probe::time_to_banner;
+pub use probe::{NoBanner, time_to_banner};
 pub use reaped::Reaped;
 pub use running::Running;
 pub(crate) use running::reader_order;

@@ -5,7 +5,7 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::sync::mpsc;
 
 /// Chunks that may wait to be looked at. When the rig is busy a full queue holds the guest up, and nothing is lost.
-const QUEUE: usize = 1024;
+pub(super) const QUEUE: usize = 1024;
 
 /// A serial port of the guest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

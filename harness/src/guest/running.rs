@@ -10,15 +10,15 @@ pub(crate) use orders::reader_order;
 
 use super::console_tail::ConsoleTail;
 use super::cpu_log::CpuLogPipe;
-use super::ports::{Chunk, Port};
+use super::ports::{self, Chunk, Port};
 use super::stopped::Stopped;
 use super::walk::{Action, Goal, Sight, Walk};
 use super::{GuestPlan, Listener, News, Reaped, Saved, first_words};
 use crate::channel::{Line, LineSplitter};
 use crate::classify;
 use crate::classify::console::Landmark;
-use crate::evidence::{GuestEnd, QmpEvent, Timed};
-use crate::patience::Patience;
+use crate::evidence::{GuestEnd, PhaseWait, QmpEvent, Timed};
+use crate::patience::{Looked, Patience};
 use crate::phase::Phase;
 use crate::process::Process;
 use crate::qmp::{Qmp, QmpError, Unasked};
@@ -43,6 +43,8 @@ const SLOW_PART: f64 = 2.0;
 const MAX_REPORTS: usize = 1024;
 /// Lines of the message channel that are no messages, of which so many are kept, at most 4 KiB of each.
 const MAX_FOREIGN_LINES: usize = 1024;
+/// Register samples that are kept: of two a second, more than any phase has on a host that is not loaded. A text has some KB a CPU.
+const MAX_SAMPLES: usize = 1024;
 /// A wait for CPUs that people must know of beside a deadline.
 const WORTH_A_NOTE: Duration = Duration::from_secs(1);
 
@@ -135,6 +137,11 @@ impl Running {
         self.walk.phase()
     }
 
+    /// Process id of QEMU.
+    pub(super) fn pid(&self) -> i32 {
+        self.process.pid()
+    }
+
     pub(super) async fn cont(&mut self) -> Result<(), QmpError> {
         self.qmp.execute(qmp::cont {}).await.map(|_| ())
     }
@@ -182,6 +189,7 @@ impl Running {
             if self.arrived {
                 return Ok(Ending::Arrived);
             }
+            self.patience.awake();
             let limit = plan.deadlines.of(self.walk.phase());
             let slow = self.patience.at(limit.wall.div_f64(SLOW_PART));
             let news = tokio::select! {
@@ -189,10 +197,22 @@ impl Running {
                 biased;
                 () = stop.requested() => return Ok(Ending::Known(GuestEnd::Interrupted)),
                 () = tokio::time::sleep_until(self.patience.until(limit)) => {
-                    if self.patience.moves(limit) {
-                        continue;
+                    let phase = self.walk.phase();
+                    // It is the first to be seen when the rig goes on after it was stopped.
+                    self.patience.awake();
+                    match self.patience.look(limit) {
+                        Looked::Moved => continue,
+                        looked => {
+                            // What came in time may still lie in a queue.
+                            if let Some(ending) = self.take_queued(plan, listener).await? {
+                                return Ok(ending);
+                            }
+                            if self.walk.phase() == phase {
+                                return self.at_deadline(plan, looked).await;
+                            }
+                            continue;
+                        }
                     }
-                    return self.at_deadline(plan).await;
                 }
                 () = tokio::time::sleep_until(slow), if !self.told_slow => {
                     self.told_slow = true;
@@ -200,18 +220,9 @@ impl Running {
                     false
                 }
                 Some(chunk) = self.chunks.recv() => self.take_chunk(chunk, plan, listener).await?,
-                Some(unasked) = self.events.recv() => match unasked {
-                    Unasked::Event(at, event) => {
-                        let news = self.take_event(at, event);
-                        // QEMU stands still now, and waits to be ended: what the guest wrote is read then.
-                        if ending::ended_by_guest(&self.record.evidence) {
-                            return Ok(Ending::Known(GuestEnd::ByItself));
-                        }
-                        news
-                    }
-                    Unasked::Closed(_) => {
-                        return Ok(self.exited_or("the QMP connection ended while QEMU goes on".into()).await);
-                    }
+                Some(unasked) = self.events.recv() => match self.take_unasked(unasked).await {
+                    Some(ending) => return Ok(ending),
+                    None => true,
                 },
                 ended = self.process.wait() => {
                     return ended.map(Ending::Exited).map_err(|error| error.to_string());
@@ -230,6 +241,43 @@ impl Running {
             // After *done* only the power-off is awaited; before, whatever proves the outcome ends the guest.
             if news && self.walk.phase() < Phase::Done && self.is_concluded(plan) {
                 return Ok(Ending::Known(GuestEnd::Concluded));
+            }
+        }
+    }
+
+    /// Takes what has come and was not looked at yet. An ending, where it shows one.
+    async fn take_queued(
+        &mut self,
+        plan: &GuestPlan<'_>,
+        listener: &mut Listener<'_>,
+    ) -> Result<Option<Ending>, String> {
+        // No more than can have been waiting: a guest that prints for ever must not keep its deadline away.
+        for _ in 0..ports::QUEUE {
+            let Ok(chunk) = self.chunks.try_recv() else { break };
+            self.take_chunk(chunk, plan, listener).await?;
+        }
+        while let Ok(unasked) = self.events.try_recv() {
+            if let Some(ending) = self.take_unasked(unasked).await {
+                return Ok(Some(ending));
+            }
+        }
+        // A process that has ended is told by its sockets first.
+        if let Ok(ended) = tokio::time::timeout(Duration::ZERO, self.process.wait()).await {
+            return ended.map(|status| Some(Ending::Exited(status))).map_err(|error| error.to_string());
+        }
+        Ok(self.is_concluded(plan).then_some(Ending::Known(GuestEnd::Concluded)))
+    }
+
+    /// Takes what QMP says unasked. An ending, where it is one.
+    async fn take_unasked(&mut self, unasked: Unasked) -> Option<Ending> {
+        match unasked {
+            Unasked::Event(at, event) => {
+                self.take_event(at, event);
+                // QEMU stands still now, and waits to be ended: what the guest wrote is read then.
+                ending::ended_by_guest(&self.record.evidence).then_some(Ending::Known(GuestEnd::ByItself))
+            }
+            Unasked::Closed(_) => {
+                Some(self.exited_or("the QMP connection ended while QEMU goes on".into()).await)
             }
         }
     }
@@ -332,6 +380,7 @@ impl Running {
             }
             Line::Report(report) => {
                 self.note_facts(&report);
+                self.note_wait();
                 let actions = self.walk.at(Sight::Report(&report));
                 self.record.evidence.reports.push(Timed { ms, what: *report });
                 actions
@@ -343,16 +392,25 @@ impl Running {
         self.record.evidence.reports.len() + self.record.evidence.foreign_lines.len()
     }
 
+    /// Keeps how long the host has withheld the CPU from QEMU in the present phase, where that weighs: programs in the guest have a
+    /// time limit of their own, by the guest's clock, which goes on meanwhile.
+    fn note_wait(&mut self) {
+        let waited = self.patience.waited();
+        if waited >= WORTH_A_NOTE {
+            let ms = u64::try_from(waited.as_millis()).unwrap_or(u64::MAX);
+            self.record.evidence.waits.push(PhaseWait { phase: self.walk.phase(), ms });
+        }
+    }
+
     fn note_facts(&mut self, report: &Report) {
         if let Message::Ready(facts) = &report.message {
             self.facts.get_or_insert_with(|| facts.clone());
         }
     }
 
-    fn take_event(&mut self, at: Instant, event: QmpEvent) -> bool {
+    fn take_event(&mut self, at: Instant, event: QmpEvent) {
         let ms = self.ms(at);
         self.record.evidence.events.push(Timed { ms, what: event });
-        true
     }
 
     async fn act(
@@ -395,34 +453,62 @@ impl Running {
             Err(error) => return Err(error.to_string()),
         };
         let ms = self.now_ms();
-        self.record.evidence.samples.push(Timed { ms, what: registers::parse(&text) });
-        self.record.registers.push(Timed { ms, what: text });
+        keep(&mut self.record.evidence.samples, Timed { ms, what: registers::parse(&text) });
+        keep(&mut self.record.registers, Timed { ms, what: text });
         Ok(true)
     }
 
     /// The phase took too long. One more look at the machine, twice, before silence is all that can be said.
-    async fn at_deadline(&mut self, plan: &GuestPlan<'_>) -> Result<Ending, String> {
+    async fn at_deadline(&mut self, plan: &GuestPlan<'_>, looked: Looked) -> Result<Ending, String> {
         let (passed, waited) = (self.patience.passed(), self.patience.waited());
+        let (passed_s, waited_s) = (passed.as_secs(), waited.as_secs());
         if self.walk.phase() == Phase::Done {
-            let note = format!("the guest did not power off within {} s", passed.as_secs());
-            self.record.notes.push(note);
+            self.record.notes.push(format!("the guest did not power off within {passed_s} s"));
             return Ok(Ending::Known(GuestEnd::Concluded));
         }
-        self.sample().await?;
-        tokio::time::sleep(LAST_LOOKS_APART).await;
-        self.sample().await?;
-        // Its answer goes to the log, for people: running, paused, an internal error.
-        let _ = self.qmp.execute(qmp::query_status {}).await;
+        for apart in [LAST_LOOKS_APART, Duration::ZERO] {
+            if !self.sample().await? {
+                return Ok(self.exited_or("the QMP connection ended while QEMU goes on".into()).await);
+            }
+            tokio::time::sleep(apart).await;
+        }
+        // A machine that somebody paused, or that QEMU stopped (an error inside of KVM), does nothing, and that is no hang.
+        let state = self.qmp.execute(qmp::query_status {}).await.map_err(|error| error.to_string())?;
         if self.is_concluded(plan) {
             return Ok(Ending::Known(GuestEnd::Concluded));
         }
+        if !state.running {
+            let status = serde_json::to_value(state.status).ok();
+            let status =
+                status.as_ref().and_then(serde_json::Value::as_str).unwrap_or("not running").to_owned();
+            let what = format!(
+                "QEMU's machine stands still, with the status {status}, and the rig did not stop it; QEMU said: {}",
+                self.process.stderr().trim()
+            );
+            return Ok(Ending::Known(GuestEnd::Trouble { what }));
+        }
+        if looked == Looked::Starved {
+            let what = format!(
+                "the host is too loaded: during {}, of {passed_s} s, QEMU was ready to run and had no CPU for {waited_s} s; \
+                 run fewer guests at a time (-j), or take other work away",
+                self.walk.phase().in_words()
+            );
+            return Ok(Ending::Known(GuestEnd::Trouble { what }));
+        }
         if waited >= WORTH_A_NOTE {
-            let (passed, waited) = (passed.as_secs(), waited.as_secs());
             self.record.notes.push(format!(
-                "of the {passed} s until the deadline, QEMU waited {waited} s for a CPU: the host is loaded"
+                "of the {passed_s} s until the deadline, QEMU waited {waited_s} s for a CPU: the host is loaded"
             ));
         }
-        let seconds = u32::try_from(passed.as_secs()).unwrap_or(u32::MAX);
+        let seconds = u32::try_from(passed_s).unwrap_or(u32::MAX);
         Ok(Ending::Known(GuestEnd::Deadline { phase: self.walk.phase(), seconds }))
     }
+}
+
+/// Keeps what is taken again and again. The first and the last tell the most; of many the middle goes.
+fn keep<T>(all: &mut Vec<T>, one: T) {
+    if all.len() >= MAX_SAMPLES {
+        all.remove(MAX_SAMPLES / 2);
+    }
+    all.push(one);
 }

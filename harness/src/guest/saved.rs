@@ -150,9 +150,10 @@ pub(super) async fn write(
         ended(events).await
     };
     let all = async {
-        let (copied, ordered) = tokio::join!(copied, ordered);
-        ordered?;
-        copied.map_err(|error| format!("cannot write {}: {error}", path.display()))
+        // The first that fails is the cause: QEMU that refuses never connects, and a full disk is what QEMU's own failure comes of.
+        let copied =
+            async { copied.await.map_err(|error| format!("cannot write {}: {error}", path.display())) };
+        tokio::try_join!(copied, ordered).map(|(written, ())| written)
     };
     let limit = deadline(memory);
     match tokio::time::timeout(limit, all).await {

@@ -14,9 +14,6 @@ use tokio::net::unix::OwnedWriteHalf;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::mpsc;
 
-/// How long QEMU may take from its start to connected sockets, and from there to its greeting: a tenth of a second on an idle host.
-const START_DEADLINE: Duration = Duration::from_secs(20);
-
 /// QEMU closes its sockets a moment before it ends.
 pub(super) const END_AFTER_SOCKETS: Duration = Duration::from_secs(5);
 
@@ -82,7 +79,7 @@ impl Stopped {
         let attached = tokio::select! {
             biased;
             () = stop.requested() => Err(GuestEnd::Interrupted),
-            attached = attach(listeners) => attached.map_err(|what| GuestEnd::Trouble { what }),
+            attached = attach(listeners, plan.deadlines.command()) => attached.map_err(|what| GuestEnd::Trouble { what }),
             // It ends at once when it does not like its arguments.
             ended = process.wait() => Err(GuestEnd::Trouble { what: ended_early(ended, &process) }),
         };
@@ -156,12 +153,15 @@ async fn ended(mut process: Process, started: Instant, end: GuestEnd) -> Reaped 
 
 type Attached = (Qmp, mpsc::UnboundedReceiver<Unasked>, mpsc::Receiver<Chunk>, OwnedWriteHalf);
 
-async fn attach(listeners: Listeners) -> Result<Attached, String> {
-    let accepted = tokio::time::timeout(START_DEADLINE, listeners.accept()).await;
-    let accepted =
-        accepted.map_err(|_| format!("QEMU did not connect within {} s", START_DEADLINE.as_secs()))?;
+/// `command` is how long QEMU may take for a command; to start, and then to greet, it may take twice as long. All of it takes a tenth
+/// of a second on an idle host.
+async fn attach(listeners: Listeners, command: Duration) -> Result<Attached, String> {
+    let start = command * 2;
+    let accepted = tokio::time::timeout(start, listeners.accept()).await;
+    let accepted = accepted.map_err(|_| format!("QEMU did not connect within {} s", start.as_secs()))?;
     let (console, channel, qmp) = accepted.map_err(|error| format!("cannot accept QEMU: {error}"))?;
-    let (qmp, events) = Qmp::negotiate(qmp, START_DEADLINE).await.map_err(|error| error.to_string())?;
+    let (qmp, events) = Qmp::negotiate(qmp, start).await.map_err(|error| error.to_string())?;
+    let qmp = qmp.with_command_deadline(command);
     let (channel, orders) = channel.into_split();
     Ok((qmp, events, drain(console, channel), orders))
 }

@@ -3,7 +3,7 @@
 use super::rom::{EXCEPTIONS, MEMORY_MIB, SAYS_BEGIN, SAYS_END, rom};
 use super::speed::Speed;
 use crate::accel::Accel;
-use crate::patience::{Limit, Patience};
+use crate::patience::{Limit, Looked, Patience};
 use crate::process::{Process, ProcessError};
 use crate::qemu::option_path;
 use crate::scratch::{GuestScratch, Scratch};
@@ -105,8 +105,10 @@ pub async fn probe(
     let image = folder.path("rom");
     std::fs::write(&image, rom()).map_err(no_file)?;
     let mut running = JoinSet::new();
-    for _ in 0..guests.max(1) {
-        let folder = scratch.guest().map_err(no_file)?;
+    // All of them before the first guest: whoever leaves here leaves none behind.
+    let folders: Vec<_> =
+        (0..guests.max(1)).map(|_| scratch.guest()).collect::<Result<_, _>>().map_err(no_file)?;
+    for folder in folders {
         let (qemu, image, stop) = (qemu.to_owned(), image.clone(), stop.clone());
         running.spawn(async move { one(&qemu, accel, &image, limits, &folder, stop).await });
     }
@@ -190,8 +192,9 @@ impl Guest {
                     return came.map_err(|error| Missed::NotStarted(format!("cannot read the probe's console: {error}")));
                 }
                 ended = self.process.wait() => return Err(self.ended(ended)),
-                () = tokio::time::sleep_until(patience.until(limit)) => {
-                    if !patience.moves(limit) {
+                () = tokio::time::sleep_until(patience.until(limit)) => match patience.look(limit) {
+                    Looked::Moved => {}
+                    Looked::Spent | Looked::Starved => {
                         return Err(missed(patience.passed(), complaint(&self.process.stderr())));
                     }
                 }

@@ -90,6 +90,9 @@ impl Calibration {
     /// That of the reference host.
     pub const NONE: Self = Self { wall: 1.0, own: 1.0 };
 
+    /// That of a host of which no figure could be had.
+    pub const SLOWEST: Self = Self { wall: MOST, own: MOST };
+
     /// From the speed of `guests` probe guests at a time, in a run with `jobs` guests at a time under `accel`.
     pub fn new(accel: Accel, speed: Speed, guests: usize, jobs: usize) -> Self {
         let floor = match accel {

@@ -1,5 +1,6 @@
 //! A guest's physical memory as a drawing needs it: RAM, crash regions, limits, and where the loader put what. Pure.
 
+use crate::classify::console::low_memory_end;
 use crate::evidence::Evidence;
 use guest_protocol::{Message, PhysRange};
 
@@ -14,10 +15,6 @@ const CONTROL_PAGES: &str = "control pages of the running kernel: ";
 
 /// Begins its line on the limit that counted: an address, and after a comma why.
 const LIMIT: &str = "highest address of the kernel: ";
-
-/// Begins the line with which an i386 kernel says where its low memory ends, in hexadecimal without a prefix
-/// (arch/x86/mm/init_32.c).
-const LOW_RAM: &str = "  low ram: 0 - ";
 
 /// A piece of the loaded image.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -107,14 +104,6 @@ fn range(text: &str) -> Option<PhysRange> {
     let (start, end) = text.trim().split_once('-')?;
     let (start, end) = (address_of(start)?, address_of(end)?);
     (start <= end).then_some(PhysRange { start, end })
-}
-
-/// What an i386 kernel says of its low memory; the first that speaks is the first kernel.
-fn low_memory_end(console: &[u8]) -> Option<u64> {
-    let text = String::from_utf8_lossy(console);
-    let (_, rest) = text.split_once(LOW_RAM)?;
-    let digits: &str = rest.split(|c: char| !c.is_ascii_hexdigit()).next()?;
-    u64::from_str_radix(digits, 16).ok()
 }
 
 #[cfg(test)]

@@ -120,13 +120,14 @@ pub(super) async fn run(
     boot: Option<&SharedBoot>,
     inquiry: Inquiry<'_>,
 ) -> Ran {
-    let mut note = None;
+    let (mut note, mut leaked) = (None, None);
     if let Some(boot) = boot {
         let origin = Origin::Saved(&boot.saved);
         let ran = run_from(shared, cell, trial, folder, &boot.files, origin, inquiry).await;
         if !ran.reaped.not_restored {
             return ran;
         }
+        leaked = ran.reaped.leaked;
         // Nothing of the guest has run yet: a boot of its own is as good.
         note = match ran.reaped.evidence.end {
             Some(GuestEnd::Trouble { what }) => Some(format!("booted by itself: {what}")),
@@ -138,6 +139,7 @@ pub(super) async fn run(
         Err(what) => Ran { reaped: Reaped::never_ran(what), script: Vec::new(), boot: None },
     };
     ran.reaped.notes.extend(note);
+    ran.reaped.leaked = leaked.or(ran.reaped.leaked);
     ran
 }
 

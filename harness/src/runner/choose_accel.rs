@@ -9,7 +9,8 @@ use super::{Options, RunError};
 use crate::accel::{Accel, AccelChoice, AccelReason, ProbeSeconds};
 use crate::artifacts::Artifacts;
 use crate::cell::Cell;
-use crate::guest::{Deadlines, GuestPlan, Inquiry, Origin, time_to_banner};
+use crate::guest::{Deadlines, GuestPlan, Inquiry, NoBanner, Origin, time_to_banner};
+use crate::patience::Limit;
 use crate::payload::Payload;
 use crate::probe::{Calibration, Kvm, Missed, Probed, REFERENCE, Speed, WORTH_TELLING, look};
 use crate::scratch::Scratch;
@@ -63,7 +64,13 @@ pub(super) async fn choose(
         Err(why) => return Ok(undecided(options.accel, &why)),
     };
     let kernel = match (probed.kvm_is_faster(), cells.first()) {
-        (Ok(_), Some(cell)) => Some(second_look(cell, artifacts, qemu, scratch, stop).await),
+        (Ok(_), Some(cell)) => match second_look(cell, artifacts, qemu, scratch, stop).await? {
+            Ok(after) => Some(Ok(after)),
+            Err(NoBanner::Silent(why)) => Some(Err(why)),
+            Err(NoBanner::Leaked(what)) => {
+                return Err(RunError::Host(format!("a guest that tried KVM is left: {what}")));
+            }
+        },
         (Ok(_), None) | (Err(_), _) => None,
     };
     if stop.is_requested() {
@@ -73,15 +80,21 @@ pub(super) async fn choose(
 }
 
 /// How soon the kernel of `cell` speaks under KVM, or what was seen in its place.
+///
+/// # Errors
+/// It could not be tried: a disk is full, or a file is missing.
 async fn second_look(
     cell: &Cell,
     artifacts: &Artifacts,
     qemu: &Path,
     scratch: &Scratch,
     stop: &Stop,
-) -> Result<Duration, String> {
-    let cannot = |error: &dyn std::fmt::Display| format!("a kernel cannot be tried under it: {error}");
-    let kernel = artifacts.kernel(&cell.first).ok_or_else(|| cannot(&cell.first.name))?;
+) -> Result<Result<Duration, NoBanner>, RunError> {
+    // What the rig lacks is not to be put down to KVM.
+    let cannot =
+        |error: &dyn std::fmt::Display| RunError::Host(format!("cannot try a kernel under KVM: {error}"));
+    let missing = || cannot(&format!("{} is not there", cell.first.name));
+    let kernel = artifacts.kernel(&cell.first).ok_or_else(missing)?;
     let folder = scratch.guest().map_err(|error| cannot(&error))?;
     let mut payload = Payload::default();
     payload.parts = payload.missing(cell, artifacts).map_err(|error| cannot(&error))?;
@@ -102,7 +115,7 @@ async fn second_look(
         inquiry: Inquiry::default(),
     };
     let guest = scratch.guest().map_err(|error| cannot(&error))?;
-    time_to_banner(plan, guest, stop.clone(), TO_BANNER).await
+    Ok(time_to_banner(plan, guest, stop.clone(), Limit::of(TO_BANNER)).await)
 }
 
 /// For a run that is to stop before anything was decided.
@@ -153,10 +166,11 @@ fn decide(
             return Err(format!("KVM was asked for and does not work here: {why}; {tcg}; use --accel tcg"));
         }
     };
+    // A probe that was not done in its time is the slowest host there is, and not the usual one.
     let calibration =
-        speed.map_or(Calibration::NONE, |speed| Calibration::new(accel, speed, probed.guests, jobs));
+        speed.map_or(Calibration::SLOWEST, |speed| Calibration::new(accel, speed, probed.guests, jobs));
     let reason = match (speed, calibration.wall()) {
-        (None, _) => format!("{why}; deadlines are those of the reference host"),
+        (None, factor) => format!("{why}; deadlines are stretched {factor:.0} times, as far as they go"),
         (Some(_), factor) if factor >= WORTH_TELLING => {
             format!("{why}; deadlines are stretched {factor:.1} times")
         }
@@ -260,7 +274,7 @@ mod tests {
             (Auto, closed(), None, Ok(Accel::Tcg), "cannot open /dev/kvm"),
             (AskKvm, closed(), None, Err(()), "cannot open /dev/kvm"),
             (Auto, no_tcg(), spoke(), Ok(Accel::Kvm), "no figure of TCG"),
-            (Auto, neither(), None, Ok(Accel::Tcg), "deadlines are those of the reference host"),
+            (Auto, neither(), None, Ok(Accel::Tcg), "deadlines are stretched 20 times"),
             (Tcg, probed(Ok(speed(500)), Kvm::NotTried), None, Ok(Accel::Tcg), "TCG, as asked for"),
         ] {
             let decided = decide(asked, &probed, kernel, 2);

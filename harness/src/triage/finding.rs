@@ -7,6 +7,10 @@ use guest_protocol::Side;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
+/// The most low memory that an i386 kernel has with the usual split, 896 MiB (arch/x86/include/asm/pgtable_32_types.h: MAXMEM; less
+/// what its fixed mappings take of it).
+const MAX_LOW_MEMORY: u64 = 896 << 20;
+
 /// Why a cell is not as expected, as far as its evidence tells.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Triage {
@@ -63,8 +67,11 @@ pub enum Finding {
     FaultInMachineKexec {
         /// The function that faulted, as the kernel named it.
         function: String,
-        /// Where its control page lies, or lies at the lowest.
+        /// Where its control page lies, by the loader's plan.
         control_page: Option<u64>,
+        /// Where its low memory ends, as it said.
+        #[serde(default)]
+        low_memory_end: Option<u64>,
     },
     /// The first kernel's panic ran to its end.
     NothingTookOver {
@@ -89,6 +96,8 @@ pub enum Finding {
     },
     /// A kernel, or the firmware, reset the machine.
     Rebooted {
+        /// What tells it.
+        reason: String,
         /// Where the CPU was.
         place: Option<Place>,
         /// What was awaited, or the kernel's last line.
@@ -182,11 +191,14 @@ impl fmt::Display for Finding {
                     None => write!(f, "'{}'", quote(reason)),
                 }
             }
-            Self::FaultInMachineKexec { function, control_page } => {
-                write!(f, "first kernel faulted inside {function}: ")?;
+            Self::FaultInMachineKexec { function, control_page, low_memory_end } => {
+                write!(f, "first kernel faulted inside {function}")?;
                 match control_page {
-                    Some(page) => write!(f, "the control page at {page:#x} is not in low memory"),
-                    None => f.write_str("its control page is not in low memory"),
+                    Some(page) if *page >= low_memory_end.unwrap_or(MAX_LOW_MEMORY) => {
+                        write!(f, ": the control page at {page:#x} is not in low memory")
+                    }
+                    Some(page) => write!(f, ", with the control page at {page:#x}"),
+                    None => f.write_str(", which cannot reach a control page outside of low memory"),
                 }
             }
             Self::NothingTookOver { line } => {
@@ -219,10 +231,10 @@ impl fmt::Display for Finding {
                 }
                 exception.as_ref().map_or(Ok(()), |exception| write!(f, "; it began with {exception}"))
             }
-            Self::Rebooted { place, line } => {
-                match place {
-                    Some(place) => write!(f, "the machine was reset by {}", with_kernel(place))?,
-                    None => f.write_str("the machine was reset, not by a fault")?,
+            Self::Rebooted { reason, place, line } => {
+                f.write_str(reason)?;
+                if let Some(place) = place {
+                    write!(f, " while the CPU was in {}", with_kernel(place))?;
                 }
                 write!(f, "; last line: '{}'", quote(line))
             }

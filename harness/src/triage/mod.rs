@@ -19,7 +19,7 @@ pub use segments::SegmentMap;
 pub use vmlinux::{Found, Vmlinux, Word};
 
 use crate::cell::Cell;
-use crate::classify::console::{Landmark, Text};
+use crate::classify::console::{Landmark, Text, low_memory_end};
 use crate::evidence::{Evidence, Exception, GuestEnd, QemuExit};
 use crate::judge::{describe, describe_expectation};
 use crate::outcome::{HangCause, HangProof, LoadFailure, Outcome, OutcomeKind, Verdict, VmcoreState};
@@ -49,7 +49,8 @@ pub fn is_wanted(outcome: &Outcome, verdict: Verdict) -> bool {
 }
 
 fn find(cell: &Cell, evidence: &Evidence, outcome: &Outcome) -> Finding {
-    if let Some(exit) = &evidence.qemu_exit {
+    // An outcome that was proven before QEMU died has its own cause.
+    if let (Outcome::RigError { .. }, Some(exit)) = (outcome, &evidence.qemu_exit) {
         let during = last_phase(evidence).in_words().to_owned();
         return match exit.clone() {
             QemuExit::Signal { signal } => Finding::QemuKilled { signal, during },
@@ -75,7 +76,7 @@ fn find(cell: &Cell, evidence: &Evidence, outcome: &Outcome) -> Finding {
         Outcome::Hung { at, proof, cause } => hung(evidence, *at, proof, *cause),
         Outcome::CapturePanicked { line } => panicked(Side::Capture, line),
         Outcome::StoppedByPurgatory { line } => Finding::PurgatoryStopped { line: line.clone() },
-        Outcome::Reset { .. } => reset(evidence),
+        Outcome::Reset { reason, .. } => reset(evidence, reason),
         Outcome::NotPanicked { seen } => Finding::NotPanicked { seen: seen.clone() },
         Outcome::Unreserved { why } => Finding::Unreserved { why: why.clone() },
         Outcome::NoFirstKernel { .. } => no_first_kernel(evidence),
@@ -103,7 +104,7 @@ fn no_first_kernel(evidence: &Evidence) -> Finding {
         return panicked(Side::First, line);
     }
     if crate::classify::was_reset(evidence) {
-        return reset(evidence);
+        return reset(evidence, "");
     }
     let when = match (text.is_empty(), text.ran_init()) {
         (true, _) => ", before the first word of a kernel",
@@ -123,6 +124,7 @@ fn hung(evidence: &Evidence, at: Phase, proof: &HangProof, cause: HangCause) -> 
         HangCause::FaultInPanicPath => Finding::FaultInMachineKexec {
             function: text.faulting_function().unwrap_or("its panic path").to_owned(),
             control_page: control_page(evidence),
+            low_memory_end: low_memory_end(&evidence.console),
         },
         HangCause::NothingTookOver => Finding::NothingTookOver {
             line: match proof {
@@ -176,7 +178,8 @@ fn panicked(kernel: Side, line: &str) -> Finding {
     }
 }
 
-fn reset(evidence: &Evidence) -> Finding {
+/// `reason` is the outcome's: there are resets without any event of QEMU's, known by the kernel that came up after them.
+fn reset(evidence: &Evidence, reason: &str) -> Finding {
     let seen = sighted(evidence).filter(|seen| seen.doing == Doing::Stopped);
     let lost_tables = seen.as_ref().is_some_and(|seen| seen.lost_tables);
     let place = seen.map(|seen| seen.place);
@@ -188,7 +191,9 @@ fn reset(evidence: &Evidence) -> Finding {
         };
     }
     let text = Text::new(&evidence.console);
-    Finding::Rebooted { place, line: text.last_line().unwrap_or_default().to_owned() }
+    let reason = if crate::classify::was_reset(evidence) { "the machine was reset" } else { reason };
+    let line = text.last_line().unwrap_or_default().to_owned();
+    Finding::Rebooted { reason: reason.to_owned(), place, line }
 }
 
 /// The exception that a triple fault began with: before the double fault there is the one that could not be handled. What comes
@@ -230,10 +235,9 @@ fn unknown(evidence: &Evidence, text: &Text) -> Finding {
     }
 }
 
-/// Where the first kernel's control page lies: by the loader's plan, else at the lowest in its region.
+/// Where the first kernel's control page lies, by the loader's plan.
 fn control_page(evidence: &Evidence) -> Option<u64> {
-    let planned = SegmentMap::of(evidence).control();
-    planned.or_else(|| place::crash_regions(evidence).last().copied()).map(|PhysRange { start, .. }| start)
+    SegmentMap::of(evidence).control().map(|PhysRange { start, .. }| start)
 }
 
 fn load_report(evidence: &Evidence) -> Option<&LoadReport> {
