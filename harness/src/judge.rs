@@ -8,7 +8,7 @@ use crate::outcome::{
 };
 pub use words::telling_line;
 pub use words::{describe, describe_expectation, explain};
-pub(crate) use words::{near_miss, signal_words};
+pub(crate) use words::{errno_words, near_miss, signal_words};
 
 /// The verdict on one attempt.
 pub fn judge(outcome: &Outcome, expected: &Expectation) -> Verdict {

@@ -158,7 +158,7 @@ pub fn telling_line(text: &str) -> &str {
         .unwrap_or("")
 }
 
-fn errno_words(errno: i32) -> String {
+pub(crate) fn errno_words(errno: i32) -> String {
     match crate::classify::errno_name(errno) {
         Some(name) => name.to_owned(),
         None => format!("errno {errno}"),

@@ -89,9 +89,9 @@ pub enum Finding {
     },
     /// A kernel, or the firmware, reset the machine.
     Rebooted {
-        /// Where the CPU was.
+        /// Where the CPU was; none where nobody looked, and then nobody saw whether a fault did it.
         place: Option<Place>,
-        /// What was awaited, or the kernel's last line.
+        /// The last line since the trigger; empty where there was none.
         line: String,
     },
     /// The purgatory found the image changed.
@@ -136,7 +136,7 @@ pub enum Finding {
     },
     /// The trigger made no panic.
     NotPanicked {
-        /// What was seen.
+        /// What was seen: a line of its console in quotes, or the rig's own words.
         seen: String,
     },
     /// The capture kernel came up, and something else was expected of it or of its vmcore.
@@ -146,7 +146,7 @@ pub enum Finding {
     },
     /// Nothing is known but this.
     Unknown {
-        /// What was awaited, and for how long.
+        /// What was awaited, and for how long, or what was seen in its place.
         awaited: String,
         /// The last phase reached, in words.
         phase: String,
@@ -220,16 +220,26 @@ impl fmt::Display for Finding {
                 exception.as_ref().map_or(Ok(()), |exception| write!(f, "; it began with {exception}"))
             }
             Self::Rebooted { place, line } => {
+                // The CPU goes on for a few instructions behind the one that asked for the reset, and the asking may be another's.
                 match place {
-                    Some(place) => write!(f, "the machine was reset by {}", with_kernel(place))?,
-                    None => f.write_str("the machine was reset, not by a fault")?,
+                    Some(place) => {
+                        write!(
+                            f,
+                            "the machine was reset, not by a fault, with its CPU in {}",
+                            with_kernel(place)
+                        )?;
+                    }
+                    None => f.write_str("the machine was reset; whether by a fault was not seen")?,
                 }
-                write!(f, "; last line: '{}'", quote(line))
+                match line.as_str() {
+                    "" => f.write_str("; its console said nothing more"),
+                    line => write!(f, "; last line: '{}'", quote(line)),
+                }
             }
             Self::PurgatoryStopped { line } => {
                 write!(
                     f,
-                    "purgatory stopped: what lies in the crash region is not what was loaded ('{}')",
+                    "purgatory stopped: by its digest, what lies in the crash region is not what was loaded ('{}')",
                     quote(line)
                 )
             }
@@ -243,7 +253,7 @@ impl fmt::Display for Finding {
             Self::LoaderFailed { what } | Self::Refused { what } => f.write_str(what),
             Self::Unreserved { why } => write!(f, "first kernel reserved no such region: {why}"),
             Self::NotPanicked { seen } => {
-                write!(f, "first kernel did not panic at the trigger: '{}'", quote(seen))
+                write!(f, "first kernel did not panic at the trigger: {seen}")
             }
             Self::CameUp { why } => write!(f, "capture kernel came up; {why}"),
             Self::Unknown { awaited, phase, last_line } => {

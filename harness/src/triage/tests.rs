@@ -114,7 +114,7 @@ fn a_triple_fault_is_placed_where_the_machine_stopped() {
     };
     assert_eq!(
         said(&reboot, &reset),
-        "the machine was reset by the firmware at 0xfff00; last line: '[    1.0] reboot: Restarting system'"
+        "the machine was reset, not by a fault, with its CPU in the firmware at 0xfff00; last line: '[    1.0] reboot: Restarting system'"
     );
     // Without a look there is no place, and none is made up.
     let unseen = Evidence { examined: None, ..nowhere };
@@ -244,4 +244,19 @@ fn a_killed_qemu_is_told_with_its_signal_and_phase() {
         said(&evidence, &outcome),
         "QEMU was killed by SIGKILL (signal 9) during boot of the capture kernel"
     );
+}
+
+/// Bug: what the rig saw stands in quotes, as if the guest had said it; or a line of the guest stands without.
+#[test]
+fn only_what_a_guest_said_is_in_quotes() {
+    let line = "[    3.0] Dazed and confused, but trying to continue";
+    let console = format!("{line}\r\n").into_bytes();
+    let dazed = Evidence { console, ..Evidence::default() };
+    for (evidence, seen, told) in [
+        (&dazed, line, "'[    3.0] Dazed and confused, but trying to continue'"),
+        (&Evidence::default(), "its CPUs idle", "its CPUs idle"),
+    ] {
+        let outcome = Outcome::NotPanicked { seen: seen.to_owned() };
+        assert_eq!(said(evidence, &outcome), format!("first kernel did not panic at the trigger: {told}"));
+    }
 }
