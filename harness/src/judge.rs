@@ -6,9 +6,8 @@ use crate::outcome::{
     Expectation, ExpectedRefuser, ExpectedVmcore, HangCause, HangProof, Outcome, Refuser, Verdict,
     VmcoreState,
 };
-pub use words::telling_line;
-pub use words::{describe, describe_expectation, explain};
-pub(crate) use words::{near_miss, signal_words};
+pub use words::{describe, describe_expectation, explain, near_miss, telling_line};
+pub(crate) use words::{errno_words, signal_words};
 
 /// The verdict on one attempt.
 pub fn judge(outcome: &Outcome, expected: &Expectation) -> Verdict {

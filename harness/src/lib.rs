@@ -18,6 +18,7 @@ pub mod filter;
 pub mod first_image;
 pub mod guest;
 pub mod judge;
+pub mod last_lines;
 pub mod monitor;
 pub mod outcome;
 pub mod paging;

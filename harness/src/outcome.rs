@@ -113,6 +113,25 @@ pub enum OutcomeKind {
     RigError,
 }
 
+impl OutcomeKind {
+    /// Its name, as in `results.jsonl`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Captured => "captured",
+            Self::Refused => "refused",
+            Self::LoadFailed => "load-failed",
+            Self::Hung => "hung",
+            Self::CapturePanicked => "capture-panicked",
+            Self::StoppedByPurgatory => "stopped-by-purgatory",
+            Self::Reset => "reset",
+            Self::NotPanicked => "not-panicked",
+            Self::Unreserved => "unreserved",
+            Self::NoFirstKernel => "no-first-kernel",
+            Self::RigError => "rig-error",
+        }
+    }
+}
+
 /// What /proc/vmcore was worth in a capture kernel that came up.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "state", rename_all = "kebab-case")]

@@ -186,14 +186,16 @@ pub fn saved_evidence(folder: &Path, record: &AttemptRecord) -> Saved {
 /// How many attempts were judged, and what came of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Counts {
-    /// Trials that come to the same.
+    /// Trials that come to the same, also those of which nothing could be judged anew.
     pub same: usize,
     /// Trials that come to something else.
     pub different: usize,
     /// Attempts whose outcome was derived from their evidence.
     pub judged: usize,
-    /// Attempts without evidence.
-    pub without_evidence: usize,
+    /// Attempts that never had evidence: no guest was started for them.
+    pub never_had_evidence: usize,
+    /// Attempts whose folder of evidence is gone.
+    pub evidence_gone: usize,
     /// Attempts whose evidence cannot be read.
     pub unreadable: usize,
 }
@@ -207,7 +209,8 @@ impl Counts {
             for attempt in &trial.attempts {
                 *match attempt.now {
                     Now::Whole(_) => &mut counts.judged,
-                    Now::None(_) => &mut counts.without_evidence,
+                    Now::None(_) if attempt.folder.as_os_str().is_empty() => &mut counts.never_had_evidence,
+                    Now::None(_) => &mut counts.evidence_gone,
                     Now::Unreadable { .. } => &mut counts.unreadable,
                 } += 1;
             }

@@ -45,6 +45,11 @@ impl Scratch {
         Ok((Self::in_folder(&parent)?, notices))
     }
 
+    /// Makes the folder and leaves everything else as it is.
+    pub fn untidied() -> io::Result<Self> {
+        Self::in_folder(&std::env::temp_dir())
+    }
+
     fn in_folder(parent: &Path) -> io::Result<Self> {
         // Mode 0700 is TempDir's own.
         let folder = tempfile::Builder::new().prefix(PREFIX).tempdir_in(parent)?;

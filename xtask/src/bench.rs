@@ -3,10 +3,15 @@
 use crate::cli::{BenchAction, E2eArgs};
 use crate::exit::{Exit, Failure};
 use crate::{Host, e2e, output};
+use anyhow::anyhow;
 use harness::agreement::disagreements;
 use harness::cost::Cost;
 
 pub(crate) async fn run(action: &BenchAction, host: &Host) -> Result<Exit, Failure> {
+    let (BenchAction::Boots(args) | BenchAction::Overhead(args)) = action;
+    if args.list {
+        return Err(Failure::Input(anyhow!("bench runs cells; `cargo xtask e2e --list` shows them")));
+    }
     match action {
         BenchAction::Boots(args) => boots(args, host).await,
         BenchAction::Overhead(args) => overhead(args, host).await,

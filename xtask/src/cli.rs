@@ -21,7 +21,8 @@ pub(crate) struct CommandLine {
 pub(crate) enum Verb {
     /// Run cells in emulated machines and compare what comes of them with what is expected.
     E2e(Box<E2eArgs>),
-    /// Run all that CI checks: formatting, lints, tests, the suite `smoke` end to end, a few mutants and a few faults.
+    /// Run all that CI checks: formatting, lints, tests, the suite `smoke` end to end and what people do with its report, a few
+    /// mutants and a few faults.
     Test(TestArgs),
     /// Show what the loaders of a report came to in the same cells, and where they differ.
     ///
@@ -33,7 +34,8 @@ pub(crate) enum Verb {
     Report(ReportArgs),
     /// Derive every outcome and verdict of a report again from its saved evidence, and show what would be different now.
     ///
-    /// Exits with 1 where something would be, and with 3 where nothing would be, but some evidence cannot be read.
+    /// Exits with 1 where something would be, and with 3 where nothing would be, but some evidence cannot be
+    /// read, or is gone.
     Judge(JudgeArgs),
     /// Measure, and print ratios.
     Bench {

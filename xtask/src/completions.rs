@@ -61,23 +61,40 @@ fn script(shell: ShellArg, suites: Vec<String>) -> String {
     let mut text = Vec::new();
     // What clap writes for fish knows no values of positional arguments.
     let positional = match shell {
-        Shell::Fish => format!(
-            "complete -c {PROGRAM} -n '__fish_{PROGRAM}_using_subcommand e2e' -a '{}'\n",
-            suites.join(" ")
-        ),
+        Shell::Fish => WITH_SUITES
+            .iter()
+            .chain(&["bench"])
+            .map(|verb| {
+                let when = format!("__fish_{PROGRAM}_using_subcommand {verb}");
+                format!("complete -c {PROGRAM} -n '{when}' -a '{}'\n", suites.join(" "))
+            })
+            .collect(),
         _ => String::new(),
     };
     generate(shell, &mut command(suites), PROGRAM, &mut text);
     String::from_utf8_lossy(&text).into_owned() + &positional + wrapper
 }
 
-/// The command line, with the suites of now as values, and the axes at `--filter`.
+/// Verbs whose arguments are suites; those of `bench` have them as well.
+const WITH_SUITES: [&str; 3] = ["e2e", "soak", "shell"];
+
+/// The command line, with the suites of now as values wherever suites are named, and the axes at `--filter`.
 fn command(suites: Vec<String>) -> Command {
-    let axes: Vec<String> = Axis::ALL.iter().map(|axis| format!("{axis}=")).collect();
-    CommandLine::command().mut_subcommand("e2e", |e2e| {
-        e2e.mut_arg("suites", |arg| arg.value_parser(PossibleValuesParser::new(suites)))
-            .mut_arg("filter", |arg| arg.value_parser(PossibleValuesParser::new(axes)))
-    })
+    let suites = PossibleValuesParser::new(suites);
+    let axes = PossibleValuesParser::new(Axis::ALL.iter().map(|axis| format!("{axis}=")));
+    let known = |verb: Command| {
+        let (suites, axes) = (suites.clone(), axes.clone());
+        verb.mut_args(move |arg| match arg.get_id().as_str() {
+            "suites" | "suite" => arg.value_parser(suites.clone()),
+            "filter" => arg.value_parser(axes.clone()),
+            _ => arg,
+        })
+    };
+    let mut command = CommandLine::command();
+    for verb in WITH_SUITES.into_iter().chain(["judge"]) {
+        command = command.mut_subcommand(verb, known);
+    }
+    command.mut_subcommand("bench", |bench| bench.mut_subcommands(known))
 }
 
 #[cfg(test)]
@@ -89,9 +106,12 @@ mod tests {
     fn scripts_know_verbs_suites_and_axes() {
         for shell in [ShellArg::Bash, ShellArg::Zsh, ShellArg::Fish] {
             let script = script(shell, vec!["seed".into(), "my-suite".into()]);
-            for word in ["compare-loaders", "my-suite", "userspace=", "cargo"] {
+            for word in ["compare-loaders", "userspace=", "cargo"] {
                 assert!(script.contains(word), "{shell:?} does not know {word}");
             }
+            // At each place where a suite is named: e2e, soak, shell, judge --suite, bench's two.
+            let places = script.matches("my-suite").count();
+            assert!(places >= 5, "{shell:?} knows suites at {places} places");
         }
     }
 }

@@ -109,8 +109,7 @@ async fn toolchain() -> [Check; 2] {
 
 /// Runs the probe under both accelerators.
 async fn speed(qemu: &Path, jobs: usize, host: &Host) -> Result<(Vec<Check>, speed::Figures), Failure> {
-    let (scratch, notices) = Scratch::new().or_rig()?;
-    notices.iter().for_each(output::note);
+    let scratch = Scratch::untidied().or_rig()?;
     let (stopper, stop) = stop::stop();
     let mut interrupts = host.interrupts.clone();
     let bridge = tokio::spawn(async move {

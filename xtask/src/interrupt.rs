@@ -19,6 +19,8 @@ impl Interrupts {
             true => None,
             false => Some(signal(SignalKind::hangup())?),
         };
+        // Asked for what runs at this moment (SIGUSR1), a verb that runs nothing says nothing. Without a handler it would be killed.
+        let _ = signal(SignalKind::user_defined1())?;
         let (sender, receiver) = watch::channel(false);
         tokio::spawn(async move {
             loop {

@@ -44,6 +44,10 @@ pub(crate) fn run(args: &JudgeArgs, host: &Host) -> Result<Exit, Failure> {
             judge(result, expected, &folder)
         })
         .collect();
+    if not_in_suites > 0 && not_in_suites == trials.len() {
+        let names = args.suite.join(" ");
+        return Err(Failure::Input(anyhow!("{}: none of its cells is in {names}", folder.display())));
+    }
     let counts = Counts::of(&trials);
     match args.format {
         JudgeFormat::Text => text(&trials, &counts, not_in_suites).iter().for_each(output::line),
@@ -68,10 +72,10 @@ fn is_whole(trial: &Trial) -> bool {
 const fn exit(counts: &Counts) -> Result<Exit, &'static str> {
     if counts.different > 0 {
         Ok(Exit::NotAsExpected)
-    } else if counts.unreadable > 0 {
-        Ok(Exit::RigFailed)
-    } else if counts.judged == 0 {
+    } else if counts.judged == 0 && counts.unreadable == 0 {
         Err("no attempt of this report has evidence, so there is nothing to judge")
+    } else if counts.unreadable > 0 || counts.evidence_gone > 0 {
+        Ok(Exit::RigFailed)
     } else {
         Ok(Exit::AsExpected)
     }
@@ -94,7 +98,12 @@ fn text(trials: &[Trial], counts: &Counts, not_in_suites: usize) -> Vec<String> 
             }
             match &attempt.now {
                 Now::Whole(_) => {}
-                Now::None(_) => lines.push(format!("{}{name}: no evidence", trial.trial)),
+                Now::None(_) if attempt.folder.as_os_str().is_empty() => {
+                    lines.push(format!("{}{name}: there was no guest", trial.trial));
+                }
+                Now::None(_) => {
+                    lines.push(format!("{}{name}: {} is gone", trial.trial, attempt.folder.display()));
+                }
                 Now::Unreadable { why, .. } => {
                     lines.push(format!("{}{name}: {}", trial.trial, one_line(why)));
                 }
@@ -110,7 +119,8 @@ fn text(trials: &[Trial], counts: &Counts, not_in_suites: usize) -> Vec<String> 
         counts.different, counts.same, counts.judged
     );
     for (count, words) in [
-        (counts.without_evidence, "without evidence"),
+        (counts.never_had_evidence, "that had no guest"),
+        (counts.evidence_gone, "whose evidence is gone"),
         (counts.unreadable, "with evidence that cannot be read"),
         (not_in_suites, "of cells that the suites do not have, judged by what was expected then"),
     ] {
@@ -149,5 +159,7 @@ mod tests {
         assert_eq!(status(1, 2, 1), Ok(1));
         assert_eq!(status(0, 2, 1), Ok(3));
         assert!(status(0, 0, 0).is_err());
+        let gone = Counts { judged: 1, evidence_gone: 97, ..Counts::default() };
+        assert_eq!(exit(&gone).map(Exit::status), Ok(3));
     }
 }

@@ -34,12 +34,10 @@ impl Style {
     }
 }
 
-/// Writes a line to standard output: results. A reader that went away (`| head`) ends the program quietly.
+/// Writes a line to standard output: results. If nobody can read it any more (`| head`, a `tee` that died), the work goes on all the
+/// same: its files and its exit status are results as well, and the status must tell the truth.
 pub(crate) fn line(text: impl std::fmt::Display) {
-    let written = writeln!(std::io::stdout().lock(), "{text}");
-    if written.is_err_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe) {
-        std::process::exit(0);
-    }
+    let _ = writeln!(std::io::stdout().lock(), "{text}");
 }
 
 /// Writes a line to standard error: what happens meanwhile. If nobody can read it, nothing is lost.

@@ -1,4 +1,5 @@
-//! `cargo xtask test`: everything that CI checks, one step after the other, the suite `smoke` end to end, a few mutants and a few faults as the last.
+//! `cargo xtask test`: everything that CI checks, one step after the other: the code, the suite `smoke` end to end, what people do with
+//! its report (judging again, the script of a cell, a shell), shared boots, a few mutants and a few faults.
 //!
 //! A step that fails does not keep the others from running: one CI run tells everything that is wrong.
 

@@ -23,7 +23,7 @@ pub(super) fn outcome(report: &LoadReport, evidence: &Evidence) -> Option<Outcom
         },
         ExitKind::Signaled { signal } => failed(LoadFailure::Killed { signal }),
         ExitKind::NotStarted { errno } => failed(LoadFailure::NotStarted { errno }),
-        ExitKind::TimedOut if was_starved(evidence, Phase::Loading, u64::from(report.milliseconds)) => {
+        ExitKind::TimedOut if was_starved(evidence, Phase::Loading, report.milliseconds) => {
             Some(Outcome::RigError {
                 what: format!(
                     "the loader had not ended after {} ms, for most of which QEMU had no CPU: the host is loaded",

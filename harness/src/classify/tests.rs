@@ -8,7 +8,7 @@ mod properties;
 use super::*;
 use crate::cell::{Cell, CellId, FirstBoot, Kernel, Loader, Mib, Platform, Reservation, Trigger};
 use crate::cmdline::capture_cmdline;
-use crate::evidence::{CpuState, QmpEvent, RegisterSample, Timed};
+use crate::evidence::{CpuState, PhaseWait, QmpEvent, RegisterSample, Timed};
 use crate::outcome::{Expectation, ExpectedVmcore};
 use guest_protocol::{
     Arch, ExitKind, FirstLog, Found, HexBytes, KernelFacts, LoadHeader, LoadReport, Mapping, Message,

@@ -109,7 +109,7 @@ pub fn explain(outcome: &Outcome, expected: &Expectation) -> Option<String> {
 }
 
 /// Where the kind is right and a detail is not: the detail. To be asked of outcomes that miss their expectation.
-pub(crate) fn near_miss(outcome: &Outcome, expected: &Expectation) -> Option<String> {
+pub fn near_miss(outcome: &Outcome, expected: &Expectation) -> Option<String> {
     if let (Outcome::Refused { message, by }, Expectation::Refused { by: expected_by, message: texts }) =
         (outcome, expected)
     {
@@ -158,7 +158,7 @@ pub fn telling_line(text: &str) -> &str {
         .unwrap_or("")
 }
 
-fn errno_words(errno: i32) -> String {
+pub(crate) fn errno_words(errno: i32) -> String {
     match crate::classify::errno_name(errno) {
         Some(name) => name.to_owned(),
         None => format!("errno {errno}"),

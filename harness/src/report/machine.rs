@@ -2,28 +2,8 @@
 
 use crate::classify::console::low_memory_end;
 use crate::evidence::Evidence;
+use crate::triage::{Segment, SegmentMap};
 use guest_protocol::{Message, PhysRange};
-
-/// Begins every line of this repository's loader.
-const LOADER: &str = "kexec-load: ";
-
-/// Begins its line for each segment, followed by its kind, its range and its size (loader/src/program).
-const SEGMENT: &str = "segment: ";
-
-/// Begins its line on what the running kernel takes of the region for itself.
-const CONTROL_PAGES: &str = "control pages of the running kernel: ";
-
-/// Begins its line on the limit that counted: an address, and after a comma why.
-const LIMIT: &str = "highest address of the kernel: ";
-
-/// A piece of the loaded image.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Segment {
-    /// What it is.
-    pub(super) name: String,
-    /// Where it lies.
-    pub(super) range: PhysRange,
-}
 
 /// Physical memory of a guest, as far as it was told.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -76,34 +56,15 @@ impl Machine {
         machine
     }
 
-    /// Reads what the loader says on its way. Lines that say nothing of places are skipped.
+    /// Takes what the loader said of its plan.
     fn place(&mut self, stderr: &str) {
-        for line in stderr.lines().filter_map(|line| line.strip_prefix(LOADER)) {
-            if let Some(segment) = line.strip_prefix(SEGMENT) {
-                let mut words = segment.split_whitespace();
-                if let (Some(name), Some(range)) = (words.next(), words.next().and_then(range)) {
-                    self.segments.push(Segment { name: name.to_owned(), range });
-                }
-            } else if let Some(range) = line.strip_prefix(CONTROL_PAGES).and_then(range) {
-                self.segments.push(Segment { name: "control pages".to_owned(), range });
-            } else if let Some(limit) = line.strip_prefix(LIMIT) {
-                let (address, why) = limit.split_once(", ").unwrap_or((limit, ""));
-                self.limit = address_of(address).map(|address| (address, why.to_owned()));
-            }
-        }
+        let plan = SegmentMap::parse(stderr);
+        self.segments = plan.segments().to_vec();
+        let control = plan.control().map(|range| Segment { name: "control pages".to_owned(), range });
+        self.segments.extend(control);
         self.segments.sort_by_key(|segment| segment.range.start);
+        self.limit = plan.limit().map(|(address, why)| (address, why.to_owned()));
     }
-}
-
-fn address_of(text: &str) -> Option<u64> {
-    u64::from_str_radix(text.strip_prefix("0x")?, 16).ok()
-}
-
-/// A range as [`PhysRange`] shows it; none where it is none.
-fn range(text: &str) -> Option<PhysRange> {
-    let (start, end) = text.trim().split_once('-')?;
-    let (start, end) = (address_of(start)?, address_of(end)?);
-    (start <= end).then_some(PhysRange { start, end })
 }
 
 #[cfg(test)]

@@ -69,7 +69,13 @@ mod tests {
         assert!(std::fs::read_to_string(folder.join(JUNIT_FILE)).unwrap().contains("cell-a"));
         let elsewhere = parent.path().join("page.html");
         write_html(&read_view(&folder).unwrap(), &folder, &elsewhere).unwrap();
-        assert!(elsewhere.is_file());
+        let far = std::fs::read_to_string(&elsewhere).unwrap();
+        // The result's evidence is the folder of its id.
+        assert!(far.contains("cell-a") && !far.contains("href=\"./"), "{far}");
+        // A page takes the place of an earlier one as a whole: nothing of a longer one is left behind it.
+        std::fs::write(&elsewhere, "x".repeat(far.len() * 2)).unwrap();
+        write_html(&read_view(&folder).unwrap(), &folder, &elsewhere).unwrap();
+        assert_eq!(std::fs::read_to_string(&elsewhere).unwrap(), far);
         let missing = parent.path().join("none/page.html");
         let why = write_junit(&ReportView::default(), &missing).unwrap_err().to_string();
         assert!(why.contains("cannot write") && why.contains("none/page.html"), "{why}");

@@ -159,7 +159,7 @@ fn attempt(text: &str) -> AttemptView {
         ..evidence(&stderr)
     };
     AttemptView {
-        files: vec!["console.log".into(), "run.sh".into(), format!("further {text}")],
+        files: vec!["console.log".into(), "repro.sh".into(), format!("further {text}")],
         trouble: Some(format!("cannot read {text}")),
         ..AttemptView::of(&evidence)
     }

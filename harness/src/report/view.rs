@@ -3,6 +3,7 @@
 use super::machine::Machine;
 use super::{CellResult, RUN_FILE, ReadError, SkippedRecord, load_evidence, read_results};
 use crate::evidence::{Evidence, Timed};
+use crate::last_lines::{ConsoleLine, last_lines};
 use crate::outcome::Verdict;
 use crate::phase::Phase;
 use crate::runner::Conclusion;
@@ -146,26 +147,21 @@ impl AttemptView {
             machine: Machine::of(evidence),
             phases: evidence.phases.clone(),
             last_ms: moments.max().unwrap_or(0),
-            console: last_lines(&evidence.console),
+            console: last_words(&evidence.console),
             files: Vec::new(),
             trouble: None,
         }
     }
 }
 
-/// The console's last lines, an unfinished one included. Blank ones at its end say nothing.
-fn last_lines(console: &[u8]) -> Vec<String> {
+/// The console's last lines, an unfinished one marked.
+fn last_words(console: &[u8]) -> Vec<String> {
     let end = console.get(console.len().saturating_sub(CONSOLE_END)..).unwrap_or(console);
-    let text = String::from_utf8_lossy(end);
-    let mut lines: Vec<String> = text
-        .trim_end()
-        .lines()
-        .rev()
-        .take(CONSOLE_LINES)
-        .map(|line| line.trim_end().chars().take(LINE_WIDTH).collect())
-        .collect();
-    lines.reverse();
-    lines
+    let shown = |line: ConsoleLine| {
+        let text: String = line.text.chars().take(LINE_WIDTH).collect();
+        if line.finished { text } else { format!("{text} [unfinished]") }
+    };
+    last_lines(end, CONSOLE_LINES).into_iter().map(shown).collect()
 }
 
 /// Reads the report in `folder`, also one that is still written. Evidence that cannot be read is told at its place.
@@ -205,15 +201,14 @@ fn read_attempt(folder: &Path, evidence: &Path) -> AttemptView {
 mod tests {
     use super::*;
 
-    /// Bug: the words at which a kernel died are cut away because no newline follows; or blank lines push them out.
+    /// Bug: the words at which a kernel died are cut away because no newline follows, or nothing says that it did not get to end them.
     #[test]
     fn an_unfinished_last_line_is_shown() {
         let console = b"one\r\n\xfftwo\r\nDestination address too large\r\n\r\n -- System halted";
-        let lines = last_lines(console);
-        assert_eq!(lines.last().unwrap(), " -- System halted");
-        assert_eq!(lines.len(), 5);
-        assert_eq!(last_lines(b"\n \n\n"), Vec::<String>::new());
-        let long = last_lines(&[b'x'; 3 * CONSOLE_END]);
+        let lines = last_words(console);
+        assert_eq!((lines.last().unwrap().as_str(), lines.len()), ("-- System halted [unfinished]", 4));
+        assert_eq!(last_words(b"\n \n\n"), Vec::<String>::new());
+        let long = last_words(&[[b'x'; 3 * CONSOLE_END].as_slice(), b"\n"].concat());
         assert_eq!((long.len(), long[0].len()), (1, LINE_WIDTH));
     }
 

@@ -140,6 +140,8 @@ pub struct Summary {
     pub interrupted: bool,
     /// Processes that outlived their guest's end: a fault of the rig.
     pub leaked: Vec<String>,
+    /// What of the report could not be written at its end: nothing of any cell, for that is written as they end.
+    pub unwritten: Option<String>,
     /// What the run cost, without what it continued.
     pub cost: Cost,
 }
@@ -161,7 +163,7 @@ impl Summary {
             Conclusion::Interrupted
         } else if self.count(Verdict::Fail) > 0 {
             Conclusion::SomeFailed
-        } else if self.count(Verdict::Error) > 0 || !self.leaked.is_empty() {
+        } else if self.count(Verdict::Error) > 0 || !self.leaked.is_empty() || self.unwritten.is_some() {
             Conclusion::RigFailed
         } else {
             Conclusion::AsExpected
@@ -198,6 +200,9 @@ mod tests {
         assert_eq!(summary(&[(Verdict::Error, 1), (Verdict::Pass, 9)]).conclusion(), Conclusion::RigFailed);
         let leaked = Summary { leaked: vec!["process group 7".into()], ..summary(&[(Verdict::Pass, 1)]) };
         assert_eq!(leaked.conclusion(), Conclusion::RigFailed);
+        let unwritten = |verdict| Summary { unwritten: Some("no space".into()), ..summary(&[(verdict, 1)]) };
+        assert_eq!(unwritten(Verdict::Pass).conclusion(), Conclusion::RigFailed);
+        assert_eq!(unwritten(Verdict::Fail).conclusion(), Conclusion::SomeFailed);
         assert_eq!(summary(&[(Verdict::Pass, 1), (Verdict::Flaky, 1)]).conclusion(), Conclusion::AsExpected);
     }
 }

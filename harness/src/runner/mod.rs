@@ -147,7 +147,9 @@ pub async fn run(
         other => other,
     })?;
     summary.cost = run.shared.meter.cost();
-    run.shared.with_report(|report| report.finish(&summary))?;
+    // Every result is written by now, and a loader that was shown wrong must not hide behind a page that has no room.
+    summary.unwritten =
+        run.shared.with_report(|report| report.finish(&summary)).err().map(|error| error.to_string());
     let _ = events.send(RunEvent::RunEnded { summary: summary.clone() });
     Ok(summary)
 }

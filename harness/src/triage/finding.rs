@@ -98,9 +98,9 @@ pub enum Finding {
     Rebooted {
         /// What tells it.
         reason: String,
-        /// Where the CPU was.
+        /// Where the CPU was; none where nobody looked, and then nobody saw whether a fault did it.
         place: Option<Place>,
-        /// What was awaited, or the kernel's last line.
+        /// The last line since the trigger; empty where there was none.
         line: String,
     },
     /// The purgatory found the image changed.
@@ -145,7 +145,7 @@ pub enum Finding {
     },
     /// The trigger made no panic.
     NotPanicked {
-        /// What was seen.
+        /// What was seen: a line of its console in quotes, or the rig's own words.
         seen: String,
     },
     /// The capture kernel came up, and something else was expected of it or of its vmcore.
@@ -155,7 +155,7 @@ pub enum Finding {
     },
     /// Nothing is known but this.
     Unknown {
-        /// What was awaited, and for how long.
+        /// What was awaited, and for how long, or what was seen in its place.
         awaited: String,
         /// The last phase reached, in words.
         phase: String,
@@ -233,15 +233,20 @@ impl fmt::Display for Finding {
             }
             Self::Rebooted { reason, place, line } => {
                 f.write_str(reason)?;
-                if let Some(place) = place {
-                    write!(f, " while the CPU was in {}", with_kernel(place))?;
+                // The CPU goes on for a few instructions behind the one that asked for the reset, and the asking may be another's.
+                match place {
+                    Some(place) => write!(f, ", with its CPU in {}", with_kernel(place))?,
+                    None => f.write_str("; whether by a fault was not seen")?,
                 }
-                write!(f, "; last line: '{}'", quote(line))
+                match line.as_str() {
+                    "" => f.write_str("; its console said nothing more"),
+                    line => write!(f, "; last line: '{}'", quote(line)),
+                }
             }
             Self::PurgatoryStopped { line } => {
                 write!(
                     f,
-                    "purgatory stopped: what lies in the crash region is not what was loaded ('{}')",
+                    "purgatory stopped: by its digest, what lies in the crash region is not what was loaded ('{}')",
                     quote(line)
                 )
             }
@@ -255,7 +260,7 @@ impl fmt::Display for Finding {
             Self::LoaderFailed { what } | Self::Refused { what } => f.write_str(what),
             Self::Unreserved { why } => write!(f, "first kernel reserved no such region: {why}"),
             Self::NotPanicked { seen } => {
-                write!(f, "first kernel did not panic at the trigger: '{}'", quote(seen))
+                write!(f, "first kernel did not panic at the trigger: {seen}")
             }
             Self::CameUp { why } => write!(f, "capture kernel came up; {why}"),
             Self::Unknown { awaited, phase, last_line } => {

@@ -15,22 +15,30 @@ pub use finding::{Finding, Triage};
 pub use kallsyms::Kallsyms;
 pub use place::Place;
 pub use resolve::{needs_symbols, resolve};
-pub use segments::SegmentMap;
+pub use segments::{Segment, SegmentMap};
 pub use vmlinux::{Found, Vmlinux, Word};
 
 use crate::cell::Cell;
 use crate::classify::console::{Landmark, Text, low_memory_end};
 use crate::evidence::{Evidence, Exception, GuestEnd, QemuExit};
-use crate::judge::{describe, describe_expectation};
-use crate::outcome::{HangCause, HangProof, LoadFailure, Outcome, OutcomeKind, Verdict, VmcoreState};
+use crate::judge::{describe, describe_expectation, errno_words, telling_line};
+use crate::outcome::{
+    HangCause, HangProof, LoadFailure, Outcome, OutcomeKind, Refuser, Verdict, VmcoreState,
+};
 use crate::phase::Phase;
+use crate::quote::quote;
 use guest_protocol::{LoadReport, Message, PhysRange, Side};
 use place::{Doing, Sighted, sighted};
 
 /// What a kernel's panic means, by words of its reason. For a capture kernel they mostly tell what its loader did not give it.
-const MEANINGS: [(&str, &str); 7] = [
+const MEANINGS: [(&str, &str); 9] = [
+    (
+        "Cannot find place for new RAMDISK",
+        "no room for its initramfs, which lies where it cannot map it and has to be moved",
+    ),
+    ("Failed to allocate", "no room for what it allocates while it starts"),
     ("Real mode trampoline was not allocated", "no room below 1 MiB for its real-mode trampoline"),
-    ("System is deadlocked on memory", "no room for userspace: out of memory before its first program ran"),
+    ("System is deadlocked on memory", "no room: out of memory, with no program that it could kill"),
     ("Out of memory", "no room: out of memory"),
     ("not alloc", "no room for what it allocates while it starts"),
     ("Unable to mount root fs", "no init: it found no initramfs that it could use, and has no root device"),
@@ -62,7 +70,11 @@ fn find(cell: &Cell, evidence: &Evidence, outcome: &Outcome) -> Finding {
             Finding::CameUp { why: format!("its vmcore is wrong: {}", first_of(why)) }
         }
         Outcome::Captured { vmcore: VmcoreState::Absent { why } } => {
-            Finding::CameUp { why: format!("it has no vmcore: '{why}'") }
+            let why = format!(
+                "it has no vmcore: it could not use the core headers that it was given ('{}')",
+                quote(why)
+            );
+            Finding::CameUp { why }
         }
         Outcome::Captured { vmcore: VmcoreState::Verified } => Finding::CameUp {
             why: format!(
@@ -70,17 +82,17 @@ fn find(cell: &Cell, evidence: &Evidence, outcome: &Outcome) -> Finding {
                 describe_expectation(&cell.expected)
             ),
         },
-        Outcome::Refused { .. } => Finding::Refused { what: describe(outcome) },
+        Outcome::Refused { by, message } => Finding::Refused { what: refused(*by, message) },
         Outcome::LoadFailed { how: LoadFailure::TimedOut, .. } => loader_looped(evidence),
         Outcome::LoadFailed { .. } => Finding::LoaderFailed { what: describe(outcome) },
         Outcome::Hung { at, proof, cause } => hung(evidence, *at, proof, *cause),
         Outcome::CapturePanicked { line } => panicked(Side::Capture, line),
         Outcome::StoppedByPurgatory { line } => Finding::PurgatoryStopped { line: line.clone() },
         Outcome::Reset { reason, .. } => reset(evidence, reason),
-        Outcome::NotPanicked { seen } => Finding::NotPanicked { seen: seen.clone() },
-        Outcome::Unreserved { why } => Finding::Unreserved { why: why.clone() },
+        Outcome::NotPanicked { seen } => Finding::NotPanicked { seen: not_panicked(evidence, seen) },
+        Outcome::Unreserved { why } => Finding::Unreserved { why: unreserved(evidence, why) },
         Outcome::NoFirstKernel { .. } => no_first_kernel(evidence),
-        Outcome::RigError { what } => Finding::RigTrouble { what: what.clone() },
+        Outcome::RigError { what } => Finding::RigTrouble { what: trouble(evidence, what) },
     }
 }
 
@@ -89,6 +101,47 @@ fn first_of(complaints: &str) -> String {
     match complaints.split_once("; ") {
         Some((first, rest)) => format!("{first} (and {} more)", rest.split("; ").count()),
         None => complaints.to_owned(),
+    }
+}
+
+/// Who refused a load, and the first sentence of why: the second one is advice, and in a table's width the first loses its end.
+fn refused(by: Refuser, message: &str) -> String {
+    /// Far more than any loader's sentence has, and few enough for a line.
+    const LONGEST: usize = 300;
+    let line = telling_line(message);
+    let sentence: String =
+        line.split_once(". ").map_or(line, |(first, _)| first).chars().take(LONGEST).collect();
+    match by {
+        Refuser::Loader => format!("refused by the loader: {sentence}"),
+        Refuser::Kernel { errno } => format!("refused by the kernel with {}: {sentence}", errno_words(errno)),
+    }
+}
+
+/// A kernel that does not reserve the region may say so while it starts (arch/x86/kernel/setup.c, later
+/// kernel/crash_reserve.c).
+fn unreserved(evidence: &Evidence, why: &str) -> String {
+    const WORDS: [&str; 2] = ["crashkernel reservation failed", "cannot allocate crashkernel"];
+    let console = String::from_utf8_lossy(&evidence.console);
+    match console.lines().find(|line| WORDS.iter().any(|words| line.contains(words))) {
+        Some(line) => format!("{why} ('{}')", quote(line)),
+        None => why.to_owned(),
+    }
+}
+
+/// A line of the console in quotes; what the rig saw as it is.
+fn not_panicked(evidence: &Evidence, seen: &str) -> String {
+    if String::from_utf8_lossy(&evidence.console).contains(seen) {
+        format!("'{}'", quote(seen))
+    } else {
+        seen.to_owned()
+    }
+}
+
+/// What failed, and when: the words of a command that failed do not tell what the guest was doing.
+fn trouble(evidence: &Evidence, what: &str) -> String {
+    match evidence.phases.last() {
+        Some(phase) => format!("{what}; last phase reached: {}", phase.what.in_words()),
+        None => what.to_owned(),
     }
 }
 
@@ -135,14 +188,24 @@ fn hung(evidence: &Evidence, at: Phase, proof: &HangProof, cause: HangCause) -> 
             },
         },
         HangCause::DestinationTooLarge | HangCause::Unknown => {
+            let banner = Landmark::Banner.is_in(since(evidence));
             let (who, when) = match () {
                 () if evidence.triggered_ms.is_none() => ("first kernel", ", loading the crash image"),
                 () if at == Phase::Reading => ("capture kernel", ", with its agent at work on the vmcore"),
                 () if text.ran_init() => ("capture kernel", ", with its userspace started"),
-                () if capture_spoke(evidence) => ("capture kernel", " before userspace"),
+                () if banner => ("capture kernel", " before userspace"),
+                () if capture_spoke(evidence) => ("capture kernel", ", before its banner"),
                 () => ("", ""),
             };
-            stuck(evidence, &text, who, when).unwrap_or_else(|| unknown(evidence, &text))
+            stuck(evidence, &text, who, when).unwrap_or_else(|| match proof {
+                // Nobody looked where that is, and it is known all the same.
+                HangProof::AllHaltedIrqsOff { ip } => Finding::Unknown {
+                    awaited: format!("every CPU halted with interrupts off at {ip:#x}"),
+                    phase: at.in_words().to_owned(),
+                    last_line: text.last_line().map(str::to_owned),
+                },
+                HangProof::EndOfPanic { .. } | HangProof::Silence { .. } => unknown(evidence, &text),
+            })
         }
     }
 }
@@ -190,9 +253,9 @@ fn reset(evidence: &Evidence, reason: &str) -> Finding {
             exception: first_exception(&evidence.cpu_log.exceptions),
         };
     }
-    let text = Text::new(&evidence.console);
+    // What the first kernel said before the trigger says nothing of the reset.
+    let line = since_trigger(evidence).last_line().unwrap_or_default().to_owned();
     let reason = if crate::classify::was_reset(evidence) { "the machine was reset" } else { reason };
-    let line = text.last_line().unwrap_or_default().to_owned();
     Finding::Rebooted { reason: reason.to_owned(), place, line }
 }
 
@@ -249,14 +312,17 @@ fn load_report(evidence: &Evidence) -> Option<&LoadReport> {
 
 /// The console since the trigger; all of it where there was none.
 fn since_trigger(evidence: &Evidence) -> Text {
+    Text::new(since(evidence))
+}
+
+fn since(evidence: &Evidence) -> &[u8] {
     let from = evidence.console_at_trigger.unwrap_or(0);
-    Text::new(evidence.console.get(from..).unwrap_or(&[]))
+    evidence.console.get(from..).unwrap_or(&[])
 }
 
 /// Whether a kernel has begun to speak since the trigger.
 fn capture_spoke(evidence: &Evidence) -> bool {
-    let from = evidence.console_at_trigger.unwrap_or(evidence.console.len());
-    let since = evidence.console.get(from..).unwrap_or(&[]);
+    let since = evidence.console_at_trigger.map_or(&[][..], |_| since(evidence));
     [Landmark::Decompressor, Landmark::Banner].into_iter().any(|landmark| landmark.is_in(since))
 }
 

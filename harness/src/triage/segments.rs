@@ -4,13 +4,27 @@
 use crate::evidence::Evidence;
 use guest_protocol::{Message, PhysRange};
 
+/// Begins every line of this repository's loader.
+const LOADER: &str = "kexec-load: ";
+
+/// A part of a loaded crash image.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Segment {
+    /// What it is.
+    pub name: String,
+    /// Where it lies.
+    pub range: PhysRange,
+}
+
 /// Where the parts of a crash image lie in physical memory.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SegmentMap {
-    /// Names and places of the segments, in the loader's order.
-    segments: Vec<(String, PhysRange)>,
+    /// The segments, in the loader's order.
+    segments: Vec<Segment>,
     /// Where the running kernel takes its control pages from.
     control: Option<PhysRange>,
+    /// The highest address that the capture kernel was allowed, and why.
+    limit: Option<(u64, String)>,
 }
 
 impl SegmentMap {
@@ -24,18 +38,20 @@ impl SegmentMap {
     }
 
     /// Reads the loader's lines (`describe` in loader/src/program/mod.rs).
-    fn parse(stderr: &str) -> Self {
+    pub(crate) fn parse(stderr: &str) -> Self {
         let mut map = Self::default();
         for line in stderr.lines() {
-            // In front of the words stands the program's name.
-            let Some((_, line)) = line.split_once(": ") else { continue };
+            let Some(line) = line.strip_prefix(LOADER) else { continue };
             if let Some(segment) = line.strip_prefix("segment: ") {
                 let mut words = segment.split_whitespace();
                 if let (Some(name), Some(range)) = (words.next(), words.next().and_then(range)) {
-                    map.segments.push((name.to_owned(), range));
+                    map.segments.push(Segment { name: name.to_owned(), range });
                 }
             } else if let Some(place) = line.strip_prefix("control pages of the running kernel: ") {
                 map.control = range(place.trim());
+            } else if let Some(limit) = line.strip_prefix("highest address of the kernel: ") {
+                let (address, why) = limit.split_once(", ").unwrap_or((limit, ""));
+                map.limit = number(address).map(|address| (address, why.to_owned()));
             }
         }
         map
@@ -43,8 +59,19 @@ impl SegmentMap {
 
     /// The segment that holds a physical address, and how far behind its beginning that is.
     pub fn at(&self, physical: u64) -> Option<(&str, u64)> {
-        let holds = |(_, range): &&(String, PhysRange)| (range.start..=range.end).contains(&physical);
-        self.segments.iter().find(holds).map(|(name, range)| (name.as_str(), physical - range.start))
+        let segment =
+            self.segments.iter().find(|one| (one.range.start..=one.range.end).contains(&physical))?;
+        Some((&segment.name, physical - segment.range.start))
+    }
+
+    /// The segments, in the loader's order.
+    pub fn segments(&self) -> &[Segment] {
+        &self.segments
+    }
+
+    /// The highest address that the capture kernel was allowed, and why.
+    pub fn limit(&self) -> Option<(u64, &str)> {
+        self.limit.as_ref().map(|(address, why)| (*address, why.as_str()))
     }
 
     /// Where the running kernel takes its control pages from: its lowest page to its highest.
@@ -53,11 +80,15 @@ impl SegmentMap {
     }
 }
 
-/// `0x7b000000-0x8affffff`, the last byte included.
+/// `0x7b000000-0x8affffff`, the last byte included; none where the end lies before the start.
 fn range(text: &str) -> Option<PhysRange> {
-    let number = |text: &str| u64::from_str_radix(text.strip_prefix("0x")?, 16).ok();
     let (start, end) = text.split_once('-')?;
-    Some(PhysRange { start: number(start)?, end: number(end)? })
+    let (start, end) = (number(start)?, number(end)?);
+    (start <= end).then_some(PhysRange { start, end })
+}
+
+fn number(text: &str) -> Option<u64> {
+    u64::from_str_radix(text.strip_prefix("0x")?, 16).ok()
 }
 
 #[cfg(test)]
@@ -87,7 +118,12 @@ kexec-load: command line: segment: initrd 0x1-0x2
     /// Bug: another loader's words become places.
     #[test]
     fn without_a_plan_the_map_is_empty() {
-        for stderr in ["", "segment[0].buf = 0x1\n", "kexec-load: segment: kernel nowhere\n"] {
+        for stderr in [
+            "",
+            "segment[0].buf = 0x1\n",
+            "kexec-load: segment: kernel nowhere\n",
+            "kexec-load: segment: b 0x5-0x1\n",
+        ] {
             assert_eq!(SegmentMap::parse(stderr), SegmentMap::default(), "{stderr:?}");
         }
     }

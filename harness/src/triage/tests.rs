@@ -1,7 +1,9 @@
 //! Findings from evidence made by hand, for what no recorded guest shows; tests/triage.rs has the recorded ones.
 
 use super::*;
-use crate::evidence::{Code, Cpu, CpuLog, Examination, Ip, PageWalk, Selector, Symbol, Timed, Translation};
+use crate::evidence::{
+    Code, Cpu, CpuLog, Examination, Ip, PageWalk, QmpEvent, Selector, Symbol, Timed, Translation,
+};
 use crate::testing;
 use guest_protocol::{ExitKind, HexBytes, Report};
 
@@ -107,14 +109,22 @@ fn a_triple_fault_is_placed_where_the_machine_stopped() {
         ..stopped(Translation::NotPresent)
     };
     assert_eq!(said(&nowhere, &reset), "triple fault: a jump to 0x8affd030, where nothing is mapped");
+    let event = QmpEvent { name: "SHUTDOWN".into(), data: serde_json::json!({"reason": "guest-reset"}) };
     let reboot = Evidence {
         cpu_log: CpuLog::default(),
         console: b"[    1.0] reboot: Restarting system\r\n".to_vec(),
+        events: vec![Timed { ms: 3, what: event }],
         ..stopped(flat(0xf_ff00))
     };
     assert_eq!(
         said(&reboot, &reset),
-        "the machine was reset by the firmware at 0xfff00; last line: '[    1.0] reboot: Restarting system'"
+        "the machine was reset, with its CPU in the firmware at 0xfff00; last line: '[    1.0] reboot: Restarting system'"
+    );
+    // Where QEMU saw no reset, the outcome's own words are what tells it.
+    let again = Outcome::Reset { at: Phase::Panicking, reason: "the first kernel booted again".into() };
+    let silent = Evidence { events: Vec::new(), examined: None, ..reboot };
+    assert!(
+        said(&silent, &again).starts_with("the first kernel booted again; whether by a fault was not seen")
     );
     // Without a look there is no place, and none is made up.
     let unseen = Evidence { examined: None, ..nowhere };
@@ -244,4 +254,19 @@ fn a_killed_qemu_is_told_with_its_signal_and_phase() {
         said(&evidence, &outcome),
         "QEMU was killed by SIGKILL (signal 9) during boot of the capture kernel"
     );
+}
+
+/// Bug: what the rig saw stands in quotes, as if the guest had said it; or a line of the guest stands without.
+#[test]
+fn only_what_a_guest_said_is_in_quotes() {
+    let line = "[    3.0] Dazed and confused, but trying to continue";
+    let console = format!("{line}\r\n").into_bytes();
+    let dazed = Evidence { console, ..Evidence::default() };
+    for (evidence, seen, told) in [
+        (&dazed, line, "'[    3.0] Dazed and confused, but trying to continue'"),
+        (&Evidence::default(), "its CPUs idle", "its CPUs idle"),
+    ] {
+        let outcome = Outcome::NotPanicked { seen: seen.to_owned() };
+        assert_eq!(said(evidence, &outcome), format!("first kernel did not panic at the trigger: {told}"));
+    }
 }

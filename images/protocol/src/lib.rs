@@ -94,13 +94,30 @@ impl Side {
     }
 }
 
-/// An inclusive range of physical addresses, as /proc/iomem prints them.
+/// An inclusive range of physical addresses, as /proc/iomem prints them. One that is read has its end where it should: a guest
+/// may say anything.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "Bounds")]
 pub struct PhysRange {
     /// First byte.
     pub start: u64,
     /// Last byte (inclusive).
     pub end: u64,
+}
+
+/// A range as it is written.
+#[derive(Deserialize)]
+struct Bounds {
+    start: u64,
+    end: u64,
+}
+
+impl TryFrom<Bounds> for PhysRange {
+    type Error = &'static str;
+
+    fn try_from(Bounds { start, end }: Bounds) -> Result<Self, Self::Error> {
+        if start <= end { Ok(Self { start, end }) } else { Err("a range of addresses ends before it begins") }
+    }
 }
 
 impl core::fmt::Display for PhysRange {

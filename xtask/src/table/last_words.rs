@@ -1,6 +1,6 @@
 //! A guest's last words on its console, for people.
 
-use super::text::{ConsoleLine, last_lines};
+use harness::last_lines::{ConsoleLine, last_lines};
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;

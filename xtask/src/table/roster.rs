@@ -1,7 +1,8 @@
 //! The guests that run at a moment, and what is known of each: for whoever asks "where is it stuck?". Pure.
 
-use super::text::{self, ConsoleLine, bracketed};
+use super::text::{self, bracketed};
 use harness::guest::News;
+use harness::last_lines::ConsoleLine;
 use harness::phase::Phase;
 use harness::runner::{GuestOf, RunEvent};
 use std::collections::BTreeMap;

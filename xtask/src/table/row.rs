@@ -2,9 +2,10 @@
 
 use super::commands::{Commands, shell_word};
 use super::paint::Paint;
-use super::text::{ConsoleLine, bracketed, one_line, quoted, told, verbatim};
-use harness::judge::{describe, describe_expectation, explain, telling_line};
-use harness::outcome::{Expectation, Outcome, Verdict};
+use super::text::{bracketed, one_line, quoted, told, verbatim};
+use harness::judge::{describe, describe_expectation, near_miss, telling_line};
+use harness::last_lines::ConsoleLine;
+use harness::outcome::{Outcome, Verdict};
 use harness::phase::Phase;
 use harness::report::{AttemptRecord, CellResult, LastPhase, SCRIPT_FILE};
 use harness::scenario::SkippedCell;
@@ -116,7 +117,9 @@ fn details(result: &CellResult) -> Vec<String> {
     let mut lines = why.unwrap_or_default();
     lines.extend(whole_message(result).into_iter().flat_map(|message| told("message", message)));
     lines.extend(told("expected", &describe_expectation(&result.expected)));
-    lines.extend(near_miss(result).into_iter().flat_map(|how| told("differs", &how)));
+    lines.extend(
+        near_miss(&result.outcome, &result.expected).into_iter().flat_map(|how| told("differs", &how)),
+    );
     lines.extend(last_phase(result).into_iter().flat_map(|last| told("last phase", &last.to_string())));
     lines
 }
@@ -154,17 +157,6 @@ fn whole_message(result: &CellResult) -> Option<&str> {
         }
         _ => None,
     }
-}
-
-/// How an outcome of the expected kind is still not the expected one: what is missing may lie behind the part of a message
-/// that people read. Outcomes of another kind differ plainly.
-fn near_miss(result: &CellResult) -> Option<String> {
-    let same_kind = matches!(
-        (&result.outcome, &result.expected),
-        (Outcome::Refused { .. }, Expectation::Refused { .. })
-            | (Outcome::Hung { .. }, Expectation::Hung { .. })
-    );
-    same_kind.then(|| explain(&result.outcome, &result.expected)).flatten()
 }
 
 /// Seconds over all attempts: what the cell has cost.

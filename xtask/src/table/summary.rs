@@ -38,6 +38,9 @@ pub(super) fn lines(
         let why = if summary.interrupted { "the run was interrupted" } else { "the run stopped before them" };
         lines.push(format!("{} {}: {why}", paint.warning("Not run"), plural(summary.not_run, "cell")));
     }
+    if let Some(why) = &summary.unwritten {
+        lines.push(format!("{} not whole: {}", paint.as_verdict("Report", Verdict::Error), one_line(why)));
+    }
     for process in &summary.leaked {
         lines.push(format!(
             "{} a process outlived its guest: {}",
@@ -129,26 +132,8 @@ fn outcomes(results: &[CellResult]) -> String {
     for result in results {
         *counts.entry(result.outcome.kind()).or_default() += 1;
     }
-    let words: Vec<_> =
-        counts.into_iter().map(|(kind, count)| format!("{count} {}", kind_word(kind))).collect();
+    let words: Vec<_> = counts.into_iter().map(|(kind, count)| format!("{count} {}", kind.name())).collect();
     words.join(", ")
-}
-
-/// An outcome's name, as `results.jsonl` has it.
-const fn kind_word(kind: OutcomeKind) -> &'static str {
-    match kind {
-        OutcomeKind::Captured => "captured",
-        OutcomeKind::Refused => "refused",
-        OutcomeKind::LoadFailed => "load-failed",
-        OutcomeKind::Hung => "hung",
-        OutcomeKind::CapturePanicked => "capture-panicked",
-        OutcomeKind::StoppedByPurgatory => "stopped-by-purgatory",
-        OutcomeKind::Reset => "reset",
-        OutcomeKind::NotPanicked => "not-panicked",
-        OutcomeKind::Unreserved => "unreserved",
-        OutcomeKind::NoFirstKernel => "no-first-kernel",
-        OutcomeKind::RigError => "rig-error",
-    }
 }
 
 fn plural(count: usize, noun: &str) -> String {

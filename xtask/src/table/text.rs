@@ -1,6 +1,7 @@
 //! Text for a terminal of 80 columns: labels at the left, text beside them. Pure.
 
 use super::paint::HEAD_WIDTH;
+use harness::last_lines::ConsoleLine;
 
 /// Columns of a terminal that nobody has widened, and of most CI logs.
 const WIDTH: usize = 80;
@@ -26,7 +27,7 @@ pub(super) fn quoted(label: &str, lines: &[ConsoleLine]) -> Vec<String> {
     const UNFINISHED: &str = " [unfinished]";
     let line = |line: &ConsoleLine| {
         let mark = if line.finished { "" } else { UNFINISHED };
-        format!("{BAR}{}{mark}", cut(&line.text, ROOM - BAR.len() - mark.len()))
+        format!("{BAR}{}{mark}", cut(&one_line(&line.text), ROOM - BAR.len() - mark.len()))
     };
     labelled(label, lines.iter().map(line))
 }
@@ -72,26 +73,6 @@ pub(crate) fn one_line(text: &str) -> String {
     text.trim().chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
-/// A line of a console.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct ConsoleLine {
-    pub(super) text: String,
-    /// Whether the guest wrote its end.
-    pub(super) finished: bool,
-}
-
-/// The last `most` lines of a console that are not blank, oldest first.
-pub(super) fn last_lines(console: &[u8], most: usize) -> Vec<ConsoleLine> {
-    let lines = console.rsplit(|byte| *byte == b'\n').enumerate();
-    let mut last: Vec<_> = lines
-        .map(|(at, line)| ConsoleLine { text: one_line(&String::from_utf8_lossy(line)), finished: at > 0 })
-        .filter(|line| !line.text.is_empty())
-        .take(most)
-        .collect();
-    last.reverse();
-    last
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -107,22 +88,10 @@ mod tests {
         assert_eq!(told("why", "").len(), 1, "a label without text is still shown");
         let long = "x".repeat(200);
         assert_eq!(told("why", &format!("a {long} b")).len(), 3, "a long word has its own line");
+        let escaping = ConsoleLine { text: "a\x1b[2Jb".into(), finished: true };
+        assert_eq!(quoted("console", &[escaping])[0].trim_start(), "console | a [2Jb", "no escape sequences");
         let quoted = quoted("console", &[ConsoleLine { text: long, finished: false }]);
         assert_eq!(quoted[0].chars().count(), WIDTH);
         assert!(quoted[0].ends_with("x… [unfinished]"), "{quoted:?}");
-    }
-
-    /// Catches a lost unfinished line, which is where a guest died; blank lines in place of words; escape sequences.
-    #[test]
-    fn the_last_lines_are_those_with_words() {
-        let lines = |console: &[u8]| {
-            let lines = last_lines(console, 2).into_iter();
-            lines
-                .map(|line| format!("{}{}", line.text, if line.finished { "$" } else { "" }))
-                .collect::<Vec<_>>()
-        };
-        assert_eq!(lines(b"a\r\nb\r\n\r\n  \r\nDestination add"), ["b$", "Destination add"]);
-        assert_eq!(lines(b"a\nb\x1b[2Jc\n\xff\n"), ["b [2Jc$", "\u{fffd}$"]);
-        assert_eq!(lines(b""), [""; 0]);
     }
 }

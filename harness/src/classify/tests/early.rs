@@ -193,6 +193,44 @@ fn silence_on_a_damaged_channel_proves_nothing() {
     damaged.evidence.foreign_lines.push(Timed { ms: 8400, what: "{\"seq\":1,\"ker".to_owned() });
     let what = rig_error(&damaged.outcome()).to_owned();
     assert!(what.contains("no message came within 60 s") && what.contains("ker"), "{what}");
+    // What a shared boot left there is no excuse for all the cells that began from it.
+    damaged.evidence.phases =
+        [(0, Phase::Firmware), (8500, Phase::Loading)].map(|(ms, what)| Timed { ms, what }).to_vec();
+    assert!(matches!(damaged.outcome(), Outcome::Hung { .. }), "{:?}", damaged.outcome());
+    // After the trigger it is `up` that may be lost.
+    let mut panicked = Life::of(amd64()).triggered().console(9100, NMI_PANIC).deadline(Phase::Capture);
+    assert!(matches!(panicked.outcome(), Outcome::Hung { .. }));
+    panicked.evidence.phases.push(Timed { ms: TRIGGERED_MS, what: Phase::Panicking });
+    panicked.evidence.foreign_lines.push(Timed { ms: TRIGGERED_MS + 500, what: "{\"seq\":0,".to_owned() });
+    rig_error(&panicked.outcome());
+}
+
+/// *Ready* may come in the moment in which its deadline ends the guest: nothing was ordered then, and no loader is to blame.
+#[test]
+fn a_ready_that_comes_too_late_is_no_failure_of_the_loader() {
+    for phase in [Phase::FirstKernel, Phase::Ready] {
+        let late = Life::of(amd64()).ready().ends(GuestEnd::Deadline { phase, seconds: 90 });
+        let outcome = late.outcome();
+        assert!(
+            matches!(&outcome, Outcome::NoFirstKernel { why, .. } if why.contains("90 s")),
+            "{outcome:?}"
+        );
+    }
+}
+
+/// A loader's time goes by while its guest has no CPU.
+#[test]
+fn a_loader_without_a_cpu_has_not_looped() {
+    let report = || LoadReport { exit: ExitKind::TimedOut, milliseconds: 45_000, ..loaded() };
+    let with_wait = |phase, ms| {
+        let mut life = Life::of(amd64()).ready().loads(report());
+        life.evidence.waits.push(PhaseWait { phase, ms });
+        life.outcome()
+    };
+    rig_error(&with_wait(Phase::Loading, 30_000));
+    for looped in [with_wait(Phase::Loading, 5_000), with_wait(Phase::FirstKernel, 30_000)] {
+        assert!(matches!(looped, Outcome::LoadFailed { how: LoadFailure::TimedOut, .. }), "{looped:?}");
+    }
 }
 
 #[test]

@@ -13,18 +13,23 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 /// Files of an attempt's folder that people look into, in the order in which they do.
-const FILES: [&str; 10] = [
+const FILES: [&str; 11] = [
     "console.log",
     "agent.jsonl",
+    "orders.jsonl",
     "qmp.jsonl",
+    "evidence.json",
     "registers.txt",
     "machine.txt",
     "cpu.log",
     "memory.kdump",
     "qemu.log",
-    "run.sh",
     "repro.sh",
 ];
+
+/// A report with more trials than this has drawings and details of those alone that were not as expected: a page of all the thousands
+/// of a whole cross would have dozens of megabytes, which no phone opens.
+const MOST_DRAWN: usize = 1500;
 
 /// What was not as expected, a line each, to begin with.
 pub(super) fn list(view: &ReportView) -> Markup {
@@ -62,7 +67,7 @@ pub(super) fn unexpected(view: &ReportView, base: &Path) -> Markup {
         @if !shown.is_empty() {
             section {
                 h2 { "Not as expected, in full" }
-                @for (index, trial) in shown { (block(index, trial, &loaders, base, true)) }
+                @for (index, trial) in shown { (block(index, trial, &loaders, base, true, true)) }
             }
         }
     }
@@ -71,6 +76,7 @@ pub(super) fn unexpected(view: &ReportView, base: &Path) -> Markup {
 /// What was as expected, by the matrix's rows, folded.
 pub(super) fn as_expected(view: &ReportView, base: &Path) -> Markup {
     let loaders = facts::loaders(view);
+    let drawn = view.trials.len() <= MOST_DRAWN;
     let mut rows: BTreeMap<Row, Vec<(usize, &TrialView)>> = BTreeMap::new();
     for (index, trial) in view.trials.iter().enumerate().filter(|(_, trial)| trial.is_as_expected()) {
         rows.entry(Row::of(&trial.result.cell)).or_default().push((index, trial));
@@ -87,7 +93,7 @@ pub(super) fn as_expected(view: &ReportView, base: &Path) -> Markup {
                                 @for (_, trial) in trials { (mark(Look::of(&trial.result.outcome), trial.result.verdict)) }
                             }
                         }
-                        @for (index, trial) in trials { (block(*index, trial, &loaders, base, false)) }
+                        @for (index, trial) in trials { (block(*index, trial, &loaders, base, false, drawn)) }
                     }
                 }
             }
@@ -109,7 +115,14 @@ pub(super) fn skipped(view: &ReportView) -> Markup {
     }
 }
 
-fn block(index: usize, trial: &TrialView, loaders: &[String], base: &Path, open: bool) -> Markup {
+fn block(
+    index: usize,
+    trial: &TrialView,
+    loaders: &[String],
+    base: &Path,
+    open: bool,
+    drawn: bool,
+) -> Markup {
     let result = &trial.result;
     let look = Look::of(&result.outcome);
     let class = format!(
@@ -128,12 +141,13 @@ fn block(index: usize, trial: &TrialView, loaders: &[String], base: &Path, open:
                 span class="what" { (look.words()) ", " (format!("{seconds:.1}")) " s" }
             }
             // The place to jump to lies inside, for browsers open what is folded around it.
-            div id=(anchor(index)) { (body(trial, base)) }
+            div id=(anchor(index)) { (body(trial, base, drawn)) }
         }
     }
 }
 
-fn body(trial: &TrialView, base: &Path) -> Markup {
+/// `drawn`: with drawing, time line and all that the cell is beyond its id.
+fn body(trial: &TrialView, base: &Path, drawn: bool) -> Markup {
     let result = &trial.result;
     let view = trial.deciding();
     let record = trial.deciding_at().and_then(|at| result.attempts.get(at));
@@ -161,14 +175,16 @@ fn body(trial: &TrialView, base: &Path) -> Markup {
             }
             @for note in record.into_iter().flat_map(|record| &record.notes) { (fact("note", note)) }
         }
-        (memory(&result.cell, view.and_then(|view| view.machine.as_ref())))
-        @if let Some(view) = view { (timeline(view, shared)) }
+        @if drawn {
+            (memory(&result.cell, view.and_then(|view| view.machine.as_ref())))
+            @if let Some(view) = view { (timeline(view, shared)) }
+        }
         @if let Some(view) = view.filter(|view| !view.console.is_empty() && !trial.is_as_expected()) {
             p class="caption" { "The console's last lines" }
             pre tabindex="0" { (view.console.join("\n")) }
         }
         (attempts(trial, base))
-        (axes(result))
+        @if drawn { (axes(result)) }
     }
 }
 

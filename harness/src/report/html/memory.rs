@@ -4,7 +4,8 @@
 
 use super::{percent, template};
 use crate::cell::{Cell, Reservation};
-use crate::report::machine::{Machine, Segment};
+use crate::report::machine::Machine;
+use crate::triage::Segment;
 use guest_protocol::PhysRange;
 use maud::Markup;
 

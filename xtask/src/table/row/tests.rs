@@ -1,12 +1,11 @@
 //! The lines of cells of each verdict, from made-up results.
 
-use super::super::text::ConsoleLine;
 use super::*;
 use guest_protocol::Arch;
 use harness::accel::Accel;
 use harness::cell::{Cell, CellId, FirstBoot, Kernel, Loader, Mib, Platform, Reservation, Trigger};
 use harness::judge::judge;
-use harness::outcome::{ExpectedRefuser, ExpectedVmcore, Refuser, VmcoreState};
+use harness::outcome::{Expectation, ExpectedRefuser, ExpectedVmcore, Refuser, VmcoreState};
 use harness::report::{AttemptRecord, Versions};
 use harness::triage::Finding;
 use std::num::NonZeroU32;
