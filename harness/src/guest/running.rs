@@ -3,6 +3,7 @@
 mod console;
 mod ending;
 mod examine;
+mod look;
 mod orders;
 mod save;
 
@@ -22,7 +23,6 @@ use crate::patience::{Looked, Patience};
 use crate::phase::Phase;
 use crate::process::Process;
 use crate::qmp::{Qmp, QmpError, Unasked};
-use crate::registers;
 use crate::stop::Stop;
 use guest_protocol::{KernelFacts, Message, Order, Report};
 use qapi::qmp;
@@ -35,16 +35,12 @@ use tokio::sync::mpsc;
 const SAMPLE_PERIOD: Duration = Duration::from_millis(500);
 /// A guest that wrote something this recently is at work: no sample is needed.
 const QUIET: Duration = Duration::from_millis(300);
-/// Distance of the two last looks before a deadline's verdict. Proof of a dead CPU needs two samples 100 ms apart.
-const LAST_LOOKS_APART: Duration = Duration::from_millis(250);
 /// A phase is slow from the deadline's this part on: long enough for a warning to be rare, early enough for one to be of use.
 const SLOW_PART: f64 = 2.0;
 /// Messages of the agents that are kept. A conversation has a dozen; an agent that says more has gone mad.
 const MAX_REPORTS: usize = 1024;
 /// Lines of the message channel that are no messages, of which so many are kept, at most 4 KiB of each.
 const MAX_FOREIGN_LINES: usize = 1024;
-/// Register samples that are kept: of two a second, more than any phase has on a host that is not loaded. A text has some KB a CPU.
-const MAX_SAMPLES: usize = 1024;
 /// A wait for CPUs that people must know of beside a deadline.
 const WORTH_A_NOTE: Duration = Duration::from_secs(1);
 
@@ -294,13 +290,6 @@ impl Running {
         self.ms(Instant::now())
     }
 
-    /// Whether a sample may tell something: the panic was triggered, and the guest is silent.
-    fn is_worth_a_sample(&self) -> bool {
-        self.record.evidence.triggered_ms.is_some()
-            && self.walk.phase() < Phase::Done
-            && self.last_output.elapsed() >= QUIET
-    }
-
     /// Takes bytes of a port; true when there is something new to conclude from. Console text alone is not: a conclusion
     /// from it needs to know that nothing followed, and comes with the next sample.
     async fn take_chunk(
@@ -442,73 +431,4 @@ impl Running {
         }
         Ok(())
     }
-
-    async fn sample(&mut self) -> Result<bool, String> {
-        let command =
-            qmp::human_monitor_command { command_line: "info registers -a".into(), cpu_index: None };
-        let text = match self.qmp.execute(command).await {
-            Ok(text) => text,
-            // A QEMU that is just ending: the loop sees its end next, and knows better what it means.
-            Err(QmpError::Closed { .. }) => return Ok(false),
-            Err(error) => return Err(error.to_string()),
-        };
-        let ms = self.now_ms();
-        keep(&mut self.record.evidence.samples, Timed { ms, what: registers::parse(&text) });
-        keep(&mut self.record.registers, Timed { ms, what: text });
-        Ok(true)
-    }
-
-    /// The phase took too long. One more look at the machine, twice, before silence is all that can be said.
-    async fn at_deadline(&mut self, plan: &GuestPlan<'_>, looked: Looked) -> Result<Ending, String> {
-        let (passed, waited) = (self.patience.passed(), self.patience.waited());
-        let (passed_s, waited_s) = (passed.as_secs(), waited.as_secs());
-        if self.walk.phase() == Phase::Done {
-            self.record.notes.push(format!("the guest did not power off within {passed_s} s"));
-            return Ok(Ending::Known(GuestEnd::Concluded));
-        }
-        for apart in [LAST_LOOKS_APART, Duration::ZERO] {
-            if !self.sample().await? {
-                return Ok(self.exited_or("the QMP connection ended while QEMU goes on".into()).await);
-            }
-            tokio::time::sleep(apart).await;
-        }
-        // A machine that somebody paused, or that QEMU stopped (an error inside of KVM), does nothing, and that is no hang.
-        let state = self.qmp.execute(qmp::query_status {}).await.map_err(|error| error.to_string())?;
-        if self.is_concluded(plan) {
-            return Ok(Ending::Known(GuestEnd::Concluded));
-        }
-        if !state.running {
-            let status = serde_json::to_value(state.status).ok();
-            let status =
-                status.as_ref().and_then(serde_json::Value::as_str).unwrap_or("not running").to_owned();
-            let what = format!(
-                "QEMU's machine stands still, with the status {status}, and the rig did not stop it; QEMU said: {}",
-                self.process.stderr().trim()
-            );
-            return Ok(Ending::Known(GuestEnd::Trouble { what }));
-        }
-        if looked == Looked::Starved {
-            let what = format!(
-                "the host is too loaded: during {}, of {passed_s} s, QEMU was ready to run and had no CPU for {waited_s} s; \
-                 run fewer guests at a time (-j), or take other work away",
-                self.walk.phase().in_words()
-            );
-            return Ok(Ending::Known(GuestEnd::Trouble { what }));
-        }
-        if waited >= WORTH_A_NOTE {
-            self.record.notes.push(format!(
-                "of the {passed_s} s until the deadline, QEMU waited {waited_s} s for a CPU: the host is loaded"
-            ));
-        }
-        let seconds = u32::try_from(passed_s).unwrap_or(u32::MAX);
-        Ok(Ending::Known(GuestEnd::Deadline { phase: self.walk.phase(), seconds }))
-    }
-}
-
-/// Keeps what is taken again and again. The first and the last tell the most; of many the middle goes.
-fn keep<T>(all: &mut Vec<T>, one: T) {
-    if all.len() >= MAX_SAMPLES {
-        all.remove(MAX_SAMPLES / 2);
-    }
-    all.push(one);
 }
