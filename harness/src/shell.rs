@@ -114,7 +114,7 @@ impl Shell<'_> {
 
         let kernel = self.kernel_file(&cell, initramfs.len(), folder)?;
         write(&folder.join("orders.jsonl"), &orders(argv))?;
-        let purpose = Purpose::Shell;
+        let purpose = self.purpose();
         let own = Path::new(purpose.name());
         let mut args = qemu_args(&MachineSpec {
             platform: &cell.platform,
@@ -140,6 +140,19 @@ impl Shell<'_> {
         std::fs::set_permissions(&path, Permissions::from_mode(0o755))
             .map_err(|source| ShellError::Write { path: path.clone(), source })?;
         Ok(path)
+    }
+
+    fn purpose(&self) -> Purpose {
+        let deadlines = Deadlines::default();
+        match (self.command, self.gdb) {
+            (None, _) => Purpose::Shell,
+            // A machine that a debugger has stopped is silent.
+            (Some(_), Gdb::On | Gdb::Wait) => Purpose::Command { limit: None },
+            // Nobody says how long the command takes; it gets the time of the agent in its place.
+            (Some(_), Gdb::Off) => Purpose::Command {
+                limit: Some(deadlines.longest_silence() + deadlines.of(Phase::Reading).wall),
+            },
+        }
     }
 
     /// What the guest's initramfs has beside the cell's: the capture kernel's initramfs with a shell, and where it is wanted a
@@ -287,7 +300,14 @@ fn write(path: &Path, bytes: &[u8]) -> Result<(), ShellError> {
 mod tests {
     use super::*;
     use crate::cmdline::capture_cmdline;
+    use crate::qemu::STATUS_LINE;
     use crate::testing;
+
+    /// Bug: init and script do not mean the same line, so that no command ever comes to an end.
+    #[test]
+    fn init_says_the_line_that_the_script_reads() {
+        assert!(INIT.contains(&format!("printf '\\n{STATUS_LINE} %s\\n' \"$status\"\n")), "{INIT}");
+    }
 
     /// Bug: the agent comes up where a shell is wanted, or a shell in the first kernel that has to load and arm by itself.
     #[test]

@@ -237,6 +237,9 @@ pub(crate) struct ShellArgs {
     #[arg(long)]
     pub(crate) capture: bool,
     /// Run this in the guest's shell and power off, in place of a conversation.
+    ///
+    /// Ends with the command's status; with 1 also where the guest did not bring it to its end, with 2 where it could not be
+    /// tried. A guest that says nothing for long is ended; LIMIT=SECONDS in the environment is another patience.
     #[arg(long, value_name = "TEXT")]
     pub(crate) command: Option<String>,
     /// Let a debugger attach, on a unix socket.
@@ -251,8 +254,8 @@ pub(crate) struct ShellArgs {
     /// Local bzImage in place of the suite's kernels, as of `e2e`.
     #[arg(long, value_name = "SIDE=PATH")]
     pub(crate) kernel: Vec<KernelArg>,
-    /// Acceleration. TCG but where KVM is asked for: it runs everywhere, and people are slower.
-    #[arg(long, value_enum, default_value_t)]
+    /// Acceleration: kvm, which is not probed for, or tcg. auto is tcg here, which runs everywhere; people are slower.
+    #[arg(long, value_enum, default_value_t, hide_possible_values = true)]
     pub(crate) accel: AccelArg,
     /// QEMU to use. Default: qemu-system-x86_64 in PATH.
     #[arg(long, value_name = "PATH")]

@@ -25,7 +25,7 @@ use harness::scenario::SkippedCell;
 use harness::stop;
 use plan::Plan;
 use ready::GuestFiles;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::signal::unix::{SignalKind, signal};
@@ -224,7 +224,7 @@ pub(crate) fn options(args: &E2eArgs, host: &Host) -> Options {
         fail_fast: args.fail_fast,
         report: report_folder(args, host),
         resume: args.resume,
-        qemu: args.qemu.clone().unwrap_or_else(|| QEMU.program.into()),
+        qemu: args.qemu.as_deref().map_or_else(|| QEMU.program.into(), seen_from_anywhere),
         verbose: !args.no_verbose_run,
         dump: args.dump,
         deadlines: Deadlines { factor: args.patience.0, ..Deadlines::default() },
@@ -269,6 +269,14 @@ fn same_cells(args: &E2eArgs) -> String {
         words.push(format!("--qemu {}", shell_word(&qemu.display().to_string())));
     }
     words.join(" ")
+}
+
+/// A program, for scripts that run it from another folder. A name alone is looked for in PATH.
+fn seen_from_anywhere(program: &Path) -> PathBuf {
+    match program.components().count() {
+        0 | 1 => program.to_owned(),
+        _ => std::path::absolute(program).unwrap_or_else(|_| program.to_owned()),
+    }
 }
 
 #[cfg(test)]

@@ -13,7 +13,6 @@ use crate::tools::{self, Component};
 use crate::{Host, bench, build, e2e, faults, judge_verb, mutants, output, shell_verb, store};
 use harness::report::SCRIPT_FILE;
 use std::path::PathBuf;
-use std::process::Stdio;
 use std::time::{Duration, Instant};
 use tokio::process::Command;
 
@@ -26,6 +25,10 @@ const SUITE: &str = "smoke";
 
 /// The cell of the suite whose script and shell are tried: captured above 896 MiB, from i386 userspace.
 const CAPTURED: &str = "5.10-amd64.i386.in-tree.5.10-amd64.256M@1968M.pc-4g";
+
+/// The longest that a script of the rig's may take. It ends a silent guest by itself, and takes a minute: this is for one that
+/// fails in that.
+const SCRIPT_LIMIT: Duration = Duration::from_secs(30 * 60);
 
 /// How a step ended.
 struct Done {
@@ -95,8 +98,8 @@ async fn step(
 /// Runs a script that the rig has written, by nothing but `sh`.
 async fn sh(script: PathBuf, host: &Host) -> Result<Exit, Failure> {
     let mut command = Command::new("sh");
-    command.arg(script).stdin(Stdio::null());
-    let ended = process::run(&mut command, None, &host.interrupts).await;
+    command.arg(script);
+    let ended = process::run(&mut command, Some(SCRIPT_LIMIT), &host.interrupts).await;
     ended.map(|()| Exit::AsExpected).map_err(RunError::into_check)
 }
 

@@ -6,6 +6,7 @@ mod version;
 
 pub(crate) use args::option_path;
 pub use args::{CpuLog, MachineSpec, Start, Wiring, qemu_args};
-pub(crate) use script::quoted;
-pub use script::{Purpose, Script};
+#[cfg(test)]
+pub(crate) use script::STATUS_LINE;
+pub use script::{Purpose, Script, in_quotes, quoted};
 pub use version::{QemuVersionError, qemu_version};

@@ -28,14 +28,23 @@ pub enum Purpose {
     },
     /// For a person to look around.
     Shell,
+    /// To run a command in the guest, in place of a person, and end with its status.
+    Command {
+        /// How long the guest may go without a word of its agents', and without an end, before the script gives it up. None:
+        /// somebody with a debugger holds it.
+        limit: Option<Duration>,
+    },
 }
+
+/// How the line begins by which a guest's init says the status of the command that it ran.
+pub(crate) const STATUS_LINE: &str = "kdump-rig: the command ended with status";
 
 impl Purpose {
     /// Name of the script, with `.sh`, and of the folder that it works in, beside itself.
     pub const fn name(&self) -> &'static str {
         match self {
             Self::Repro { .. } => "repro",
-            Self::Shell => "shell",
+            Self::Shell | Self::Command { .. } => "shell",
         }
     }
 }
@@ -88,7 +97,7 @@ impl Script<'_> {
             text.extend(b" \\\n        ");
             text.extend(quoted(part.as_os_str()));
         }
-        text.extend(b"\n}\nrun_qemu() {\n    exec ");
+        text.extend(b"\n}\nrun_qemu() {\n    become ");
         push_command(&mut text, b"\"$qemu\"", self.args, b" \\\n        ");
         text.extend(b" \\\n        \"$@\"\n}\n");
         match self.purpose {
@@ -99,11 +108,19 @@ impl Script<'_> {
                 assign(&mut text, "read_head", format!("{head}["));
                 assign(&mut text, "read_tail", format!("]{tail}"));
                 assign(&mut text, "value_bytes", value_bytes.to_string());
-                assign(&mut text, "limit", silence.as_secs().to_string());
-                text.extend(b"limit=${LIMIT:-$limit}\n");
+                assign_limit(&mut text, Some(*silence));
                 text.extend([GUEST, REPRO].concat().bytes());
             }
-            Purpose::Shell => text.extend([GUEST, SHELL].concat().bytes()),
+            Purpose::Shell | Purpose::Command { .. } => {
+                let (command, limit) = match self.purpose {
+                    Purpose::Command { limit } => ("yes", *limit),
+                    _ => ("no", None),
+                };
+                assign(&mut text, "command", command);
+                assign(&mut text, "status_line", STATUS_LINE);
+                assign_limit(&mut text, limit);
+                text.extend([GUEST, SHELL].concat().bytes());
+            }
         }
         text
     }
@@ -121,6 +138,17 @@ fn assign(text: &mut Vec<u8>, name: &str, value: impl AsRef<OsStr>) {
     text.push(b'\n');
 }
 
+/// The seconds that the script waits for a word, which its user may change; nothing where it waits for a person.
+fn assign_limit(text: &mut Vec<u8>, limit: Option<Duration>) {
+    match limit {
+        Some(limit) => {
+            assign(text, "limit", limit.as_secs().to_string());
+            text.extend(b"limit=${LIMIT:-$limit}\n");
+        }
+        None => text.extend(b"limit=\n"),
+    }
+}
+
 fn push_command(text: &mut Vec<u8>, program: &[u8], args: &[OsString], before_option: &[u8]) {
     text.extend(program);
     for arg in args {
@@ -130,15 +158,20 @@ fn push_command(text: &mut Vec<u8>, program: &[u8], args: &[OsString], before_op
     }
 }
 
-/// A word as the shell needs it: in single quotes, unless it holds only characters that mean nothing to a shell.
-pub(crate) fn quoted(word: &OsStr) -> Vec<u8> {
+/// A word as a POSIX shell needs it: in single quotes, unless it holds only characters that mean nothing to a shell.
+pub fn quoted(word: &OsStr) -> Vec<u8> {
     let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_./=,:+@%".contains(byte);
     let bytes = word.as_bytes();
     if !bytes.is_empty() && bytes.iter().all(plain) {
         return bytes.to_vec();
     }
+    in_quotes(word)
+}
+
+/// A word for a POSIX shell, in single quotes in any case.
+pub fn in_quotes(word: &OsStr) -> Vec<u8> {
     let mut out = vec![b'\''];
-    for byte in bytes {
+    for byte in word.as_bytes() {
         match byte {
             b'\'' => out.extend_from_slice(b"'\\''"),
             byte => out.push(*byte),

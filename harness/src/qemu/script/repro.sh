@@ -10,29 +10,14 @@ panics the kernel when its agent is armed, has the capture kernel's agent read t
 Ctrl-A x ends it at any time, Ctrl-A c leads to QEMU's monitor and back.
 
 --by-hand      gives the order to load and nothing more: trigger (Ctrl-A c, then: $trigger) and end are yours
-QEMU-OPTION    goes to QEMU, for example: -d int,cpu_reset -D int.log
+QEMU-OPTION    goes to QEMU, for example: -d int,cpu_reset -D "\$PWD/int.log" (it runs in this script's folder)
 LIMIT=SECONDS  in the environment: how long the agents may be silent before the guest is ended (now $limit)
 QEMU=PATH      in the environment: another QEMU (now $qemu)
 
 Files: repro/console.log, repro/agent.jsonl (what the agents said), repro/monitor.log.
 Exit status: 0 captured, and all planted values were read; 1 anything else; 2 it could not be tried.
+QEMU ends with the script. Where that is killed by SIGKILL, this needs setpriv (util-linux); without it QEMU runs on.
 END
-}
-
-# From now on there are $1 seconds for the agents to say something, or for QEMU to end.
-await_word() {
-    end_wait
-    [ "$by_hand" = no ] || return 0
-    (
-        left=$1
-        # In small steps, for a sleep that is left behind when this is ended.
-        while [ "$left" -gt 0 ]; do
-            sleep 1
-            left=$((left - 1))
-        done
-        echo silence > "$name/channel.out"
-    ) &
-    silence=$!
 }
 
 # Sets $planted to the number of values that were planted, and $found to how many of them stand in $1.
@@ -54,16 +39,15 @@ count_values() {
 
 by_hand=no
 case ${1-} in
---by-hand) by_hand=yes; shift ;;
+--by-hand) by_hand=yes; limit=; shift ;;
 --help | -h) usage; exit 0 ;;
 esac
 
-cd -- "$(dirname -- "$0")"
+CDPATH='' cd -- "$(dirname -- "$0")"
 start_guest "$@"
 status=1
 seen='the agent of the first kernel never said a word'
 explained=no
-silent=
 where=
 await_word "$limit"
 while next_line; do
@@ -112,7 +96,7 @@ while next_line; do
         count_values "$line"
         explained=yes
         seen="captured; $found of $planted planted values were read through /proc/vmcore"
-        [ "$found" != "$planted" ] || status=0
+        [ "$found" = 0 ] || [ "$found" != "$planted" ] || status=0
         ;;
     *'"message":{"type":"vmcore",'*)
         explained=yes
@@ -123,15 +107,7 @@ while next_line; do
         say "the agent has trouble: $(text_of what "$line")"
         ;;
     *silence)
-        if [ -n "$silent" ]; then
-            kill -KILL "$guest"
-            continue
-        fi
-        silent="; not a word for $limit s, the registers are in $name/monitor.log"
-        monitor 'info registers -a'
-        monitor quit
-        # A QEMU that does not run itself takes no commands.
-        await_word 5
+        end_silent
         continue
         ;;
     esac
@@ -139,6 +115,6 @@ while next_line; do
 done
 
 reap "; until then: $seen"
-[ "$explained" = yes ] || say "the console's last line: $(tr -d '\r' < "$name/console.log" | last_line)"
+[ "$explained" = yes ] || say "the console's last line: $(console | last_line)"
 say "$seen$silent"
 exit "$status"

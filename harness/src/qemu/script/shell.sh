@@ -1,9 +1,10 @@
 
 # From here on a guest for a person to look around in.
 
-cd -- "$(dirname -- "$0")"
+CDPATH='' cd -- "$(dirname -- "$0")"
 start_guest "$@"
 status=0
+await_word "$limit"
 while next_line; do
     case $line in
     *'"message":{"type":"ready",'*)
@@ -25,7 +26,23 @@ while next_line; do
     *'"message":{"type":"trouble",'*)
         say "the agent has trouble: $(text_of what "$line")"
         ;;
+    *silence)
+        end_silent
+        continue
+        ;;
     esac
+    await_word "$limit"
 done
-reap
-exit "$status"
+reap "$silent"
+[ "$command" = yes ] || exit "$status"
+
+# The command's output may have such a line as well; init's is the last.
+of_command=$(console | sed -n -e "s/^$status_line \([0-9]\{1,3\}\)\$/\1/p" | tail -n 1)
+if [ -z "$of_command" ]; then
+    say "the console's last line: $(console | last_line)"
+    say "the command did not come to its end$silent"
+    exit 1
+fi
+[ -z "$silent" ] || say "the guest did not power off$silent"
+say "the command ended with status $of_command"
+exit "$of_command"

@@ -27,14 +27,8 @@ impl Stage {
         std::fs::write(folder.join("machine"), qemu).unwrap();
         std::fs::write(folder.join("one part"), "1").unwrap();
         std::fs::write(folder.join("part"), "2").unwrap();
-        let order = Order::Load(LoadOrder {
-            plants: vec![Plant { id: 0, bytes: HexBytes(NONCE.to_vec()), place: Place::Anywhere }],
-            log_line: "x".into(),
-            argv: vec!["/bin/kexec-load".into()],
-            timeout_seconds: 1,
-            arm_unloaded: false,
-        });
-        std::fs::write(folder.join("orders.jsonl"), json(&order) + "\n").unwrap();
+        let plant = Plant { id: 0, bytes: HexBytes(NONCE.to_vec()), place: Place::Anywhere };
+        std::fs::write(folder.join("orders.jsonl"), orders(vec![plant])).unwrap();
         let script = Script {
             purpose: &purpose,
             qemu: Path::new("/bin/sh"),
@@ -48,11 +42,21 @@ impl Stage {
         stage
     }
 
-    /// Runs it from elsewhere.
-    fn run(&self, args: &[&str], limit: &str) -> (Option<i32>, String) {
+    /// What runs it, from elsewhere.
+    fn command(&self, limit: &str) -> Command {
         let mut command = Command::new("sh");
-        command.arg(self.path("script.sh")).args(args).current_dir("/").env("LIMIT", limit);
-        let Output { status, stdout, stderr } = command.stdin(Stdio::null()).output().unwrap();
+        command.arg(self.path("script.sh")).current_dir("/").env("LIMIT", limit).stdin(Stdio::null());
+        command
+    }
+
+    /// Runs it to its end.
+    fn run(&self, args: &[&str], limit: &str) -> (Option<i32>, String) {
+        self.end_of(self.command(limit).args(args))
+    }
+
+    /// Runs this to its end; nothing is left of it.
+    fn end_of(&self, command: &mut Command) -> (Option<i32>, String) {
+        let Output { status, stdout, stderr } = command.output().unwrap();
         let said = String::from_utf8(stdout).unwrap() + &String::from_utf8(stderr).unwrap();
         for left in ["repro/pid", "repro/channel.in", "shell/initramfs"] {
             assert!(!self.path(left).exists(), "{left}: {said}");
@@ -63,6 +67,50 @@ impl Stage {
     fn path(&self, name: &str) -> PathBuf {
         self.0.path().join(name)
     }
+}
+
+/// The order to load.
+fn orders(plants: Vec<Plant>) -> String {
+    let order = Order::Load(LoadOrder {
+        plants,
+        log_line: "x".into(),
+        argv: vec!["/bin/kexec-load".into()],
+        timeout_seconds: 1,
+        arm_unloaded: false,
+    });
+    json(&order) + "\n"
+}
+
+/// The process that a file names, once it is there.
+fn process_in(file: &Path) -> String {
+    eventually(|| std::fs::read_to_string(file).ok().filter(|text| text.contains('\n')))
+        .lines()
+        .next()
+        .unwrap()
+        .to_owned()
+}
+
+/// What comes to be, on a loaded host in its time.
+fn eventually<T>(mut what: impl FnMut() -> Option<T>) -> T {
+    let began = Instant::now();
+    loop {
+        if let Some(seen) = what() {
+            return seen;
+        }
+        assert!(began.elapsed() < Duration::from_secs(20), "it never came to be");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// The letter by which /proc tells a process's state; none without such a process.
+fn state_of(process: &str) -> Option<char> {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
+    stat.rsplit_once(") ")?.1.chars().next()
+}
+
+fn signal(name: &str, process: &str) {
+    let status = Command::new("sh").args(["-c", "kill -s \"$0\" \"$1\"", name, process]).status().unwrap();
+    assert!(status.success(), "{name} to {process}");
 }
 
 /// A line of shell that lets an agent say this.
@@ -170,6 +218,16 @@ fn what_was_not_read_is_no_capture() {
     assert!(said.contains("0 of 1 planted values"), "{said}");
 }
 
+/// Bug: where nothing was planted, nothing was found wrong.
+#[test]
+fn a_capture_without_values_shows_nothing() {
+    let stage = Stage::new(&(to_up() + &takes("read") + &vmcore(Found::NotCovered)));
+    std::fs::write(stage.path("orders.jsonl"), orders(Vec::new())).unwrap();
+    let (status, said) = stage.run(&[], "20");
+    assert_eq!(status, Some(1), "{said}");
+    assert!(said.contains("0 of 0 planted values"), "{said}");
+}
+
 /// Bug: a refusal ends without its reason, or leaves the guest running.
 #[test]
 fn a_refusal_is_told_and_powers_off() {
@@ -230,20 +288,79 @@ fn what_could_not_be_tried_says_so() {
     assert!(said.contains("the first kernel machine cannot be read"), "{said}");
 }
 
-/// Bug: a shell in the capture kernel that nobody panics into; or one that is ended for silence, when its user thinks.
-#[test]
-fn a_shell_is_led_to_and_left_alone() {
-    let machine = [
+/// Up to the trigger, as the shell's script walks it.
+fn to_trigger() -> String {
+    [
         says(Side::First, Message::Ready(facts())),
         takes("load"),
         loaded(0, ""),
         says(Side::First, Message::Armed { planted: Vec::new() }),
-        "timeout 20 head -n 1 < $monitor.in > trigger 3>&-\nsleep 2\n".into(),
-    ];
-    let stage = Stage::of(Purpose::Shell, &machine.concat());
+        "timeout 20 head -n 1 < $monitor.in > trigger 3>&-\n".into(),
+    ]
+    .concat()
+}
+
+/// A line of shell that says this on the console.
+fn prints(text: &str) -> String {
+    format!("printf '{text}' >> shell/console.log\n")
+}
+
+/// A script that runs a command in its guest.
+fn command(limit: u64) -> Purpose {
+    Purpose::Command { limit: Some(Duration::from_secs(limit)) }
+}
+
+/// Bug: a shell in the capture kernel that nobody panics into; or one that is ended for silence, when its user thinks, or looks at
+/// the machine with a debugger.
+#[test]
+fn a_shell_is_led_to_and_left_alone() {
+    for (purpose, last) in [
+        (Purpose::Shell, "capture# exit\\r\\n".to_owned()),
+        (Purpose::Command { limit: None }, format!("{STATUS_LINE} 0\\r\\n")),
+    ] {
+        let stage = Stage::of(purpose, &(to_trigger() + "sleep 3\n" + &prints(&last) + ": > left\n"));
+        let (status, said) = stage.run(&[], "1");
+        assert_eq!(status, Some(0), "{said}");
+        assert_eq!(std::fs::read_to_string(stage.path("trigger")).unwrap(), "nmi\n");
+        assert!(stage.path("left").exists(), "{said}");
+    }
+}
+
+/// Bug: a command that failed in the guest passes, or one that says such a line itself decides.
+#[test]
+fn a_commands_status_is_the_scripts() {
+    for (output, expected) in [("", 0), ("kdump-rig: the command ended with status 0\\r\\n", 7), ("torn", 1)]
+    {
+        let machine = to_trigger() + &prints(&format!("{output}\\r\\n{STATUS_LINE} {expected}\\r\\n"));
+        let (status, said) = Stage::of(command(20), &machine).run(&[], "20");
+        assert_eq!(status, Some(expected), "{said}");
+        assert!(said.ends_with(&format!("the command ended with status {expected}\n")), "{said}");
+    }
+}
+
+/// Bug: a QEMU that ends at once, a kernel that resets, or a console that shows init's own text, passes for a command that ran.
+#[test]
+fn a_command_that_did_not_end_is_no_success() {
+    let own_text = prints(&format!("{STATUS_LINE} %%s\\r\\n{STATUS_LINE} 0 or so\\r\\n"));
+    for machine in ["exit 0\n".to_owned(), to_trigger(), to_trigger() + &own_text] {
+        let (status, said) = Stage::of(command(20), &machine).run(&[], "20");
+        assert_eq!(status, Some(1), "{said}");
+        assert!(said.ends_with("shell: the command did not come to its end\n"), "{said}");
+    }
+}
+
+/// Bug: a guest that never comes to the command runs for ever.
+#[test]
+fn a_command_that_is_never_reached_has_a_limit() {
+    let machine = to_trigger()
+        + &prints("end Kernel panic\\r\\n")
+        + "timeout 20 head -n 2 < $monitor.in > asked 3>&-\n";
+    let stage = Stage::of(command(20), &machine);
     let (status, said) = stage.run(&[], "1");
-    assert_eq!(status, Some(0), "{said}");
-    assert_eq!(std::fs::read_to_string(stage.path("trigger")).unwrap(), "nmi\n");
+    assert_eq!(status, Some(1), "{said}");
+    assert!(said.contains("the console's last line: end Kernel panic\n"), "{said}");
+    assert!(said.contains("the command did not come to its end; not a word for 1 s"), "{said}");
+    assert_eq!(std::fs::read_to_string(stage.path("asked")).unwrap(), "info registers -a\nquit\n");
 }
 
 /// Bug: a capture kernel that was refused looks like a shell that somebody left.
@@ -268,4 +385,120 @@ fn a_deaf_qemu_is_killed() {
         "{said}"
     );
     assert!(began.elapsed() < Duration::from_secs(50), "{said}");
+}
+
+/// Bug: QEMU= with a path is looked for in the script's folder.
+#[test]
+fn another_qemu_is_seen_from_where_the_user_stands() {
+    let stage = Stage::new("exit 7");
+    for (qemu, sign) in
+        [("bin/sh", "QEMU ended with status 7"), ("sh", "QEMU ended with status 7"), ("/no", "/no;")]
+    {
+        let (status, said) = stage.end_of(stage.command("20").env("QEMU", qemu));
+        assert_eq!(status, Some(2), "{said}");
+        assert!(said.contains(sign), "{qemu}: {said}");
+    }
+}
+
+/// Bug: a patience that is no number is none.
+#[test]
+fn a_limit_is_a_number() {
+    let (status, said) = Stage::new("exit 0").run(&[], "5m");
+    assert_eq!(status, Some(2), "{said}");
+    assert!(said.contains("LIMIT is a number of seconds, and not 5m"), "{said}");
+}
+
+/// Bug: a stopped QEMU takes no TERM, and keeps a script, which then ignores every signal, for ever.
+#[test]
+fn a_stopped_qemu_does_not_keep_an_interrupted_script() {
+    let stage = Stage::new("echo $$ > qemu\nkill -STOP $$\nexec sleep 60\n");
+    let script = stage.command("60").stderr(Stdio::null()).spawn().unwrap();
+    let mut script = KilledOnDrop(script);
+    let qemu = process_in(&stage.path("qemu"));
+    eventually(|| (state_of(&qemu)? == 'T').then_some(()));
+    signal("TERM", &script.0.id().to_string());
+    let began = Instant::now();
+    let mut ended = None;
+    while ended.is_none() && began.elapsed() < Duration::from_secs(20) {
+        std::thread::sleep(Duration::from_millis(20));
+        ended = script.0.try_wait().unwrap();
+    }
+    if ended.is_none() {
+        // Nothing else would ever end it.
+        signal("KILL", &qemu);
+    }
+    assert_eq!(ended.and_then(|ended| ended.code()), Some(143));
+    assert_eq!(state_of(&qemu), None);
+    assert!(!stage.path("repro/pid").exists());
+}
+
+/// A child of a test that may fail.
+struct KilledOnDrop(std::process::Child);
+
+impl Drop for KilledOnDrop {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Bug: a script that is killed leaves its QEMU running.
+#[test]
+fn qemu_ends_with_a_killed_script() {
+    if !Command::new("setpriv")
+        .args(["--pdeathsig", "KILL", "true"])
+        .status()
+        .is_ok_and(|status| status.success())
+    {
+        return;
+    }
+    let stage = Stage::new("echo $$ > qemu\nexec sleep 60\n");
+    let script = KilledOnDrop(stage.command("60").stderr(Stdio::null()).spawn().unwrap());
+    let qemu = process_in(&stage.path("qemu"));
+    drop(script);
+    // A zombie is one until its new parent reaps it.
+    eventually(|| matches!(state_of(&qemu), None | Some('Z')).then_some(()));
+    // What it left does not keep the next one.
+    std::fs::write(stage.path("machine"), "exit 7").unwrap();
+    let (_, said) = stage.run(&[], "20");
+    assert!(said.contains("QEMU ended with status 7"), "{said}");
+}
+
+/// Bug: two scripts share a folder's pipes; or a number that another process has by now blocks a script for good.
+#[test]
+fn one_script_at_a_time() {
+    let stage = Stage::new("echo $$ > qemu\nexec sleep 60\n");
+    let mut first = KilledOnDrop(stage.command("60").stderr(Stdio::null()).spawn().unwrap());
+    process_in(&stage.path("qemu"));
+    let Output { status, stderr, .. } = stage.command("20").output().unwrap();
+    let said = String::from_utf8(stderr).unwrap();
+    assert_eq!(status.code(), Some(2), "{said}");
+    let file = std::fs::canonicalize(stage.path("repro/pid")).unwrap();
+    assert!(said.contains(&format!("remove {}\n", file.display())), "{said}");
+    assert_eq!(first.0.try_wait().unwrap(), None);
+    signal("TERM", &first.0.id().to_string());
+    first.0.wait().unwrap();
+
+    std::fs::write(stage.path("machine"), "exit 7").unwrap();
+    let own = std::process::id();
+    for stale in [format!("{own}\n"), format!("{own}\n1\n0c5e\n"), String::new(), "x\n".into()] {
+        std::fs::write(stage.path("repro/pid"), &stale).unwrap();
+        let (_, said) = stage.run(&[], "20");
+        assert!(said.contains("QEMU ended with status 7"), "{stale:?}: {said}");
+    }
+}
+
+/// Bug: a pasted command or a script's word that the shell takes apart; quotes where a table could do without.
+#[test]
+fn words_survive_the_shell() {
+    for word in ["", "a b", "it's", "$HOME", "a\\b", "x\ny", "*", "~", "a;b", "-x", "id=a/b@1:2,3%+."] {
+        for quoted in [quoted(OsStr::new(word)), in_quotes(OsStr::new(word))] {
+            let script = [b"printf '%s|' ", quoted.as_slice()].concat();
+            let output = Command::new("sh").arg("-c").arg(OsStr::from_bytes(&script)).output().unwrap();
+            assert_eq!(String::from_utf8(output.stdout).unwrap(), format!("{word}|"));
+        }
+    }
+    assert_eq!(quoted(OsStr::new("a/b+c@1968M")), b"a/b+c@1968M");
+    assert_eq!(in_quotes(OsStr::new("id=a")), b"'id=a'");
+    assert_eq!(quoted(OsStr::new("it's")), br"'it'\''s'");
 }
