@@ -39,7 +39,7 @@ pub struct Evidence {
     pub samples: Vec<Timed<RegisterSample>>,
     /// When each phase began.
     pub phases: Vec<Timed<Phase>>,
-    /// How long QEMU had waited for a CPU in a phase when an agent spoke in it, where that was a second or more.
+    /// How long QEMU had waited for a CPU in a phase when an agent spoke in it and when it ended, where that was a second or more.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub waits: Vec<PhaseWait>,
     /// How the guest ended.

@@ -54,6 +54,9 @@ const NO_CORE_HEADER: &str = "Core image elf header not found";
 /// (arch/x86/kernel/machine_kexec_32.c).
 const CONTROL_CODE_COPY: &str = "machine_kexec";
 
+/// The panic of a kernel that sees no interrupts of its timer in a few milliseconds (arch/x86/kernel/apic/io_apic.c, `check_timer`).
+const NO_TIMER: &str = "IO-APIC + timer doesn't work";
+
 /// With this a kernel says that it starts its first program (init/main.c).
 const INIT_STARTS: &str = "as init process";
 
@@ -164,6 +167,11 @@ impl Text {
     /// Whether a kernel has said that it panics, or that it has faulted.
     pub(super) fn tells_of_trouble(&self) -> bool {
         self.contains(PANIC) || FAULTS.iter().any(|words| self.contains(words))
+    }
+
+    /// Whether a kernel panicked because no interrupt of its timer came in time.
+    pub(super) fn missed_its_timer(&self) -> bool {
+        self.panic_lines().any(|line| line.contains(NO_TIMER))
     }
 
     /// Whether the kernel proper has spoken.

@@ -188,9 +188,24 @@ fn before_up(cell: &Cell, story: &Story<'_>, ready: &KernelFacts, evidence: &Evi
 fn capture_panic(text: &Text, evidence: &Evidence) -> Option<Finding> {
     let (_, capture) = text.split_at_kernel_start();
     let capture = capture?;
-    let outcome = Outcome::CapturePanicked { line: capture.panic_line()?.to_owned() };
+    let line = capture.panic_line()?.to_owned();
+    let outcome = match starved_since_trigger(evidence).filter(|_| capture.missed_its_timer()) {
+        // Its timer is emulated by threads that had no CPU: nothing is shown of how the jump left the timer.
+        Some(ms) => Outcome::RigError {
+            what: format!(
+                "the capture kernel missed its timer's interrupts while QEMU had no CPU for {ms} ms: {line}"
+            ),
+        },
+        None => Outcome::CapturePanicked { line },
+    };
     let over = capture.end_of_panic().is_some() || reset_reason(evidence).is_some();
     Some(if over { Finding::Final(outcome) } else { Finding::Likely(outcome) })
+}
+
+/// How long QEMU waited for a CPU in the worst phase since the trigger; none where it was less than a second.
+fn starved_since_trigger(evidence: &Evidence) -> Option<u64> {
+    let since = evidence.waits.iter().filter(|wait| wait.phase >= Phase::Panicking);
+    since.map(|wait| wait.ms).max()
 }
 
 fn cause(text: &Text, before: &Text, capture_started: bool, panic_is_over: bool) -> HangCause {

@@ -383,7 +383,7 @@ impl Running {
 
     /// Keeps how long the host has withheld the CPU from QEMU in the present phase, where that weighs: programs in the guest have a
     /// time limit of their own, by the guest's clock, which goes on meanwhile.
-    fn note_wait(&mut self) {
+    pub(super) fn note_wait(&mut self) {
         let waited = self.patience.waited();
         if waited >= WORTH_A_NOTE {
             let ms = u64::try_from(waited.as_millis()).unwrap_or(u64::MAX);
@@ -411,6 +411,7 @@ impl Running {
         for action in actions {
             match action {
                 Action::Enter(phase) => {
+                    self.note_wait();
                     self.patience = Patience::begin(self.process.pid());
                     self.told_slow = false;
                     self.record.evidence.phases.push(Timed { ms: self.now_ms(), what: phase });

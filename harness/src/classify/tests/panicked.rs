@@ -197,6 +197,24 @@ fn a_trigger_without_effect_is_not_a_hang() {
     }
 }
 
+/// A capture kernel checks its timer by a few milliseconds of busy waiting, in which a starved QEMU may not run at all.
+#[test]
+fn a_timer_that_a_starved_host_kept_away_is_no_failure_of_the_jump() {
+    let panic =
+        "[    0.2] Kernel panic - not syncing: IO-APIC + timer doesn't work!  Boot with apic=debug\r\n";
+    let mut life = Life::of(amd64()).triggered().console(9900, CAPTURE_BOOTS).console(9950, panic);
+    assert!(matches!(life.outcome(), Outcome::CapturePanicked { .. }), "{:?}", life.outcome());
+    life.evidence.waits.push(PhaseWait { phase: Phase::FirstKernel, ms: 9000 });
+    assert!(matches!(life.outcome(), Outcome::CapturePanicked { .. }), "that was long before");
+    life.evidence.waits.push(PhaseWait { phase: Phase::Capture, ms: 1500 });
+    rig_error(&life.outcome());
+    // Any other panic has its own cause.
+    let mut other = life;
+    let console = String::from_utf8_lossy(&other.evidence.console).into_owned();
+    other.evidence.console = console.replace("IO-APIC + timer doesn't work", "Out of memory").into_bytes();
+    assert!(matches!(other.outcome(), Outcome::CapturePanicked { .. }), "{:?}", other.outcome());
+}
+
 #[test]
 fn a_purgatory_that_stops_is_named() {
     let life = Life::of(amd64())

@@ -42,6 +42,7 @@ impl Running {
 
     /// Ends QEMU, and reads all that it wrote.
     pub(in crate::guest) async fn reap(mut self, end: GuestEnd) -> Reaped {
+        self.note_wait();
         if let Err(error) = self.process.end(END_GRACE).await {
             self.record.leaked = Some(error.to_string());
         }
