@@ -48,6 +48,8 @@ pub(in crate::faults) enum Deed {
     FloodOfChannel(usize),
     /// These bytes on the console, and all goes on.
     SayOnConsole(&'static [u8]),
+    /// These bytes on the console, and nothing more happens.
+    LastOnConsole(&'static [u8]),
     /// Nothing more on the console, and all else goes on.
     MuteConsole,
     /// These bytes on the message channel, and all goes on.
