@@ -27,8 +27,8 @@ enum Mirror {
     False(FalseMirror),
 }
 
-/// Serves until the process ends; gives the mirror's URL.
-fn serve(mirror: Mirror, cache: &Path) -> anyhow::Result<String> {
+/// Serves until the process ends; gives the mirror's URL, and how many packages it was asked for.
+fn serve(mirror: Mirror, cache: &Path) -> anyhow::Result<(String, Arc<AtomicUsize>)> {
     let lock = Lock::built_in()?;
     let mut files = BTreeMap::new();
     for name in lock.names() {
@@ -38,7 +38,8 @@ fn serve(mirror: Mirror, cache: &Path) -> anyhow::Result<String> {
     }
     let listener = TcpListener::bind("127.0.0.1:0").context("cannot listen on the loopback")?;
     let url = format!("http://{}", listener.local_addr()?);
-    let (files, asked) = (Arc::new(files), Arc::new(AtomicUsize::new(0)));
+    let (files, counter) = (Arc::new(files), Arc::new(AtomicUsize::new(0)));
+    let asked = counter.clone();
     std::thread::spawn(move || {
         for stream in listener.incoming().flatten() {
             let (mirror, files, asked) = (mirror.clone(), files.clone(), asked.clone());
@@ -48,7 +49,7 @@ fn serve(mirror: Mirror, cache: &Path) -> anyhow::Result<String> {
             });
         }
     });
-    Ok(url)
+    Ok((url, counter))
 }
 
 fn answer(
@@ -77,13 +78,14 @@ fn answer(
     let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", body.len());
     stream.write_all(head.as_bytes())?;
     let half = body.len() / 2;
+    let asked_before = asked.fetch_add(1, Ordering::Relaxed);
     match mirror {
         Mirror::HeldBack(gate) => {
             stream.write_all(&body[..half])?;
             gate.wait();
             stream.write_all(&body[half..])
         }
-        Mirror::False(FalseMirror::Stalls) if asked.fetch_add(1, Ordering::Relaxed) == 0 => {
+        Mirror::False(FalseMirror::Stalls) if asked_before == 0 => {
             stream.write_all(&body[..half])?;
             // Until the client gives up.
             lines.next();
@@ -100,7 +102,7 @@ fn answer(
 
 /// Fetches an artifact from a mirror that fails, into an empty cache.
 pub(super) async fn inject(stage: &Stage<'_>, fault: FalseMirror) -> Result<Observed, NotInjected> {
-    let url = serve(Mirror::False(fault), &stage.shop.cache).before_fault()?;
+    let (url, _) = serve(Mirror::False(fault), &stage.shop.cache).before_fault()?;
     let home = stage.folder.join("cache");
     let mut fetch = stage.rig(&["images", "fetch", ARTIFACT, "--mirror", &url]);
     fetch.env("XDG_CACHE_HOME", &home);
@@ -128,11 +130,11 @@ fn debs(home: &Path) -> Vec<String> {
     debs.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
 }
 
-/// Starts two rigs on one empty cache: both must come to their cells. One fetches; the mirror holds back what it fetches until the other
-/// waits for it.
+/// Starts two rigs on one empty cache: both must come to their cells. One fetches, and the mirror holds back what it fetches until the
+/// other waits for it, or asks for it as well, which it must not.
 pub(super) async fn two_rigs(stage: &Stage<'_>) -> Result<Observed, NotInjected> {
     let gate = Arc::new(OnceLock::new());
-    let url = serve(Mirror::HeldBack(gate.clone()), &stage.shop.cache).before_fault()?;
+    let (url, asked) = serve(Mirror::HeldBack(gate.clone()), &stage.shop.cache).before_fault()?;
     let (qemu, home) = (stage.stand_in(false)?, stage.folder.join("cache"));
     let reports = [stage.report(), stage.folder.join("other-report")];
     let start = |report: &Path, log: &str| {
@@ -145,7 +147,9 @@ pub(super) async fn two_rigs(stage: &Stage<'_>) -> Result<Observed, NotInjected>
         let said = std::fs::read_to_string(stage.folder.join(log));
         said.is_ok_and(|said| said.contains(WAITS))
     };
-    let overlap = one.until("the other rig's wait", || waits("said.log") || waits("other.log")).await;
+    let twice = || asked.load(Ordering::Relaxed) > 1;
+    let overlap =
+        one.until("the other rig's wait", || waits("said.log") || waits("other.log") || twice()).await;
     // If there is none, they are to end all the same.
     let _ = gate.set(());
     let (one, other) = tokio::join!(one.wait(), other.wait());
@@ -156,8 +160,9 @@ pub(super) async fn two_rigs(stage: &Stage<'_>) -> Result<Observed, NotInjected>
     observed.broken.extend(other.trouble);
     observed.said.push_str(&other.said);
     // Theirs is one and the same; without that nothing was shared.
-    let debs = debs(&home).len();
+    let (debs, asked) = (debs(&home).len(), asked.load(Ordering::Relaxed));
     observed.must(debs == 1, format!("the cache has {debs} packages, and one was needed"));
+    observed.must(asked <= 1, format!("the package was asked for {asked} times, and once was enough"));
     match overlap {
         Ok(()) => Ok(observed),
         Err(error) => observed.provided(false, format!("the rigs did not overlap: {error:#}")),
