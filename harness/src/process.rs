@@ -76,7 +76,7 @@ impl Process {
             .stdout(Stdio::null())
             .stderr(Stdio::piped());
         command.process_group(0).kill_on_drop(true);
-        die_with_the_rig(&mut command);
+        die_with_this_one(&mut command);
         let mut child = spawn_from_lasting_thread(command).await.map_err(failed)?;
         let group = child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
         let group = group.ok_or_else(|| failed(io::Error::other("it has no process id")))?;
@@ -163,8 +163,8 @@ impl Drop for Process {
     }
 }
 
-/// Lets the kernel kill the child when the rig dies, by whatever death.
-fn die_with_the_rig(command: &mut Command) {
+/// Lets the kernel kill the child when this process dies, by whatever death, or the thread that starts it ends.
+pub fn die_with_this_one(command: &mut Command) {
     let rig = rustix::process::getpid();
     // SAFETY: between fork and exec only async-signal-safe things may be done: two system calls, and no allocation.
     unsafe {

@@ -83,6 +83,8 @@ pub(crate) async fn run_both_ways(args: &E2eArgs, host: &Host) -> Result<[Ran; 2
 pub(crate) struct Ran {
     pub(crate) exit: Exit,
     pub(crate) results: Vec<CellResult>,
+    /// What there was to say of boots that no cell could start from.
+    pub(crate) not_shared: Vec<String>,
     /// From the first guest's start to the last one's end.
     pub(crate) took: Duration,
     pub(crate) cost: Cost,
@@ -133,7 +135,8 @@ pub(crate) async fn run_cells(
     let summary = ended?;
     output::line(table::count_line(&summary, skipped));
     let (exit, took) = (exit_of(summary.conclusion()), began.elapsed());
-    Ok(Ran { exit, results: table.into_results(), took, cost: summary.cost })
+    let (results, not_shared) = table.into_results();
+    Ok(Ran { exit, results, not_shared, took, cost: summary.cost })
 }
 
 /// What a run hands to whoever shows it.

@@ -16,6 +16,7 @@ use crate::build::{self, Program};
 use crate::cli::{E2eArgs, FaultsArgs, ListFormat};
 use crate::e2e::ready::{self, GuestFiles};
 use crate::exit::{Exit, Failure, OrFail};
+use crate::interrupt::Interrupts;
 use crate::setup::{self, Needs};
 use crate::store;
 use crate::table::paint::Paint;
@@ -23,7 +24,7 @@ use crate::tools::{self, QEMU};
 use crate::{Host, e2e, output};
 use anyhow::Context;
 use guest_protocol::Arch;
-use judge::{Finding, Observed};
+use judge::{BeforeFault, Finding, Observed};
 use list::{Fault, Injection};
 use serde::Serialize;
 use stage::{Shop, Stage};
@@ -175,49 +176,58 @@ async fn all(
     let mut waiting = VecDeque::from(faults);
     let mut running = JoinSet::new();
     let mut interrupts = host.interrupts.clone();
+    let mut interrupted = false;
     loop {
-        while running.len() < jobs
+        while !interrupted
+            && running.len() < jobs
             && let Some(fault) = waiting.pop_front()
         {
-            let shop = shop.clone();
-            running.spawn(async move { one(fault, &shop).await });
+            let (shop, interrupts) = (shop.clone(), interrupts.clone());
+            running.spawn(async move { one(fault, &shop, interrupts).await });
         }
-        let ended = tokio::select! {
-            ended = running.join_next() => ended,
-            () = interrupts.wait() => {
-                // Rigs are killed with their tasks, and guests die with rigs.
-                running.shutdown().await;
-                return Ok(true);
-            }
-        };
-        match ended {
-            None => return Ok(false),
-            Some(ended) => {
-                let one = ended.context("the task of a fault died").or_rig()?;
-                table::row(&one, paint).iter().for_each(output::line);
-                tried.push(one);
-            }
+        tokio::select! {
+            ended = running.join_next() => match ended {
+                None => return Ok(interrupted),
+                Some(ended) => {
+                    if let Some(one) = ended.context("the task of a fault died").or_rig()? {
+                        table::row(&one, paint).iter().for_each(output::line);
+                        tried.push(one);
+                    }
+                }
+            },
+            // Each fault that is being tried sees it as well, and ends.
+            () = interrupts.wait(), if !interrupted => interrupted = true,
         }
     }
 }
 
-/// Tries one fault.
-async fn one(fault: &'static Fault, shop: &Shop) -> Tried {
+/// Tries one fault; none: the user interrupted it.
+async fn one(fault: &'static Fault, shop: &Shop, mut interrupts: Interrupts) -> Option<Tried> {
     let began = Instant::now();
-    let injected = async { inject::inject(&Stage::new(shop, fault)?).await };
-    let (finding, observed) = match injected.await {
-        Ok(observed) => (judge::judge(&fault.expected, &observed), Some(observed)),
-        Err(error) => (Finding::NotInjected { why: format!("{error:#}") }, None),
+    let came = match Stage::new(shop, fault).before_fault() {
+        Err(not) => Err(not),
+        Ok(stage) => tokio::select! {
+            came = inject::inject(&stage) => came,
+            () = interrupts.wait() => {
+                // The injection is dropped, and its rigs with all their processes are killed. This looks whether they are.
+                for left in observe::processes_left(stage.temp()).await {
+                    output::note(format_args!("{} was interrupted and left {left}, which was killed", fault.name));
+                }
+                return None;
+            }
+        },
     };
+    let finding = judge::finding(&fault.expected, came.as_ref());
+    let observed = came.map(Some).unwrap_or_else(|not| not.observed.map(|observed| *observed));
     let record =
         FaultRecord { name: fault.name, what: fault.what, expected: table::expected(&fault.expected) };
-    Tried {
+    Some(Tried {
         fault: record,
         finding,
         observed,
         seconds: began.elapsed().as_secs_f64(),
         evidence: fault.name.into(),
-    }
+    })
 }
 
 fn write_report(folder: &Path, tried: &[Tried]) -> anyhow::Result<()> {

@@ -37,12 +37,22 @@ pub(crate) async fn run(args: &SoakArgs, host: &Host) -> Result<Exit, Failure> {
     let still_busy = end_load(busy).await;
     let ran = ran?;
 
-    figures::lines(&ran.results, &deadlines, &report, ran.took).iter().for_each(output::line);
-    still_busy.or_rig()?;
-    Ok(match ran.exit {
-        Exit::AsExpected if !figures::is_stable(&ran.results) => Exit::NotAsExpected,
-        exit => exit,
-    })
+    figures::lines(&ran.results, &ran.not_shared, &deadlines, &report, ran.took)
+        .iter()
+        .for_each(output::line);
+    if let Err(error) = &still_busy {
+        output::line(format_args!("No soak: {error:#}"));
+    }
+    Ok(exit(ran.exit, figures::is_stable(&ran.results), still_busy.is_ok()))
+}
+
+/// What was wrong counts whatever the load was; that all was well says little of a host that had nothing else to do.
+const fn exit(ran: Exit, is_stable: bool, was_busy: bool) -> Exit {
+    match (ran, is_stable, was_busy) {
+        (Exit::AsExpected, false, _) => Exit::NotAsExpected,
+        (Exit::AsExpected, true, false) => Exit::RigFailed,
+        (exit, ..) => exit,
+    }
 }
 
 /// The command line of an end-to-end run that is like this one.
@@ -92,6 +102,19 @@ mod tests {
     fn cells_are_run_often_enough() {
         let times = |wanted, cells| super::times(NonZeroU32::new(wanted).unwrap(), cells).get();
         assert_eq!((times(300, 7), times(7, 7), times(1, 98), times(5, 0)), (43, 1, 1, 5));
+    }
+
+    /// Catches wrong cells that pass for trouble of the host, and a soak that was none and succeeds.
+    #[test]
+    fn what_is_wrong_decides() {
+        let status = |ran, is_stable, was_busy| exit(ran, is_stable, was_busy).status();
+        assert_eq!(status(Exit::AsExpected, true, true), 0);
+        assert_eq!(status(Exit::AsExpected, true, false), 3);
+        for was_busy in [true, false] {
+            assert_eq!(status(Exit::NotAsExpected, false, was_busy), 1);
+            assert_eq!(status(Exit::AsExpected, false, was_busy), 1);
+            assert_eq!(status(Exit::Interrupted, true, was_busy), 130);
+        }
     }
 
     /// Catches load that outlives the soak, or is none.

@@ -44,6 +44,7 @@ pub(crate) struct Table {
     began: Instant,
     report: PathBuf,
     results: Vec<CellResult>,
+    not_shared: Vec<String>,
     skipped: usize,
 }
 
@@ -56,6 +57,7 @@ impl Table {
             began: Instant::now(),
             report: PathBuf::new(),
             results: Vec::new(),
+            not_shared: Vec::new(),
             skipped: 0,
         }
     }
@@ -87,10 +89,10 @@ impl Table {
             }
             RunEvent::BootEnded { boot, failed: Some(why) } => {
                 let note = self.paint.warning("Note");
-                let why = one_line(&why);
-                self.print(&[format!(
-                    "{note} {boot} could not be shared, its cells boot by themselves: {why}"
-                )]);
+                let what =
+                    format!("{boot} could not be shared, its cells boot by themselves: {}", one_line(&why));
+                self.print(&[format!("{note} {what}")]);
+                self.not_shared.push(what);
             }
             // Told with the trial's end, where one can see whether another attempt followed.
             RunEvent::AttemptEnded { .. } => {}
@@ -150,9 +152,9 @@ impl Table {
         self.live.finish();
     }
 
-    /// The results that it has shown.
-    pub(crate) fn into_results(self) -> Vec<CellResult> {
-        self.results
+    /// The results that it has shown, and what it has said of boots that could not be shared.
+    pub(crate) fn into_results(self) -> (Vec<CellResult>, Vec<String>) {
+        (self.results, self.not_shared)
     }
 
     fn print(&self, lines: &[String]) {

@@ -1,6 +1,7 @@
 //! What a fault is, how it is injected, and the choice among those of the campaign.
 
 mod all;
+mod expect;
 
 use super::judge::Expected;
 use super::stand_in::{Deed, Moment};
@@ -36,7 +37,7 @@ pub(super) enum Injection {
     /// By the loader in a real guest.
     Loader(FalseLoader),
     /// In the file of a saved state, between two real guests that start from it.
-    SavedState(Damage),
+    SavedState(StateDamage),
     /// In the cache.
     Cache(Damage),
     /// By the mirror.
@@ -89,8 +90,15 @@ pub(super) enum Damage {
     Rot,
     /// Its second half is gone.
     Truncate,
-    /// Another file of the same length has its place.
-    Swap,
+}
+
+/// What is done to the file of a saved state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum StateDamage {
+    /// Some bytes in its middle are others.
+    Rot,
+    /// It is the state of another boot of the same cells: a whole one, which QEMU would take.
+    OtherBoot,
 }
 
 /// What a mirror does wrong.

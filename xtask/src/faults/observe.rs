@@ -2,6 +2,7 @@
 
 use super::judge::{CellSeen, Observed};
 use super::stand_in::MARK;
+use anyhow::Context;
 use harness::cell::{Cell, Loader};
 use harness::classify::classify;
 use harness::report::{AttemptRecord, CellResult, load_evidence, read_results};
@@ -43,8 +44,8 @@ pub(super) fn report(folder: &Path, observed: &mut Observed) {
         let seen =
             CellSeen { verdict: result.verdict, outcome: result.outcome.kind(), words: result.words.clone() };
         match is_faulted(&result.cell) {
-            true => observed.faulted = Some(seen),
-            false => observed.control = Some(seen),
+            true => observed.faulted.push(seen),
+            false => observed.control.push(seen),
         }
         observed
             .broken
@@ -92,8 +93,26 @@ fn evidence(folder: &Path, result: &CellResult, attempt: &AttemptRecord) -> Opti
     }
 }
 
+/// The console of the faulted cell's last attempt, as its evidence has it.
+///
+/// # Errors
+/// There is no such evidence.
+pub(super) fn console_of_faulted(folder: &Path) -> anyhow::Result<Vec<u8>> {
+    let results = read_results(folder)?.trials;
+    let faulted = results.iter().rfind(|result| is_faulted(&result.cell)).context("no result")?;
+    Ok(load_evidence(&folder.join(&faulted.evidence))?.console)
+}
+
 /// Processes and files that are left of the rig whose TMPDIR this is.
 pub(super) async fn left(temp: &Path) -> Vec<String> {
+    let mut left = processes_left(temp).await;
+    let entries = std::fs::read_dir(temp).into_iter().flatten().flatten();
+    left.extend(entries.map(|entry| entry.path().display().to_string()));
+    left
+}
+
+/// Processes that are left of it: a file may be left by whoever is killed, a process by nobody.
+pub(super) async fn processes_left(temp: &Path) -> Vec<String> {
     let begun = Instant::now();
     while !processes(temp).is_empty() && begun.elapsed() < VANISHING {
         tokio::time::sleep(Duration::from_millis(20)).await;
@@ -106,8 +125,6 @@ pub(super) async fn left(temp: &Path) -> Vec<String> {
             let _ = kill_process(pid, Signal::KILL);
         }
     }
-    let entries = std::fs::read_dir(temp).into_iter().flatten().flatten();
-    left.extend(entries.map(|entry| entry.path().display().to_string()));
     left
 }
 

@@ -1,10 +1,11 @@
 //! Where a fault happens: a folder of its own, a temporary folder of its own, and the rig as a process in them.
 
-use super::judge::Observed;
+use super::judge::{BeforeFault, NotInjected, Observed};
 use super::list::{self, Fault};
 use super::observe;
 use anyhow::{Context, bail};
-use rustix::process::{Pid, Signal, kill_process};
+use harness::process::die_with_this_one;
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use std::fs::File;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::ExitStatusExt;
@@ -14,8 +15,9 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use tokio::process::{Child, Command};
 
-/// How long a rig may take in all: several times what the slowest fault's deadlines add up to. Whoever gets there hangs.
-const LIMIT: Duration = Duration::from_secs(240);
+/// How long a rig may take in all: many times what the slowest fault's deadlines add up to, for a loaded host stretches them. Whoever gets
+/// there hangs.
+const LIMIT: Duration = Duration::from_secs(900);
 /// How long a moment in a rig's life is awaited.
 const MOMENT: Duration = Duration::from_secs(120);
 /// Between two looks at what gives no event: another process's files and memory.
@@ -106,18 +108,19 @@ impl<'a> Stage<'a> {
     }
 
     /// Writes a program that is given as QEMU: it says this version, and then runs as this shell script says.
-    pub(super) fn qemu_script(&self, version: &str, machine: &str) -> anyhow::Result<PathBuf> {
+    pub(super) fn qemu_script(&self, version: &str, machine: &str) -> Result<PathBuf, NotInjected> {
         let path = self.folder.join("qemu");
         let text =
             format!("#!/bin/sh\ncase \"$1\" in --version) echo '{version}'; exit 0;; esac\n{machine}\n");
         std::fs::write(&path, text)
             .and_then(|()| std::fs::set_permissions(&path, PermissionsExt::from_mode(0o755)))
-            .with_context(|| format!("cannot write {}", path.display()))?;
+            .with_context(|| format!("cannot write {}", path.display()))
+            .before_fault()?;
         Ok(path)
     }
 
     /// The stand-in for QEMU with this stage's fault in it, or with none.
-    pub(super) fn stand_in(&self, faulty: bool) -> anyhow::Result<PathBuf> {
+    pub(super) fn stand_in(&self, faulty: bool) -> Result<PathBuf, NotInjected> {
         let fault = match faulty && list::guest_fault(self.fault.name).is_some() {
             true => format!("--fault {} --reached '{}' ", self.fault.name, self.reached().display()),
             false => String::new(),
@@ -137,10 +140,11 @@ impl<'a> Stage<'a> {
         command
     }
 
-    /// Gives a command the stage's surroundings.
+    /// Gives a command the stage's surroundings, and lets it die with the campaign, however that ends.
     pub(super) fn in_place(&self, command: &mut Command) {
         command.current_dir(&self.shop.root).env("TMPDIR", self.temp()).env("CI", "true");
         command.stdin(Stdio::null()).process_group(0).kill_on_drop(true);
+        die_with_this_one(command);
     }
 
     /// The command line of an end-to-end run of these cells, two at a time, with a report in `report`.
@@ -170,46 +174,67 @@ impl<'a> Stage<'a> {
     }
 
     /// Starts a rig; what it says goes to `said`, a file of this stage.
-    pub(super) fn start(&self, mut command: Command, said: &str) -> anyhow::Result<Rig> {
+    pub(super) fn start(&self, mut command: Command, said: &str) -> Result<Rig, NotInjected> {
         let path = self.folder.join(said);
-        let out = File::options()
-            .append(true)
-            .create(true)
-            .open(&path)
-            .with_context(|| format!("cannot write {}", path.display()))?;
-        command.stderr(out.try_clone()?).stdout(out);
-        let child = command.spawn().with_context(|| format!("cannot start {:?}", self.shop.xtask))?;
-        let pid = child.id().and_then(|id| Pid::from_raw(id.cast_signed())).context("a rig without an id")?;
+        let mut start = || -> anyhow::Result<_> {
+            let out = File::options()
+                .append(true)
+                .create(true)
+                .open(&path)
+                .with_context(|| format!("cannot write {}", path.display()))?;
+            command.stderr(out.try_clone()?).stdout(out);
+            let child = command.spawn().with_context(|| format!("cannot start {:?}", self.shop.xtask))?;
+            let pid = child.id().and_then(|id| Pid::from_raw(id.cast_signed()));
+            Ok((child, pid.context("a rig without an id")?))
+        };
+        let (child, pid) = start().before_fault()?;
         Ok(Rig { child, pid, said: path, peak_mib: 0 })
     }
 
     /// Runs a rig to its end, and looks at what it left; its report, where it made one, is in `report`.
-    pub(super) async fn observe(&self, command: Command, report: &Path) -> anyhow::Result<Observed> {
+    pub(super) async fn observe(&self, command: Command, report: &Path) -> Result<Observed, NotInjected> {
         let rig = self.start(command, "said.log")?;
-        self.finish(rig, report).await
+        Ok(self.finish(rig, report).await)
+    }
+
+    /// Waits until something is so in the rig's life: the moment of the fault. If it does not come, the rig is seen to its end.
+    pub(super) async fn moment(
+        &self,
+        mut rig: Rig,
+        report: &Path,
+        what: &str,
+        so: impl Fn() -> bool,
+    ) -> Result<Rig, NotInjected> {
+        match rig.until(what, so).await {
+            Ok(()) => Ok(rig),
+            Err(error) => {
+                let observed = self.finish(rig, report).await;
+                Err(NotInjected { why: format!("{error:#}"), observed: Some(Box::new(observed)) })
+            }
+        }
     }
 
     /// Waits for the rig's end, and looks at what it left.
-    pub(super) async fn finish(&self, rig: Rig, report: &Path) -> anyhow::Result<Observed> {
-        let ended = rig.wait().await?;
+    pub(super) async fn finish(&self, rig: Rig, report: &Path) -> Observed {
+        self.look(rig.wait().await, report).await
+    }
+
+    /// Looks at what a rig left. No other may run in this stage any more.
+    pub(super) async fn look(&self, ended: EndedRig, report: &Path) -> Observed {
         let mut observed = Observed {
-            exit: ended.status.code(),
+            exit: ended.code(),
             said: ended.said,
             peak_mib: ended.peak_mib,
             left: observe::left(self.temp()).await,
             ..Observed::default()
         };
-        if ended.hung {
-            observed.broken.push(format!("the rig did not end within {} s and was killed", LIMIT.as_secs()));
-        } else if let Some(signal) = ended.status.signal() {
-            observed.broken.push(format!("the rig was killed by signal {signal}"));
-        }
+        observed.broken.extend(ended.trouble);
         observe::report(report, &mut observed);
-        Ok(observed)
+        observed
     }
 }
 
-/// A rig that runs.
+/// A rig that runs. It is killed when this is dropped, with all that it is a shell's child of.
 #[derive(Debug)]
 pub(super) struct Rig {
     child: Child,
@@ -221,13 +246,37 @@ pub(super) struct Rig {
 /// A rig that has ended.
 #[derive(Debug)]
 pub(super) struct EndedRig {
-    pub(super) status: ExitStatus,
+    /// None: it is not known.
+    status: Option<ExitStatus>,
     pub(super) said: String,
     peak_mib: u64,
-    hung: bool,
+    /// How it ended if it did not end by itself.
+    pub(super) trouble: Option<String>,
+}
+
+impl EndedRig {
+    /// Its exit status; none of one that was killed.
+    pub(super) fn code(&self) -> Option<i32> {
+        self.status?.code()
+    }
+}
+
+impl Drop for Rig {
+    /// `kill_on_drop` reaches one process. The rig may be the child of a shell, which would leave it behind.
+    fn drop(&mut self) {
+        // The group's id cannot have been given to others while its leader is not reaped.
+        if self.child.id().is_some() {
+            self.kill();
+        }
+    }
 }
 
 impl Rig {
+    /// Kills its process group. One that is gone is what was wanted.
+    fn kill(&self) {
+        let _ = kill_process_group(self.pid, Signal::KILL);
+    }
+
     pub(super) fn signal(&self, signal: Signal) -> anyhow::Result<()> {
         kill_process(self.pid, signal).context("cannot signal the rig")
     }
@@ -253,21 +302,53 @@ impl Rig {
     }
 
     /// Waits for its end, with an eye on its memory.
-    pub(super) async fn wait(mut self) -> anyhow::Result<EndedRig> {
+    pub(super) async fn wait(mut self) -> EndedRig {
         let begun = Instant::now();
         let (status, hung) = loop {
             if let Ok(status) = tokio::time::timeout(LOOK, self.child.wait()).await {
-                break (status?, false);
+                break (status, false);
             }
             let now = harness::cost::peak_mib(self.pid.as_raw_nonzero().get().unsigned_abs());
             self.peak_mib = self.peak_mib.max(now.unwrap_or(0));
             if begun.elapsed() > LIMIT {
-                self.signal(Signal::KILL)?;
-                break (self.child.wait().await?, true);
+                self.kill();
+                break (self.child.wait().await, true);
             }
+        };
+        let trouble = match &status {
+            Err(error) => Some(format!("cannot wait for the rig: {error}")),
+            Ok(_) if hung => Some(format!("the rig did not end within {} s and was killed", LIMIT.as_secs())),
+            Ok(status) => status.signal().map(|signal| format!("the rig was killed by signal {signal}")),
         };
         let said = std::fs::read(&self.said).unwrap_or_default();
         let said = String::from_utf8_lossy(&said).into_owned();
-        Ok(EndedRig { status, said, peak_mib: self.peak_mib, hung })
+        EndedRig { status: status.ok(), said, peak_mib: self.peak_mib, trouble }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Catches a rig that runs on after an interruption because its parent, which was killed, is a shell; and one that hangs likewise.
+    #[tokio::test]
+    async fn a_rig_goes_with_its_shell() {
+        let report = tempfile::tempdir().unwrap();
+        let path = || report.path().to_owned();
+        let shop = Shop {
+            xtask: "sh".into(),
+            root: path(),
+            programs: path(),
+            qemu: path(),
+            cache: path(),
+            report: path(),
+        };
+        let stage = Stage::new(&shop, &list::FAULTS[0]).unwrap();
+        // The shell stays the parent of one that takes no hint.
+        let mut rig = stage.start(stage.rig(&["-c", "trap '' HUP TERM; sleep 600; :"]), "said.log").unwrap();
+        let sleeps = || observe::processes(stage.temp()).iter().any(|process| process.command[0] == "sleep");
+        rig.until("a grandchild", sleeps).await.unwrap();
+        drop(rig);
+        assert_eq!(observe::processes_left(stage.temp()).await, [""; 0]);
     }
 }

@@ -3,16 +3,17 @@
 //!
 //! It runs as a process of its own, in which the rig sees nothing but a QEMU. Blocking code: it has one thing to do at a time.
 
+mod act;
 mod deed;
 
 use super::list;
 use crate::cli::StandInArgs;
 use crate::exit::{Exit, Failure, OrFail};
+use act::{Then, claim};
 use anyhow::{Context, anyhow};
 pub(super) use deed::{Deed, Moment};
 use guest_protocol::{Message, Order, Report, VmcoreReport};
 use harness::evidence::Evidence;
-use rustix::process::{Signal, getpid, kill_process};
 use serde_json::{Value, json};
 use std::ffi::{OsStr, OsString};
 use std::io::{BufRead, BufReader, Write};
@@ -20,7 +21,6 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
-use std::time::Duration;
 
 /// The word on the first kernel's command line of the cell that is faulted (`xtask/faults.yaml`).
 pub(super) const MARK: &str = "kdump_rig.faulted";
@@ -43,13 +43,6 @@ enum Input {
     Order(Order),
 }
 
-/// Whether the guest does what it would do at this moment.
-#[derive(PartialEq)]
-enum Then {
-    GoOn,
-    Nothing,
-}
-
 /// Plays QEMU to its end.
 ///
 /// # Errors
@@ -66,9 +59,10 @@ pub(crate) fn run(args: &StandInArgs) -> Result<Exit, Failure> {
         .is_some_and(|line| line.as_bytes().split(|byte| *byte == b' ').any(|word| word == MARK.as_bytes()));
     let recorded: Evidence = serde_json::from_str(RECORDED).context("the recorded evidence").or_rig()?;
     let reached = args.reached.clone().unwrap_or_default();
-    // It comes once: a further guest of the cell is as it should be.
-    let fault = fault.filter(|_| faulted && !reached.exists());
-    if let Some((Moment::Started, Deed::RefuseArguments)) = fault {
+    let fault = fault.filter(|_| faulted);
+    if let Some((Moment::Started, Deed::RefuseArguments)) = fault
+        && claim(&reached).or_rig()?
+    {
         std::fs::write(&reached, "").or_rig()?;
         return Err(Failure::Rig(anyhow!("-machine pc: unsupported machine type")));
     }
@@ -104,6 +98,8 @@ struct Guest {
     order: Option<guest_protocol::LoadOrder>,
     mute: bool,
     agent_is_gone: bool,
+    /// The status of a machine that stands still.
+    stands: Option<&'static str>,
     replies: bool,
     /// What to do to the next message.
     next_message: Option<Deed>,
@@ -141,6 +137,7 @@ impl Guest {
             order: None,
             mute: false,
             agent_is_gone: false,
+            stands: None,
             replies: true,
             next_message: None,
             extra: 0,
@@ -202,98 +199,12 @@ impl Guest {
             }
             "human-monitor-command" => self.reply(id, json!(REGISTERS))?,
             "query-status" => {
-                self.reply(id, json!({"status": "running", "running": true, "singlestep": false}))?;
+                let (status, running) = (self.stands.unwrap_or("running"), self.stands.is_none());
+                self.reply(id, json!({"status": status, "running": running, "singlestep": false}))?;
             }
             _ => self.reply(id, json!({}))?,
         }
         Ok(())
-    }
-
-    /// The moment has come: if the fault belongs to it, it happens now.
-    fn at(&mut self, moment: Moment) -> anyhow::Result<Then> {
-        let Some((_, deed)) = self.fault.filter(|(at, _)| *at == moment) else { return Ok(Then::GoOn) };
-        let reached = |path: &Path| {
-            std::fs::write(path, "").with_context(|| format!("cannot write {}", path.display()))
-        };
-        // What stops this process must be told before; what takes its time, after.
-        match deed {
-            Deed::Die => {
-                reached(&self.reached)?;
-                kill_process(getpid(), Signal::KILL)?;
-            }
-            Deed::Freeze => {
-                reached(&self.reached)?;
-                kill_process(getpid(), Signal::STOP)?;
-            }
-            Deed::RefuseArguments | Deed::Wait => {
-                reached(&self.reached)?;
-                return Ok(Then::Nothing);
-            }
-            Deed::Dawdle => std::thread::sleep(Duration::from_millis(500)),
-            Deed::Pause => {
-                reached(&self.reached)?;
-                while self.reached.exists() {
-                    // Another process's file gives no event; a guest is in no hurry.
-                    std::thread::sleep(Duration::from_millis(20));
-                }
-                return Ok(Then::GoOn);
-            }
-            Deed::CloseQmp => self.qmp.shutdown(std::net::Shutdown::Both)?,
-            Deed::SayOnQmp(lines) => {
-                for line in lines {
-                    self.qmp.write_all(format!("{line}\r\n").as_bytes())?;
-                }
-            }
-            Deed::NoReply => self.replies = false,
-            Deed::FloodOfEvents(count) => {
-                let line = format!(
-                    "{}\r\n",
-                    json!({"event": "RTC_CHANGE", "data": {"offset": 1, "qom-path": "x".repeat(100)}})
-                );
-                let many = line.repeat(1000);
-                for _ in 0..count.div_ceil(1000) {
-                    self.qmp.write_all(many.as_bytes())?;
-                }
-            }
-            Deed::FloodOfConsole(mib) => {
-                let many = REPEATED.repeat((1 << 20) / REPEATED.len());
-                for _ in 0..mib {
-                    self.print(&many)?;
-                }
-            }
-            Deed::EndlessConsole => {
-                let mut console = self.console.try_clone()?;
-                let many = REPEATED.repeat(1000);
-                // Beside QMP, as in QEMU, until the rig ends this process.
-                std::thread::spawn(move || while console.write_all(&many).is_ok() {});
-                reached(&self.reached)?;
-                return Ok(Then::Nothing);
-            }
-            Deed::FloodOfChannel(mib) => {
-                let line = format!("{{\"seq\": no message at all {}\n", "x".repeat(2000));
-                let many = line.repeat((1 << 20) / line.len()).into_bytes();
-                for _ in 0..mib {
-                    self.write_channel(&many)?;
-                }
-            }
-            Deed::SayOnConsole(bytes) => self.print(bytes)?,
-            Deed::MuteConsole => self.mute = true,
-            Deed::SayOnChannel(bytes) => self.write_channel(bytes)?,
-            Deed::LastOnChannel(bytes) => {
-                self.write_channel(bytes)?;
-                reached(&self.reached)?;
-                return Ok(Then::Nothing);
-            }
-            Deed::HalfMessage | Deed::SayTwice => self.next_message = Some(deed),
-            Deed::ForeignVerdict => {
-                let foreign = self.recorded.reports.get(4).map(|report| report.what.clone());
-                self.send(&foreign.context("the recording has no such message")?)?;
-                self.extra += 1;
-            }
-            Deed::FillDisk => fill(&self.report_folder)?,
-        }
-        reached(&self.reached)?;
-        Ok(Then::GoOn)
     }
 
     /// Sends the recorded message with this index, as it must be in this cell.
@@ -395,28 +306,4 @@ fn listen(
             }
         }
     });
-}
-
-/// Most that is written to fill a disk. The campaign's has room for less; any other is not to be filled.
-const MAX_FILLER: usize = 64 << 20;
-
-/// Writes a file into the folder until the disk has no room for one more byte.
-fn fill(folder: &Path) -> anyhow::Result<()> {
-    let path = folder.join("filler");
-    let mut file =
-        std::fs::File::create(&path).with_context(|| format!("cannot create {}", path.display()))?;
-    let mut piece = vec![0; 1 << 20];
-    let mut written = 0;
-    while !piece.is_empty() {
-        match file.write(&piece) {
-            Ok(length) => written += length,
-            Err(error) if error.kind() == std::io::ErrorKind::StorageFull => piece.truncate(piece.len() / 2),
-            Err(error) => return Err(anyhow::Error::new(error).context("cannot fill the disk")),
-        }
-        if written > MAX_FILLER {
-            std::fs::remove_file(&path)?;
-            anyhow::bail!("{} is on no disk that the campaign made", folder.display());
-        }
-    }
-    Ok(())
 }

@@ -1,7 +1,7 @@
 //! The table of faults: a line a fault as it ends, then the counts, and once more all that was not survived. Lines are made purely.
 
 use super::Tried;
-use super::judge::{Expected, Fate, Finding, Observed, fate_in_words, in_words};
+use super::judge::{CellSeen, Expected, Fate, Finding, Observed, fate_in_words, in_words};
 use crate::table::one_line;
 use crate::table::paint::Paint;
 use harness::outcome::Verdict;
@@ -29,18 +29,13 @@ pub(super) fn expected(expected: &Expected) -> String {
 /// What came of it.
 fn observed(observed: &Observed) -> String {
     let exit = observed.exit.map_or("killed".to_owned(), |exit| format!("status {exit}"));
-    let cell = |seen: &Option<_>| seen.as_ref().map_or("no result".to_owned(), in_words);
-    let cells = match (&observed.faulted, &observed.control) {
-        (None, None) => String::new(),
-        (Some(faulted), Some(control))
-            if faulted.verdict == Verdict::Pass && control.verdict == Verdict::Pass =>
-        {
-            ", both cells pass".to_owned()
-        }
-        (faulted, control) if control.as_ref().is_some_and(|control| control.verdict == Verdict::Pass) => {
-            format!(", {} beside pass", cell(faulted))
-        }
-        (faulted, control) => format!(", {} beside {}", cell(faulted), cell(control)),
+    let pass = |seen: &[CellSeen]| !seen.is_empty() && seen.iter().all(|seen| seen.verdict == Verdict::Pass);
+    let (faulted, control) = (&observed.faulted, &observed.control);
+    let cells = match (pass(faulted), pass(control)) {
+        _ if faulted.is_empty() && control.is_empty() => String::new(),
+        (true, true) => ", both cells pass".to_owned(),
+        (false, true) => format!(", {} beside pass", in_words(faulted)),
+        (_, false) => format!(", {} beside {}", in_words(faulted), in_words(control)),
     };
     format!("{exit}{cells}")
 }
@@ -108,7 +103,6 @@ pub(super) fn summary(
 #[cfg(test)]
 mod tests {
     use super::super::FaultRecord;
-    use super::super::judge::CellSeen;
     use super::super::list::FAULTS;
     use super::*;
     use harness::outcome::OutcomeKind;
@@ -122,7 +116,7 @@ mod tests {
         let control =
             CellSeen { verdict: Verdict::Pass, outcome: OutcomeKind::Captured, words: "captured".into() };
         let observed =
-            Observed { exit: Some(3), faulted: Some(faulted), control: Some(control), ..Observed::default() };
+            Observed { exit: Some(3), faulted: vec![faulted], control: vec![control], ..Observed::default() };
         let fault = FaultRecord { name: "qemu-killed", what: "QEMU is killed", expected: "status 3".into() };
         Tried { fault, finding, observed: Some(observed), seconds: 1.25, evidence: "qemu-killed".into() }
     }

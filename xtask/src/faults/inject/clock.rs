@@ -1,8 +1,9 @@
 //! A wall clock that jumps. The host's own is not touched: a library that is loaded before the rig's others answers for it.
 
-use crate::faults::judge::Observed;
+use crate::faults::judge::{BeforeFault, NotInjected, Observed};
 use crate::faults::stage::{Cells, Stage};
 use anyhow::{Context, ensure};
+use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Answers for the C library's `clock_gettime`: a year later and a year earlier in turns, for the wall clock alone.
@@ -27,27 +28,32 @@ int clock_gettime(clockid_t clock, struct timespec *now)
 const FAR: Duration = Duration::from_secs(300 * 86_400);
 
 /// Runs both cells under the shim, one of them with a guest that takes some time.
-pub(super) async fn inject(stage: &Stage<'_>) -> anyhow::Result<Observed> {
-    let (source, shim) = (stage.folder.join("shim.c"), stage.folder.join("shim.so"));
-    std::fs::write(&source, SHIM).with_context(|| format!("cannot write {}", source.display()))?;
-    let mut compiler = tokio::process::Command::new("cc");
-    compiler.args(["-shared", "-fPIC", "-o"]).arg(&shim).arg(&source);
-    ensure!(
-        compiler.status().await.context("cannot start cc")?.success(),
-        "cc does not take {}",
-        source.display()
-    );
-    let report = stage.report();
+pub(super) async fn inject(stage: &Stage<'_>) -> Result<Observed, NotInjected> {
+    let (shim, report) = (compile(&stage.folder).before_fault()?, stage.report());
     let mut command = stage.e2e(Cells::StandIn, &stage.stand_in(true)?, &report, &["-j", "2", "--offline"]);
     command.env("LD_PRELOAD", &shim);
-    let observed = stage.observe(command, &report).await?;
+    let mut observed = stage.observe(command, &report).await?;
+    let jumped = observed.take("how far its clock was from the right one", distance(&report));
+    // What the rig should have written and did not says nothing of its clock.
+    let jumped = jumped.is_none_or(|distance| distance > FAR.as_secs());
+    observed.provided(jumped, "the rig's clock did not jump: it is not linked dynamically")
+}
+
+/// Makes the shim; gives its path.
+fn compile(folder: &Path) -> anyhow::Result<PathBuf> {
+    let (source, shim) = (folder.join("shim.c"), folder.join("shim.so"));
+    std::fs::write(&source, SHIM).with_context(|| format!("cannot write {}", source.display()))?;
+    let mut compiler = std::process::Command::new("cc");
+    compiler.args(["-shared", "-fPIC", "-o"]).arg(&shim).arg(&source);
+    ensure!(compiler.status().context("cannot start cc")?.success(), "cc does not take {}", source.display());
+    Ok(shim)
+}
+
+/// How many seconds a run's start, as it wrote it down, is from now.
+fn distance(report: &Path) -> anyhow::Result<u64> {
     let run = std::fs::read(report.join("run.json")).context("the run has no run.json")?;
     let run: serde_json::Value = serde_json::from_slice(&run).context("run.json")?;
     let started = run["started"].as_u64().context("run.json does not say when the run was started")?;
     let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
-    ensure!(
-        now.abs_diff(started) > FAR.as_secs(),
-        "the rig's clock did not jump: it is not linked dynamically"
-    );
-    Ok(observed)
+    Ok(now.abs_diff(started))
 }

@@ -1,6 +1,6 @@
 //! Loaders that fail, in real guests: programs of a few instructions, written as the bytes of a static ELF file.
 
-use crate::faults::judge::Observed;
+use crate::faults::judge::{BeforeFault, NotInjected, Observed};
 use crate::faults::list::FalseLoader;
 use crate::faults::stage::{Cells, Stage};
 use anyhow::Context;
@@ -41,10 +41,11 @@ fn program(code: &[u8]) -> Vec<u8> {
 }
 
 /// Runs the same cell with the false loader and with the repository's own.
-pub(super) async fn inject(stage: &Stage<'_>, loader: FalseLoader) -> anyhow::Result<Observed> {
+pub(super) async fn inject(stage: &Stage<'_>, loader: FalseLoader) -> Result<Observed, NotInjected> {
     let path = stage.folder.join("false-loader");
     std::fs::write(&path, program(code(loader)))
-        .with_context(|| format!("cannot write {}", path.display()))?;
+        .with_context(|| format!("cannot write {}", path.display()))
+        .before_fault()?;
     let (report, path) = (stage.report(), path.display().to_string());
     let more =
         ["-j", "1", "--offline", "--loader", "in-tree", "--loader", &path, "-E", "capture=5.10-686-pae"];

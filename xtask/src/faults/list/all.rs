@@ -1,47 +1,13 @@
 //! The faults of the campaign, as data: what is injected, and what must come of it.
 
-use super::{Damage, FalseLoader, FalseMirror, FalseQemu, Fault, Injection, RealSignal, RigSignal};
+use super::expect::{INTERRUPTED, UNNOTICED, bounded, error, hung, load_failed, not_run, says};
+use super::{
+    Damage, FalseLoader, FalseMirror, FalseQemu, Fault, Injection, RealSignal, RigSignal, StateDamage,
+};
 use crate::exit::Exit;
 use crate::faults::judge::{Expected, Fate};
 use crate::faults::stand_in::{Deed, Moment};
 use harness::outcome::{OutcomeKind, Verdict};
-
-/// Both cells as if nothing were.
-const UNNOTICED: Expected = Expected {
-    exit: Some(Exit::AsExpected),
-    faulted: Fate::Pass,
-    control: Fate::Pass,
-    says: &[],
-    peak_mib: None,
-};
-
-/// The faulted cell is in error, with this in its words; the control is as it should be.
-const fn error(words: &'static str) -> Expected {
-    let faulted = Fate::Ends { verdict: Verdict::Error, outcome: OutcomeKind::RigError, words };
-    Expected { exit: Some(Exit::RigFailed), faulted, ..UNNOTICED }
-}
-
-/// The loader of the faulted cell has failed, with this in its words.
-const fn load_failed(words: &'static str) -> Expected {
-    let faulted = Fate::Ends { verdict: Verdict::Fail, outcome: OutcomeKind::LoadFailed, words };
-    Expected { exit: Some(Exit::NotAsExpected), faulted, ..UNNOTICED }
-}
-
-/// No cell is run, and this is said.
-const fn not_run(exit: Exit, says: &'static [&'static str]) -> Expected {
-    Expected { exit: Some(exit), faulted: Fate::NoResult, control: Fate::NoResult, says, peak_mib: None }
-}
-
-const fn says(expected: Expected, says: &'static [&'static str]) -> Expected {
-    Expected { says, ..expected }
-}
-
-/// The rig needs no more memory than this, in MiB, whatever is poured into it; 70 are the guests' files.
-const BOUNDED: Option<u64> = Some(160);
-
-const fn bounded(expected: Expected) -> Expected {
-    Expected { peak_mib: BOUNDED, ..expected }
-}
 
 const fn guest(
     name: &'static str,
@@ -55,6 +21,10 @@ const fn guest(
 
 const fn other(name: &'static str, what: &'static str, injection: Injection, expected: Expected) -> Fault {
     Fault { name, what, injection, expected, slice: false }
+}
+
+const fn signal(name: &'static str, what: &'static str, signal: RigSignal) -> Fault {
+    other(name, what, Injection::Signal(signal), INTERRUPTED)
 }
 
 const fn in_slice(fault: Fault) -> Fault {
@@ -76,6 +46,9 @@ const GARBAGE: &[&str] = &[
     "",
     "{\"error\": \"text\", \"id\": 7}",
 ];
+
+/// Half of what would be a panic line.
+const HALF_LINE: &[u8] = b"[    1.0] Kernel pan";
 
 const NOT_UTF8: &[u8] = b"\xff\xfe\x80\xc3(\xed\xa0\x80\x00\x1b[2J\r\r\n";
 
@@ -200,29 +173,35 @@ pub(in crate::faults) const FAULTS: &[Fault] = &[
         "the console repeats itself for ever",
         Moment::Load,
         Deed::EndlessConsole,
-        bounded(Expected {
-            exit: Some(Exit::NotAsExpected),
-            faulted: Fate::Ends { verdict: Verdict::Fail, outcome: OutcomeKind::Hung, words: "load" },
-            ..UNNOTICED
-        }),
+        bounded(hung("load")),
     )),
+    guest(
+        "qemu-stands-still",
+        "QEMU stops the machine after the panic, with an internal error",
+        Moment::Triggered,
+        Deed::StandStill("internal-error"),
+        error("internal-error"),
+    ),
     guest("console-silent", "the console goes silent", Moment::Ready, Deed::MuteConsole, UNNOTICED),
     guest(
         "console-silent-hang",
         "console and agent go silent after the panic",
         Moment::Triggered,
         Deed::Wait,
-        Expected {
-            exit: Some(Exit::NotAsExpected),
-            faulted: Fate::Ends { verdict: Verdict::Fail, outcome: OutcomeKind::Hung, words: "panic" },
-            ..UNNOTICED
-        },
+        hung("panic"),
     ),
     guest(
         "console-half-line",
-        "the console ends in mid-line, and the guest is silent",
+        "the console ends in mid-line, and the guest is silent for good",
+        Moment::Triggered,
+        Deed::LastOnConsole(HALF_LINE),
+        hung("panic"),
+    ),
+    guest(
+        "console-broken-line",
+        "the console breaks off in mid-line, and goes on with another",
         Moment::Ready,
-        Deed::SayOnConsole(b"[    1.0] Kernel pan"),
+        Deed::SayOnConsole(HALF_LINE),
         UNNOTICED,
     ),
     in_slice(guest(
@@ -260,6 +239,13 @@ pub(in crate::faults) const FAULTS: &[Fault] = &[
         Deed::HalfMessage,
         error("no message"),
     ),
+    guest(
+        "agent-half-up",
+        "the capture kernel's agent says half a message, and nothing more",
+        Moment::Triggered,
+        Deed::HalfMessage,
+        error("no message"),
+    ),
     in_slice(guest(
         "agent-two-verdicts",
         "the agent says twice what became of the load",
@@ -294,6 +280,12 @@ pub(in crate::faults) const FAULTS: &[Fault] = &[
         Injection::Again(Moment::Load, Deed::Die, &["--repeat", "3"]),
         Expected {
             exit: Some(Exit::RigFailed),
+            faulted: Fate::OneOf {
+                runs: 3,
+                verdict: Verdict::Error,
+                outcome: OutcomeKind::RigError,
+                words: "signal: 9",
+            },
             says: &["3 runs: 2 captured, 1 rig-error", "1 cell whose runs all came to the same"],
             ..UNNOTICED
         },
@@ -336,26 +328,26 @@ pub(in crate::faults) const FAULTS: &[Fault] = &[
     )),
     in_slice(other(
         "cache-rots",
-        "a byte of an unpacked artifact is another",
+        "a byte of each unpacked file of a loader is another",
         Injection::Cache(Damage::Rot),
         says(UNNOTICED, &["unpacking it again"]),
     )),
     other(
         "cache-truncated",
-        "an unpacked artifact is cut in half",
+        "each unpacked file of a loader is cut in half",
         Injection::Cache(Damage::Truncate),
         says(UNNOTICED, &["unpacking it again"]),
     ),
     in_slice(other(
         "state-damaged",
-        "a byte of a saved machine state is another",
-        Injection::SavedState(Damage::Rot),
+        "some bytes of a saved machine state are others",
+        Injection::SavedState(StateDamage::Rot),
         UNNOTICED,
     )),
     other(
         "state-stale",
-        "another state of the same size is in a saved one's place",
-        Injection::SavedState(Damage::Swap),
+        "the state of an earlier boot of the same cells is in a saved one's place",
+        Injection::SavedState(StateDamage::OtherBoot),
         UNNOTICED,
     ),
     other(
@@ -406,10 +398,3 @@ pub(in crate::faults) const FAULTS: &[Fault] = &[
         says(UNNOTICED, &["guests at a time instead of"]),
     )),
 ];
-
-const fn signal(name: &'static str, what: &'static str, signal: RigSignal) -> Fault {
-    let interrupted =
-        Fate::Ends { verdict: Verdict::Error, outcome: OutcomeKind::RigError, words: "interrupted" };
-    let expected = Expected { exit: Some(Exit::Interrupted), faulted: interrupted, ..UNNOTICED };
-    other(name, what, Injection::Signal(signal), expected)
-}

@@ -32,6 +32,8 @@ pub(in crate::faults) enum Deed {
     Dawdle,
     /// Nothing happens until somebody takes away the file that says so; then all goes on.
     Pause,
+    /// QEMU stops the machine, with this status, as it does where an accelerator breaks down; nothing more happens.
+    StandStill(&'static str),
     /// QEMU closes QMP and runs on.
     CloseQmp,
     /// These lines on QMP, and all goes on.
@@ -48,6 +50,8 @@ pub(in crate::faults) enum Deed {
     FloodOfChannel(usize),
     /// These bytes on the console, and all goes on.
     SayOnConsole(&'static [u8]),
+    /// These bytes on the console, and nothing more happens.
+    LastOnConsole(&'static [u8]),
     /// Nothing more on the console, and all else goes on.
     MuteConsole,
     /// These bytes on the message channel, and all goes on.
