@@ -216,7 +216,7 @@ impl Running {
                     false
                 }
                 Some(chunk) = self.chunks.recv() => self.take_chunk(chunk, plan, listener).await?,
-                Some(unasked) = self.events.recv() => match self.take_unasked(unasked).await {
+                Some(unasked) = self.events.recv() => match self.take_unasked(unasked).await? {
                     Some(ending) => return Ok(ending),
                     None => true,
                 },
@@ -253,7 +253,7 @@ impl Running {
             self.take_chunk(chunk, plan, listener).await?;
         }
         while let Ok(unasked) = self.events.try_recv() {
-            if let Some(ending) = self.take_unasked(unasked).await {
+            if let Some(ending) = self.take_unasked(unasked).await? {
                 return Ok(Some(ending));
             }
         }
@@ -265,17 +265,20 @@ impl Running {
     }
 
     /// Takes what QMP says unasked. An ending, where it is one.
-    async fn take_unasked(&mut self, unasked: Unasked) -> Option<Ending> {
-        match unasked {
-            Unasked::Event(at, event) => {
-                self.take_event(at, event);
-                // QEMU stands still now, and waits to be ended: what the guest wrote is read then.
-                ending::ended_by_guest(&self.record.evidence).then_some(Ending::Known(GuestEnd::ByItself))
-            }
+    async fn take_unasked(&mut self, unasked: Unasked) -> Result<Option<Ending>, String> {
+        let (at, event) = match unasked {
+            Unasked::Event(at, event) => (at, event),
             Unasked::Closed(_) => {
-                Some(self.exited_or("the QMP connection ended while QEMU goes on".into()).await)
+                return Ok(Some(self.exited_or("the QMP connection ended while QEMU goes on".into()).await));
             }
+        };
+        let stopped = event.name == "STOP";
+        self.take_event(at, event);
+        // QEMU stands still now, and waits to be ended: what the guest wrote is read then.
+        if ending::ended_by_guest(&self.record.evidence) {
+            return Ok(Some(Ending::Known(GuestEnd::ByItself)));
         }
+        if stopped { self.standing_still().await } else { Ok(None) }
     }
 
     fn is_concluded(&self, plan: &GuestPlan<'_>) -> bool {

@@ -39,6 +39,25 @@ impl Running {
         Ok(true)
     }
 
+    /// The ending of a machine that does not run although nobody of the rig stopped it: somebody paused it, or QEMU did, which ran into
+    /// an error inside of KVM. It does nothing, and that is no hang.
+    pub(super) async fn standing_still(&self) -> Result<Option<Ending>, String> {
+        let state = self.qmp.execute(qmp::query_status {}).await.map_err(|error| error.to_string())?;
+        if state.running {
+            return Ok(None);
+        }
+        let status = serde_json::to_value(state.status).ok();
+        let status = status.as_ref().and_then(serde_json::Value::as_str).unwrap_or("not running");
+        let said = match self.process.stderr().trim() {
+            "" => "QEMU said nothing of it".to_owned(),
+            text => format!("QEMU said: {text}"),
+        };
+        let what = format!(
+            "QEMU's machine stands still, with the status {status}, and the rig did not stop it; {said}"
+        );
+        Ok(Some(Ending::Known(GuestEnd::Trouble { what })))
+    }
+
     /// The phase took too long. One more look at the machine, twice, before silence is all that can be said.
     pub(super) async fn at_deadline(
         &mut self,
@@ -57,20 +76,12 @@ impl Running {
             }
             tokio::time::sleep(apart).await;
         }
-        // A machine that somebody paused, or that QEMU stopped (an error inside of KVM), does nothing, and that is no hang.
-        let state = self.qmp.execute(qmp::query_status {}).await.map_err(|error| error.to_string())?;
+        let still = self.standing_still().await?;
         if self.is_concluded(plan) {
             return Ok(Ending::Known(GuestEnd::Concluded));
         }
-        if !state.running {
-            let status = serde_json::to_value(state.status).ok();
-            let status =
-                status.as_ref().and_then(serde_json::Value::as_str).unwrap_or("not running").to_owned();
-            let what = format!(
-                "QEMU's machine stands still, with the status {status}, and the rig did not stop it; QEMU said: {}",
-                self.process.stderr().trim()
-            );
-            return Ok(Ending::Known(GuestEnd::Trouble { what }));
+        if let Some(ending) = still {
+            return Ok(ending);
         }
         if looked == Looked::Starved {
             let what = format!(

@@ -175,13 +175,13 @@ pub(in crate::faults) const FAULTS: &[Fault] = &[
         Deed::EndlessConsole,
         bounded(hung("load")),
     )),
-    guest(
+    in_slice(guest(
         "qemu-stands-still",
         "QEMU stops the machine after the panic, with an internal error",
         Moment::Triggered,
         Deed::StandStill("internal-error"),
         error("internal-error"),
-    ),
+    )),
     guest("console-silent", "the console goes silent", Moment::Ready, Deed::MuteConsole, UNNOTICED),
     guest(
         "console-silent-hang",
