@@ -26,7 +26,8 @@ impl ConsoleTail {
         for &byte in bytes {
             match byte {
                 b'\n' => {
-                    if !text(&self.current).is_empty() {
+                    // Asked of every line of a flood: no text is made for it.
+                    if self.current.iter().any(|byte| byte.is_ascii_graphic() || !byte.is_ascii()) {
                         std::mem::swap(&mut self.last, &mut self.current);
                     }
                     self.current.clear();

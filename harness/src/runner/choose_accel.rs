@@ -166,10 +166,15 @@ fn decide(
             return Err(format!("KVM was asked for and does not work here: {why}; {tcg}; use --accel tcg"));
         }
     };
-    // A probe that was not done in its time is the slowest host there is, and not the usual one.
+    // A probe that was not done in its time is the slowest host there is; one that could not be run at all says nothing of the host.
+    let without_figure = match &probed.tcg {
+        Err(Missed::NotBegun { .. } | Missed::NotDone { .. }) => Calibration::SLOWEST,
+        Ok(_) | Err(_) => Calibration::NONE,
+    };
     let calibration =
-        speed.map_or(Calibration::SLOWEST, |speed| Calibration::new(accel, speed, probed.guests, jobs));
+        speed.map_or(without_figure, |speed| Calibration::new(accel, speed, probed.guests, jobs));
     let reason = match (speed, calibration.wall()) {
+        (None, 1.0) => format!("{why}; deadlines are those of the reference host"),
         (None, factor) => format!("{why}; deadlines are stretched {factor:.0} times, as far as they go"),
         (Some(_), factor) if factor >= WORTH_TELLING => {
             format!("{why}; deadlines are stretched {factor:.1} times")
@@ -275,6 +280,13 @@ mod tests {
             (AskKvm, closed(), None, Err(()), "cannot open /dev/kvm"),
             (Auto, no_tcg(), spoke(), Ok(Accel::Kvm), "no figure of TCG"),
             (Auto, neither(), None, Ok(Accel::Tcg), "deadlines are stretched 20 times"),
+            (
+                Tcg,
+                probed(Err(Missed::NotStarted("no such machine".into())), Kvm::NotTried),
+                None,
+                Ok(Accel::Tcg),
+                "deadlines are those of the reference host",
+            ),
             (Tcg, probed(Ok(speed(500)), Kvm::NotTried), None, Ok(Accel::Tcg), "TCG, as asked for"),
         ] {
             let decided = decide(asked, &probed, kernel, 2);
