@@ -2,12 +2,21 @@
 //!
 //! Turning it into something that can run is the verbs' work.
 
+mod checks;
+mod reports;
+mod values;
+
+pub(crate) use checks::{FaultsArgs, MutantsArgs, SoakArgs, StandInArgs, TestArgs};
+pub(crate) use reports::{CompareLoadersArgs, JudgeArgs, ReportArgs};
+pub(crate) use values::{
+    AccelArg, DoctorFormat, I686Arg, JudgeFormat, KernelArg, KernelSide, ListFormat, LoaderArg, Patience,
+    ShellArg, TableFormat,
+};
+
 use crate::exit::Exit;
-use clap::{Args, Parser, Subcommand, ValueEnum};
-use std::ffi::OsString;
+use clap::{Args, Parser, Subcommand};
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::PathBuf;
-use std::str::FromStr;
 
 /// Crash-kernel loader for i386 and x86_64 userspace, and the rig that proves it on real kernels.
 #[derive(Debug, Parser)]
@@ -193,39 +202,6 @@ impl E2eArgs {
 }
 
 #[derive(Args, Debug)]
-#[command(after_help = Exit::help())]
-pub(crate) struct MutantsArgs {
-    /// Mutants of xtask/mutants.toml by name. Default: all.
-    #[arg(value_name = "NAME")]
-    pub(crate) names: Vec<String>,
-    /// Take only those few that CI runs.
-    #[arg(long, conflicts_with = "names")]
-    pub(crate) slice: bool,
-    /// List the mutants; build and run nothing.
-    #[arg(long)]
-    pub(crate) list: bool,
-    /// Format of the list.
-    #[arg(long, value_enum, default_value_t, requires = "list")]
-    pub(crate) format: ListFormat,
-    /// Guests that run at the same time. Default: as many as CPUs and free memory allow.
-    #[arg(short, long, value_name = "N")]
-    pub(crate) jobs: Option<NonZeroUsize>,
-    /// Acceleration. `auto` takes KVM only where a probe shows that it really runs.
-    #[arg(long, value_enum, default_value_t)]
-    pub(crate) accel: AccelArg,
-    /// Folder of the reports: `mutants.jsonl`, and a folder as that of `e2e` for each run.
-    #[arg(long, value_name = "DIR")]
-    pub(crate) report: Option<PathBuf>,
-    /// QEMU to use. Default: qemu-system-x86_64 in PATH.
-    #[arg(long, value_name = "PATH")]
-    pub(crate) qemu: Option<PathBuf>,
-    #[command(flatten)]
-    pub(crate) host: HostArgs,
-    #[command(flatten)]
-    pub(crate) store: StoreArgs,
-}
-
-#[derive(Args, Debug)]
 pub(crate) struct ShellArgs {
     /// The cell's id, as tables and `e2e --list` show it.
     #[arg(value_name = "ID")]
@@ -266,143 +242,11 @@ pub(crate) struct ShellArgs {
     pub(crate) store: StoreArgs,
 }
 
-#[derive(Args, Debug)]
-#[command(after_help = Exit::help())]
-pub(crate) struct FaultsArgs {
-    /// Faults by name. Default: all.
-    #[arg(value_name = "NAME")]
-    pub(crate) names: Vec<String>,
-    /// Take only those that CI tries.
-    #[arg(long, conflicts_with = "names")]
-    pub(crate) slice: bool,
-    /// List the faults; run nothing.
-    #[arg(long)]
-    pub(crate) list: bool,
-    /// Format of the list.
-    #[arg(long, value_enum, default_value_t, requires = "list")]
-    pub(crate) format: ListFormat,
-    /// Faults that are tried at the same time, of those that need no real guest; these come one after the other.
-    #[arg(short, long, value_name = "N", default_value_t = Self::JOBS)]
-    pub(crate) jobs: NonZeroUsize,
-    /// Folder of the reports: `faults.jsonl`, and a folder for each fault.
-    #[arg(long, value_name = "DIR")]
-    pub(crate) report: Option<PathBuf>,
-    /// QEMU of the real guests. Default: qemu-system-x86_64 in PATH.
-    #[arg(long, value_name = "PATH")]
-    pub(crate) qemu: Option<PathBuf>,
-    #[command(flatten)]
-    pub(crate) host: HostArgs,
-    #[command(flatten)]
-    pub(crate) store: StoreArgs,
-}
-
-impl FaultsArgs {
-    /// Default of `--jobs`. Most faults wait for something most of the time, and a guest that is played needs little.
-    pub(crate) const JOBS: NonZeroUsize = NonZeroUsize::MIN.saturating_add(1);
-}
-
-#[derive(Args, Debug)]
-pub(crate) struct StandInArgs {
-    /// The fault of the faulted cell's guest.
-    #[arg(long, requires = "reached")]
-    pub(crate) fault: Option<String>,
-    /// File to make when the fault is there.
-    #[arg(long)]
-    pub(crate) reached: Option<PathBuf>,
-    /// QEMU's arguments.
-    #[arg(last = true)]
-    pub(crate) qemu: Vec<OsString>,
-}
-
-#[derive(Args, Clone, Debug)]
-#[command(after_help = Exit::help())]
-pub(crate) struct SoakArgs {
-    /// Suites of scenarios/ by name, or YAML files by path.
-    #[arg(value_name = "SUITE|FILE.yaml", default_value = "smoke")]
-    pub(crate) suites: Vec<String>,
-    /// Run at least so many cells: the suites' cells, as often as it takes.
-    #[arg(long, value_name = "N", default_value = "300")]
-    pub(crate) cells: NonZeroU32,
-    /// Busy processes beside the guests. Default: one for each CPU.
-    #[arg(long, value_name = "N")]
-    pub(crate) load: Option<usize>,
-    /// Take only the cells that this expression over their axes selects.
-    #[arg(short = 'E', long, value_name = "EXPR")]
-    pub(crate) filter: Option<String>,
-    /// Guests that run at the same time. Default: as many as CPUs and free memory allow.
-    #[arg(short, long, value_name = "N")]
-    pub(crate) jobs: Option<NonZeroUsize>,
-    /// Acceleration. `auto` takes KVM only where a probe shows that it really runs.
-    #[arg(long, value_enum, default_value_t)]
-    pub(crate) accel: AccelArg,
-    /// Folder of the report.
-    #[arg(long, value_name = "DIR")]
-    pub(crate) report: Option<PathBuf>,
-    /// QEMU to use. Default: qemu-system-x86_64 in PATH.
-    #[arg(long, value_name = "PATH")]
-    pub(crate) qemu: Option<PathBuf>,
-    #[command(flatten)]
-    pub(crate) host: HostArgs,
-    #[command(flatten)]
-    pub(crate) store: StoreArgs,
-}
-
-#[derive(Args, Debug)]
-#[command(after_help = Exit::help())]
-pub(crate) struct CompareLoadersArgs {
-    /// Folder of the report. Default: the last one of `e2e`.
-    #[arg(value_name = "REPORT")]
-    pub(crate) report: Option<PathBuf>,
-    /// Format of the tables.
-    #[arg(long, value_enum, default_value_t)]
-    pub(crate) format: TableFormat,
-    /// List each cell in which they differ, also where none came further than this repository's.
-    #[arg(long)]
-    pub(crate) cells: bool,
-}
-
-#[derive(Args, Debug)]
-#[command(after_help = Exit::help())]
-pub(crate) struct ReportArgs {
-    /// Folder of the report. Default: the last one of `e2e`.
-    #[arg(value_name = "REPORT")]
-    pub(crate) report: Option<PathBuf>,
-    /// Write the HTML page to this file. Without --html and --junit both pages are written into the report.
-    #[arg(long, value_name = "FILE")]
-    pub(crate) html: Option<PathBuf>,
-    /// Write the JUnit file to this file.
-    #[arg(long, value_name = "FILE")]
-    pub(crate) junit: Option<PathBuf>,
-}
-
-#[derive(Args, Debug)]
-#[command(after_help = Exit::help())]
-pub(crate) struct JudgeArgs {
-    /// Folder of the report. Default: the last one of `e2e`.
-    #[arg(value_name = "REPORT")]
-    pub(crate) report: Option<PathBuf>,
-    /// Judge by what this suite expects today, in place of what was expected then. Repeatable.
-    #[arg(long, value_name = "SUITE|FILE.yaml")]
-    pub(crate) suite: Vec<String>,
-    /// Format of what is told.
-    #[arg(long, value_enum, default_value_t)]
-    pub(crate) format: JudgeFormat,
-}
-
 #[derive(Args, Clone, Copy, Debug)]
 pub(crate) struct CompletionsArgs {
     /// The shell.
     #[arg(value_enum)]
     pub(crate) shell: ShellArg,
-}
-
-#[derive(Args, Debug)]
-#[command(after_help = Exit::help())]
-pub(crate) struct TestArgs {
-    #[command(flatten)]
-    pub(crate) host: HostArgs,
-    #[command(flatten)]
-    pub(crate) store: StoreArgs,
 }
 
 #[derive(Args, Debug)]
@@ -483,160 +327,6 @@ pub(crate) struct StoreArgs {
     /// Use no network: what is not in the cache is an error.
     #[arg(long, global = true)]
     pub(crate) offline: bool,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub(crate) enum ListFormat {
-    /// One line a cell.
-    #[default]
-    Text,
-    /// One JSON object a line.
-    Json,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub(crate) enum DoctorFormat {
-    /// A line a check, and what to do about it.
-    #[default]
-    Text,
-    /// One JSON object.
-    Json,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub(crate) enum TableFormat {
-    /// Columns, for a terminal.
-    #[default]
-    Text,
-    /// For documents.
-    Markdown,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub(crate) enum JudgeFormat {
-    /// What differs, a table and counts.
-    #[default]
-    Text,
-    /// One JSON object: the counts, and the trials that differ or whose evidence is not whole.
-    Json,
-}
-
-/// The shells that completions are tried with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum ShellArg {
-    Bash,
-    Zsh,
-    Fish,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub(crate) enum AccelArg {
-    /// KVM where a probe shows that it works, else TCG.
-    #[default]
-    Auto,
-    /// KVM, and an error where it does not work.
-    Kvm,
-    /// QEMU's own translation.
-    Tcg,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub(crate) enum I686Arg {
-    /// The toolchain in use where it has the target or rustup can add it, else Debian's.
-    #[default]
-    Auto,
-    /// The toolchain in use.
-    Rustup,
-    /// Debian's.
-    Debian,
-}
-
-/// A value of `--patience`: a factor of deadlines, from a hundredth to a hundred.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Patience(pub(crate) f64);
-
-impl Default for Patience {
-    fn default() -> Self {
-        Self(1.0)
-    }
-}
-
-impl FromStr for Patience {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text.parse() {
-            Ok(factor) if (0.01..=100.0).contains(&factor) => Ok(Self(factor)),
-            _ => Err("expected a number from 0.01 to 100".to_owned()),
-        }
-    }
-}
-
-/// A value of `--loader`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum LoaderArg {
-    InTree,
-    /// A released kexec-tools, by upstream version.
-    KexecTools(String),
-    /// A program on the host.
-    Path(PathBuf),
-}
-
-/// Prefix of the names of reference loaders.
-const KEXEC_TOOLS: &str = "kexec-tools@";
-
-impl FromStr for LoaderArg {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        if text == "in-tree" {
-            return Ok(Self::InTree);
-        }
-        if let Some(version) = text.strip_prefix(KEXEC_TOOLS) {
-            return match version {
-                "" => Err(format!("no version after {KEXEC_TOOLS:?}; for example kexec-tools@2.0.25")),
-                version => Ok(Self::KexecTools(version.to_owned())),
-            };
-        }
-        // A bare word is taken for a misspelt name, not for a file that happens not to be there.
-        if text.contains('/') {
-            return Ok(Self::Path(PathBuf::from(text)));
-        }
-        Err(format!(
-            "expected in-tree, {KEXEC_TOOLS}VERSION, or a path with a slash in it such as ./{}",
-            if text.is_empty() { "my-loader" } else { text }
-        ))
-    }
-}
-
-/// Which kernel a local image stands in for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum KernelSide {
-    First,
-    Capture,
-}
-
-/// A value of `--kernel`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct KernelArg {
-    pub(crate) side: KernelSide,
-    pub(crate) path: PathBuf,
-}
-
-impl FromStr for KernelArg {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let (side, path) = match text.split_once('=') {
-            Some(("first", path)) => (KernelSide::First, path),
-            Some(("capture", path)) => (KernelSide::Capture, path),
-            _ => return Err("expected first=PATH or capture=PATH".to_owned()),
-        };
-        match path {
-            "" => Err("no path after the equals sign".to_owned()),
-            path => Ok(Self { side, path: PathBuf::from(path) }),
-        }
-    }
 }
 
 #[cfg(test)]

@@ -1,0 +1,131 @@
+//! Arguments of the verbs that check the project itself.
+
+use super::{AccelArg, HostArgs, ListFormat, StoreArgs};
+use crate::exit::Exit;
+use clap::Args;
+use std::ffi::OsString;
+use std::num::{NonZeroU32, NonZeroUsize};
+use std::path::PathBuf;
+
+#[derive(Args, Debug)]
+#[command(after_help = Exit::help())]
+pub(crate) struct MutantsArgs {
+    /// Mutants of xtask/mutants.toml by name. Default: all.
+    #[arg(value_name = "NAME")]
+    pub(crate) names: Vec<String>,
+    /// Take only those few that CI runs.
+    #[arg(long, conflicts_with = "names")]
+    pub(crate) slice: bool,
+    /// List the mutants; build and run nothing.
+    #[arg(long)]
+    pub(crate) list: bool,
+    /// Format of the list.
+    #[arg(long, value_enum, default_value_t, requires = "list")]
+    pub(crate) format: ListFormat,
+    /// Guests that run at the same time. Default: as many as CPUs and free memory allow.
+    #[arg(short, long, value_name = "N")]
+    pub(crate) jobs: Option<NonZeroUsize>,
+    /// Acceleration. `auto` takes KVM only where a probe shows that it really runs.
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) accel: AccelArg,
+    /// Folder of the reports: `mutants.jsonl`, and a folder as that of `e2e` for each run.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) report: Option<PathBuf>,
+    /// QEMU to use. Default: qemu-system-x86_64 in PATH.
+    #[arg(long, value_name = "PATH")]
+    pub(crate) qemu: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) host: HostArgs,
+    #[command(flatten)]
+    pub(crate) store: StoreArgs,
+}
+
+#[derive(Args, Debug)]
+#[command(after_help = Exit::help())]
+pub(crate) struct FaultsArgs {
+    /// Faults by name. Default: all.
+    #[arg(value_name = "NAME")]
+    pub(crate) names: Vec<String>,
+    /// Take only those that CI tries.
+    #[arg(long, conflicts_with = "names")]
+    pub(crate) slice: bool,
+    /// List the faults; run nothing.
+    #[arg(long)]
+    pub(crate) list: bool,
+    /// Format of the list.
+    #[arg(long, value_enum, default_value_t, requires = "list")]
+    pub(crate) format: ListFormat,
+    /// Faults that are tried at the same time, of those that need no real guest; these come one after the other.
+    #[arg(short, long, value_name = "N", default_value_t = Self::JOBS)]
+    pub(crate) jobs: NonZeroUsize,
+    /// Folder of the reports: `faults.jsonl`, and a folder for each fault.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) report: Option<PathBuf>,
+    /// QEMU of the real guests. Default: qemu-system-x86_64 in PATH.
+    #[arg(long, value_name = "PATH")]
+    pub(crate) qemu: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) host: HostArgs,
+    #[command(flatten)]
+    pub(crate) store: StoreArgs,
+}
+
+impl FaultsArgs {
+    /// Default of `--jobs`. Most faults wait for something most of the time, and a guest that is played needs little.
+    pub(crate) const JOBS: NonZeroUsize = NonZeroUsize::MIN.saturating_add(1);
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct StandInArgs {
+    /// The fault of the faulted cell's guest.
+    #[arg(long, requires = "reached")]
+    pub(crate) fault: Option<String>,
+    /// File to make when the fault is there.
+    #[arg(long)]
+    pub(crate) reached: Option<PathBuf>,
+    /// QEMU's arguments.
+    #[arg(last = true)]
+    pub(crate) qemu: Vec<OsString>,
+}
+
+#[derive(Args, Clone, Debug)]
+#[command(after_help = Exit::help())]
+pub(crate) struct SoakArgs {
+    /// Suites of scenarios/ by name, or YAML files by path.
+    #[arg(value_name = "SUITE|FILE.yaml", default_value = "smoke")]
+    pub(crate) suites: Vec<String>,
+    /// Run at least so many cells: the suites' cells, as often as it takes.
+    #[arg(long, value_name = "N", default_value = "300")]
+    pub(crate) cells: NonZeroU32,
+    /// Busy processes beside the guests. Default: one for each CPU.
+    #[arg(long, value_name = "N")]
+    pub(crate) load: Option<usize>,
+    /// Take only the cells that this expression over their axes selects.
+    #[arg(short = 'E', long, value_name = "EXPR")]
+    pub(crate) filter: Option<String>,
+    /// Guests that run at the same time. Default: as many as CPUs and free memory allow.
+    #[arg(short, long, value_name = "N")]
+    pub(crate) jobs: Option<NonZeroUsize>,
+    /// Acceleration. `auto` takes KVM only where a probe shows that it really runs.
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) accel: AccelArg,
+    /// Folder of the report.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) report: Option<PathBuf>,
+    /// QEMU to use. Default: qemu-system-x86_64 in PATH.
+    #[arg(long, value_name = "PATH")]
+    pub(crate) qemu: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) host: HostArgs,
+    #[command(flatten)]
+    pub(crate) store: StoreArgs,
+}
+
+#[derive(Args, Debug)]
+#[command(after_help = Exit::help())]
+pub(crate) struct TestArgs {
+    #[command(flatten)]
+    pub(crate) host: HostArgs,
+    #[command(flatten)]
+    pub(crate) store: StoreArgs,
+}
