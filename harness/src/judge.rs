@@ -6,7 +6,7 @@ use crate::outcome::{
     Expectation, ExpectedRefuser, ExpectedVmcore, HangCause, HangProof, Outcome, Refuser, Verdict,
     VmcoreState,
 };
-pub use words::{describe, describe_expectation, explain, near_miss, telling_line};
+pub use words::{describe, describe_expectation, near_miss, telling_line};
 pub(crate) use words::{errno_words, signal_words};
 
 /// The verdict on one attempt.

@@ -1,9 +1,9 @@
 //! Outcomes and expectations in words: for the table, and for the sentence that says where the two differ.
 
-use super::{judge, missing_texts, proves, refuser_meets};
+use super::{missing_texts, proves, refuser_meets};
 use crate::outcome::{
     Expectation, ExpectedRefuser, ExpectedVmcore, HangCause, HangProof, LoadFailure, Outcome, Refuser,
-    Verdict, VmcoreState,
+    VmcoreState,
 };
 use crate::quote::quote;
 
@@ -94,18 +94,6 @@ pub fn describe_expectation(expected: &Expectation) -> String {
         Expectation::Unreserved => "no such crash region".to_owned(),
         Expectation::Observed => "observed, whatever comes of it".to_owned(),
     }
-}
-
-/// One sentence on how an outcome misses its expectation; none where it meets it.
-pub fn explain(outcome: &Outcome, expected: &Expectation) -> Option<String> {
-    let verdict = judge(outcome, expected);
-    if verdict == Verdict::Pass {
-        return None;
-    }
-    let sentence = near_miss(outcome, expected);
-    Some(sentence.unwrap_or_else(|| {
-        format!("expected: {}; found: {}", describe_expectation(expected), describe(outcome))
-    }))
 }
 
 /// Where the kind is right and a detail is not: the detail. To be asked of outcomes that miss their expectation.

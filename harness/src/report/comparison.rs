@@ -1,104 +1,32 @@
 //! Loaders beside each other: what each came to in the same cells, and where they differ, in both directions. Pure.
 
-use super::{CellResult, Table};
+use super::{CellResult, Look, Table};
 use crate::cell::{Cell, Loader};
 use crate::filter::Axis;
-use crate::outcome::{Outcome, Refuser, Verdict, VmcoreState};
+use crate::outcome::Verdict;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// What a loader came to in a cell: an outcome without its details, best first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-enum Seen {
-    /// Captured, and the vmcore is right.
-    Captured,
-    /// Captured without a vmcore.
-    NoVmcore,
-    /// Captured, and something in the vmcore is wrong.
-    WrongVmcore,
-    /// Refused by the loader.
-    Refused,
-    /// Refused by the kernel.
-    RefusedByKernel,
-    /// Neither loaded nor refused.
-    LoadFailed,
-    /// Nothing more happened after the panic.
-    Hung,
-    /// The capture kernel panicked.
-    CapturePanicked,
-    /// The purgatory found the image changed.
-    StoppedByPurgatory,
-    /// The machine was reset.
-    Reset,
-}
-
-impl Seen {
-    /// All, in the order of columns.
-    const ALL: [Self; 10] = [
-        Self::Captured,
-        Self::NoVmcore,
-        Self::WrongVmcore,
-        Self::Refused,
-        Self::RefusedByKernel,
-        Self::LoadFailed,
-        Self::Hung,
-        Self::CapturePanicked,
-        Self::StoppedByPurgatory,
-        Self::Reset,
-    ];
-
-    /// None where the outcome says nothing on the loader.
-    fn of(outcome: &Outcome) -> Option<Self> {
-        Some(match outcome {
-            Outcome::Captured { vmcore: VmcoreState::Verified } => Self::Captured,
-            Outcome::Captured { vmcore: VmcoreState::Absent { .. } } => Self::NoVmcore,
-            Outcome::Captured { vmcore: VmcoreState::Wrong { .. } } => Self::WrongVmcore,
-            Outcome::Refused { by: Refuser::Loader, .. } => Self::Refused,
-            Outcome::Refused { by: Refuser::Kernel { .. }, .. } => Self::RefusedByKernel,
-            Outcome::LoadFailed { .. } => Self::LoadFailed,
-            Outcome::Hung { .. } => Self::Hung,
-            Outcome::CapturePanicked { .. } => Self::CapturePanicked,
-            Outcome::StoppedByPurgatory { .. } => Self::StoppedByPurgatory,
-            Outcome::Reset { .. } => Self::Reset,
-            Outcome::NotPanicked { .. }
-            | Outcome::Unreserved { .. }
-            | Outcome::NoFirstKernel { .. }
-            | Outcome::RigError { .. } => return None,
-        })
-    }
-
-    /// How far it came: a dump, a dump less, none but the user was told, none and nobody was told.
-    const fn standing(self) -> u8 {
+impl Look {
+    /// How far a loader came: a dump, a dump less, none but the user was told, none and nobody was told. None where the outcome says
+    /// nothing on the loader.
+    const fn standing(self) -> Option<u8> {
         match self {
-            Self::Captured => 4,
-            Self::NoVmcore => 3,
-            Self::WrongVmcore => 2,
-            Self::Refused | Self::RefusedByKernel => 1,
+            Self::Captured => Some(4),
+            Self::NoVmcore => Some(3),
+            Self::WrongVmcore => Some(2),
+            Self::Refused | Self::RefusedByKernel => Some(1),
             Self::LoadFailed
             | Self::Hung
             | Self::CapturePanicked
             | Self::StoppedByPurgatory
-            | Self::Reset => 0,
+            | Self::Reset => Some(0),
+            Self::NotPanicked | Self::Unreserved | Self::NoFirstKernel | Self::RigError => None,
         }
     }
 
     /// Whether a capture kernel came up.
     const fn came_up(self) -> bool {
         matches!(self, Self::Captured | Self::NoVmcore | Self::WrongVmcore)
-    }
-
-    const fn words(self) -> &'static str {
-        match self {
-            Self::Captured => "captured",
-            Self::NoVmcore => "captured, no vmcore",
-            Self::WrongVmcore => "captured, vmcore wrong",
-            Self::Refused => "refused",
-            Self::RefusedByKernel => "refused by the kernel",
-            Self::LoadFailed => "load failed",
-            Self::Hung => "hung",
-            Self::CapturePanicked => "capture kernel panicked",
-            Self::StoppedByPurgatory => "stopped by the purgatory",
-            Self::Reset => "reset",
-        }
     }
 }
 
@@ -153,9 +81,9 @@ pub struct Comparison {
     /// The loaders by their names, this repository's first.
     loaders: Vec<String>,
     /// By loader: how often each was seen, and how many of its cells say nothing on it.
-    counts: BTreeMap<String, (BTreeMap<Seen, usize>, usize)>,
+    counts: BTreeMap<String, (BTreeMap<Look, usize>, usize)>,
     /// What was seen in each cell, by loader.
-    cells: BTreeMap<SameCell, BTreeMap<String, Seen>>,
+    cells: BTreeMap<SameCell, BTreeMap<String, Look>>,
     /// Where this repository's loader failed in a way that it never should, and was not expected to.
     faults: Vec<String>,
 }
@@ -203,13 +131,13 @@ pub fn compare_loaders(results: &[CellResult]) -> Result<Comparison, NothingToCo
     for result in results {
         let loader = result.cell.loader.to_string();
         let (counts, silent) = comparison.counts.entry(loader.clone()).or_default();
-        let Some(seen) = Seen::of(&result.outcome) else {
+        let Some(seen) = Some(Look::of(&result.outcome)).filter(|look| look.standing().is_some()) else {
             *silent += 1;
             continue;
         };
         *counts.entry(seen).or_insert(0) += 1;
         let as_expected = matches!(result.verdict, Verdict::Pass | Verdict::Flaky);
-        if loader == ours && seen.standing() == 0 && !as_expected {
+        if loader == ours && seen.standing() == Some(0) && !as_expected {
             comparison.faults.push(format!("{}: {}", result.trial(), result.words));
         }
         comparison.cells.entry(SameCell::of(result)).or_default().insert(loader, seen);
@@ -246,12 +174,12 @@ impl Comparison {
     }
 
     /// The cells of one direction, with what was seen in each.
-    fn of(&self, wanted: Direction) -> impl Iterator<Item = (&SameCell, &BTreeMap<String, Seen>)> {
+    fn of(&self, wanted: Direction) -> impl Iterator<Item = (&SameCell, &BTreeMap<String, Look>)> {
         self.cells.iter().filter(move |(_, seen)| self.direction(seen) == Some(wanted))
     }
 
     /// None where all that ran came to the same, or where one of the two sides did not run.
-    fn direction(&self, seen: &BTreeMap<String, Seen>) -> Option<Direction> {
+    fn direction(&self, seen: &BTreeMap<String, Look>) -> Option<Direction> {
         let ours = *seen.get(self.ours())?;
         let others = || seen.iter().filter(|(loader, _)| *loader != self.ours()).map(|(_, seen)| *seen);
         if others().any(|other| other.standing() > ours.standing()) {
@@ -268,7 +196,7 @@ impl Comparison {
             self.counts.get(loader).and_then(|(counts, _)| counts.get(&seen)).copied().unwrap_or(0)
         };
         let silent = |loader: &String| self.counts.get(loader).map_or(0, |(_, silent)| *silent);
-        let columns: Vec<Seen> = Seen::ALL
+        let columns: Vec<Look> = Look::ALL
             .into_iter()
             .filter(|seen| self.loaders.iter().any(|loader| count(loader, *seen) > 0))
             .collect();
@@ -347,14 +275,14 @@ impl Comparison {
     fn by_cell(&self, title: &str, direction: Direction) -> Table {
         let mut head = vec!["cell".to_owned()];
         head.extend(self.loaders.iter().cloned());
-        let row = |(cell, seen): (&SameCell, &BTreeMap<String, Seen>)| {
+        let row = |(cell, seen): (&SameCell, &BTreeMap<String, Look>)| {
             [cell.name.clone()].into_iter().chain(self.row_of(seen)).collect()
         };
         Table { title: title.to_owned(), head, rows: self.of(direction).map(row).collect() }
     }
 
     /// What each loader came to in a cell; nothing where it did not run.
-    fn row_of(&self, seen: &BTreeMap<String, Seen>) -> Vec<String> {
+    fn row_of(&self, seen: &BTreeMap<String, Look>) -> Vec<String> {
         let words =
             |loader: &String| seen.get(loader).map_or_else(String::new, |seen| seen.words().to_owned());
         self.loaders.iter().map(words).collect()

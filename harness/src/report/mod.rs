@@ -301,16 +301,16 @@ impl Report {
     }
 
     fn write_run_file(&self, summary: Option<&Summary>) -> Result<(), ReportError> {
-        let verdict_name = |verdict| match serde_json::to_value(verdict) {
-            Ok(serde_json::Value::String(name)) => name,
-            _ => format!("{verdict:?}"),
-        };
         let content = RunFile {
             header: &self.header,
             started: self.started,
             ended: summary.map(|_| now()),
             verdicts: summary.map(|summary| {
-                summary.verdicts.iter().map(|(verdict, count)| (verdict_name(*verdict), *count)).collect()
+                summary
+                    .verdicts
+                    .iter()
+                    .map(|(verdict, count)| (verdict_name(*verdict).to_owned(), *count))
+                    .collect()
             }),
             not_run: summary.map(|summary| summary.not_run),
             interrupted: summary.map(|summary| summary.interrupted),

@@ -1,6 +1,7 @@
 //! What the runs of each cell came to, where cells are run more than once: the distribution of their outcomes.
 
 use super::CellResult;
+use super::verdict_name;
 use crate::cell::CellId;
 use crate::outcome::{OutcomeKind, Verdict};
 use serde::ser::{Serialize, SerializeSeq, Serializer};
@@ -55,10 +56,10 @@ impl std::fmt::Display for CameTo {
         write!(f, "{} runs: ", self.total())?;
         for (index, ((outcome, verdict), times)) in sorted.into_iter().enumerate() {
             let comma = if index == 0 { "" } else { ", " };
-            write!(f, "{comma}{times} {}", name(outcome))?;
+            write!(f, "{comma}{times} {}", outcome.name())?;
             let twice = self.0.keys().filter(|(other, _)| other == outcome).count() > 1;
             if twice || *verdict == Verdict::Flaky {
-                write!(f, " ({})", name(verdict))?;
+                write!(f, " ({})", verdict_name(*verdict))?;
             }
         }
         Ok(())
@@ -82,14 +83,6 @@ impl Serialize for CameTo {
     }
 }
 
-/// A value's name in result files.
-fn name(value: &impl Serialize) -> String {
-    match serde_json::to_value(value) {
-        Ok(serde_json::Value::String(name)) => name,
-        other => format!("{other:?}"),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -103,7 +96,7 @@ mod tests {
         let error =
             || CellResult { outcome: Outcome::RigError { what: "x".into() }, ..result("a", Verdict::Error) };
         let pass = |id| result(id, Verdict::Pass);
-        let kind = name(&pass("a").outcome.kind());
+        let kind = pass("a").outcome.kind().name();
         let runs = Runs::of(&[error(), pass("a"), pass("b"), pass("a"), pass("c"), pass("c")]);
         let told: Vec<_> =
             runs.repeated().map(|(id, came)| (id.0.as_str(), came.to_string(), came.is_stable())).collect();

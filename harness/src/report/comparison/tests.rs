@@ -1,7 +1,7 @@
 //! Made-up results: which differences are told, in which direction, and what each does to the property.
 
 use super::*;
-use crate::outcome::{HangCause, HangProof, LoadFailure};
+use crate::outcome::{HangCause, HangProof, LoadFailure, Outcome, Refuser, VmcoreState};
 use crate::phase::Phase;
 use crate::report::tests::result;
 
@@ -136,7 +136,10 @@ fn tables_tell_both_directions() {
     ];
     let comparison = compare(&results);
     let tables = comparison.tables(false);
-    assert_eq!(tables[0].head, ["loader", "cells", "captured", "refused", "hung", "says nothing"]);
+    assert_eq!(
+        tables[0].head,
+        ["loader", "cells", "captured", "refused by the loader", "hung", "says nothing"]
+    );
     assert_eq!(
         rows(&comparison, "What each"),
         [
@@ -152,13 +155,15 @@ fn tables_tell_both_directions() {
     assert_eq!(
         rows(&comparison, "Where loaders differ"),
         [
-            "x86_64->x86_64 | i386 | below 896M | 1 | refused |  | captured",
-            "x86_64->x86_64 | i386 | above 896M | 2 | captured | refused | hung"
+            "x86_64->x86_64 | i386 | below 896M | 1 | refused by the loader |  | captured",
+            "x86_64->x86_64 | i386 | above 896M | 2 | captured | refused by the loader | hung"
         ]
     );
     assert_eq!(
         rows(&comparison, "Where another"),
-        ["5.10-amd64 -> 5.10-amd64, i386 userspace, 256M@512M on pc-4g | refused |  | captured"]
+        [
+            "5.10-amd64 -> 5.10-amd64, i386 userspace, 256M@512M on pc-4g | refused by the loader |  | captured"
+        ]
     );
     assert_eq!(rows(&comparison, "Where in-tree came").len(), 2);
     assert!(!comparison.holds());
