@@ -57,3 +57,13 @@ fn a_reader_shows_only_where_there_is_one() {
     let text = serde_json::to_string(&order).unwrap();
     assert_eq!(serde_json::from_str::<Order>(&text).unwrap(), order);
 }
+
+/// Bug: an agent that says an impossible range makes whoever counts its bytes overflow.
+#[test]
+fn a_range_ends_where_it_should() {
+    let read = |text: &str| serde_json::from_str::<PhysRange>(text);
+    let whole = PhysRange { start: 0x1000, end: u64::MAX };
+    assert_eq!(read(&serde_json::to_string(&whole).unwrap()).unwrap(), whole);
+    assert_eq!(read(r#"{"start":7,"end":7}"#).unwrap(), PhysRange { start: 7, end: 7 });
+    assert!(read(r#"{"start":8,"end":7}"#).unwrap_err().to_string().contains("ends before it begins"));
+}
