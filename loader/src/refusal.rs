@@ -4,6 +4,7 @@
 use crate::addr::{PhysAddr, Span};
 use crate::bzimage::NotABzImage;
 use crate::cmdline::BadCommandLine;
+use crate::elfcorehdr::Not32;
 use crate::iomem::Unusable;
 use crate::layout::Reserve;
 use crate::rule::{Limit, Why};
@@ -31,6 +32,13 @@ pub enum Refusal {
         region: Span,
         /// The limit.
         limit: Limit,
+    },
+    /// The whole region lies below what was asked for.
+    BelowMin {
+        /// The region.
+        region: Span,
+        /// `--mem-min`.
+        lowest: PhysAddr,
     },
     /// A segment does not fit below its limit, or at all.
     NoRoom {
@@ -72,13 +80,10 @@ pub enum Refusal {
     },
     /// The command line cannot be handed over.
     CommandLine(BadCommandLine),
-    /// The map of the capture kernel has more entries than boot_params holds.
-    TooManyE820Entries {
-        /// Entries that it has.
-        entries: usize,
-        /// Entries that fit.
-        most: usize,
-    },
+    /// There can be no core header of the class that was asked for.
+    CoreHeaders(Not32),
+    /// The running kernel keeps no core header up to date.
+    NoHotplug,
     /// The initrd is empty.
     EmptyInitrd {
         /// The file.
@@ -122,6 +127,13 @@ pub enum BadPlace {
         /// The limit.
         limit: Limit,
     },
+    /// Lower than was asked for.
+    BelowMin {
+        /// Where it was put.
+        start: PhysAddr,
+        /// `--mem-min`.
+        lowest: PhysAddr,
+    },
     /// The kernel would not stay there.
     KernelMoves {
         /// Where it was put.
@@ -136,7 +148,7 @@ pub enum BadPlace {
 impl fmt::Display for BadPlace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NoSuchSegment => f.write_str("this load has none (no --initrd?)"),
+            Self::NoSuchSegment => f.write_str("this load has none (no --initrd, no --backup?)"),
             Self::NotAPage(start) => write!(f, "{start} is not a multiple of 4096"),
             Self::OutsideOfRegion { start, size, region } => {
                 write!(f, "with {size:#x} bytes from {start} on it leaves the crash region {region}")
@@ -145,6 +157,7 @@ impl fmt::Display for BadPlace {
             Self::BeyondLimit { span, limit } => {
                 write!(f, "{span} reaches beyond {}, {}", limit.last, limit.why)
             }
+            Self::BelowMin { start, lowest } => write!(f, "{start} lies below {lowest}, --mem-min"),
             Self::KernelMoves { start, alignment, lowest } => write!(
                 f,
                 "from {start} it would move: it runs at multiples of {alignment:#x}, and not below {lowest}"
@@ -169,6 +182,9 @@ impl fmt::Display for Refusal {
             Self::BeyondLimit { region, limit } => {
                 write!(f, "crash region {region} lies above {}, {}", limit.last, limit.why)?;
                 advise(f, *limit)
+            }
+            Self::BelowMin { region, lowest } => {
+                write!(f, "crash region {region} lies below {lowest}, --mem-min")
             }
             Self::NoRoom { segment, size, region, usable, shared, limit } => {
                 write!(f, "crash region {region} has no room for the {segment} of {size:#x} bytes where it may lie")?;
@@ -202,9 +218,11 @@ impl fmt::Display for Refusal {
                 "the image takes {image:#x} bytes, more than half of all RAM ({ram:#x} bytes): kexec_load refuses that"
             ),
             Self::CommandLine(why) => why.fmt(f),
-            Self::TooManyE820Entries { entries, most } => write!(
-                f,
-                "the capture kernel's memory map has {entries} entries, and boot_params has room for {most}"
+            Self::CoreHeaders(why) => write!(f, "--elf32-core-headers: {why}"),
+            Self::NoHotplug => f.write_str(
+                "--hotplug: the running kernel does not keep core headers up to date: /sys/kernel/crash_elfcorehdr_size is missing \
+                 (Linux 6.5 and later have it, with CONFIG_CRASH_HOTPLUG). Load without --hotplug, and again whenever CPUs or memory \
+                 come or go",
             ),
             Self::EmptyInitrd { path } => write!(f, "{path}: the initrd is empty"),
             Self::NoLowRam => f.write_str(
@@ -242,6 +260,7 @@ fn advise(f: &mut fmt::Formatter<'_>, limit: Limit) -> fmt::Result {
         Why::CompatCall | Why::Entry32 | Why::NotAbove4G => f.write_str(
             ". Boot with crashkernel=SIZE, without \",high\": the region then lies below 4 GiB where it fits",
         ),
+        Why::MemMax => f.write_str(". Give a higher --mem-max, or none"),
         Why::Unlimited => Ok(()),
     }
 }

@@ -83,6 +83,8 @@ pub enum Why {
     CompatCall,
     /// The capture kernel lacks XLF_CAN_BE_LOADED_ABOVE_4G.
     NotAbove4G,
+    /// It was asked for on the command line.
+    MemMax,
     /// There is none but the machine's.
     Unlimited,
 }
@@ -104,6 +106,7 @@ impl fmt::Display for Why {
             Self::NotAbove4G => {
                 "the highest address the capture kernel can run at (it lacks XLF_CAN_BE_LOADED_ABOVE_4G)"
             }
+            Self::MemMax => "the highest address that --mem-max allows",
             Self::Unlimited => "the highest address there is",
         })
     }
@@ -123,12 +126,23 @@ pub struct Limits {
 }
 
 impl Limits {
+    /// These limits for segments that may lie no higher than `highest` either.
+    pub fn below(self, highest: Option<PhysAddr>) -> Self {
+        let max = Limit { last: highest.unwrap_or(PhysAddr(u64::MAX)), why: Why::MemMax };
+        let Self { kernel, initrd, others, control } = self;
+        let [kernel, initrd, others] = [kernel, initrd, others].map(|limit| lower(limit, max));
+        Self { kernel, initrd, others, control }
+    }
+
     /// The limit of a segment.
     pub const fn of(&self, segment: SegmentKind) -> Limit {
         match segment {
             SegmentKind::Kernel => self.kernel,
             SegmentKind::Initrd => self.initrd,
-            SegmentKind::BootParams | SegmentKind::Purgatory | SegmentKind::ElfCoreHeader => self.others,
+            SegmentKind::BootParams
+            | SegmentKind::Purgatory
+            | SegmentKind::ElfCoreHeader
+            | SegmentKind::Backup => self.others,
         }
     }
 }
@@ -296,6 +310,20 @@ mod tests {
         assert_eq!(rule(first, &FakeImage::i386()), [LOW, LOW, BELOW_4G, 0x2fff_ffff]);
         let image = FakeImage { initrd_addr_max: 0x1fff_ffff, ..FakeImage::i386() };
         assert_eq!(rule(load(Arch::X86_64, Arch::I386), &image), [LOW, 0x1fff_ffff, BELOW_4G, ALL]);
+    }
+
+    /// Catches a limit of the kernels that a higher --mem-max lifts, and one on pages that no option places.
+    #[test]
+    fn mem_max_lowers_the_limits_of_segments() {
+        let file = FakeImage::i386().build();
+        let limits = limits(&load(Arch::I386, Arch::I386), &BzImage::parse(&file).unwrap());
+        let below = |last| {
+            let Limits { kernel, initrd, others, control } = limits.below(Some(PhysAddr(last)));
+            [kernel, initrd, others, control].map(|limit| limit.last.0)
+        };
+        assert_eq!(below(0x4000_0000), [LOW, LOW, 0x4000_0000, LOW]);
+        assert_eq!(below(0x2000_0000), [0x2000_0000, 0x2000_0000, 0x2000_0000, LOW]);
+        assert_eq!(limits.below(None), limits);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 mod call;
 mod facts;
 mod files;
+mod firmware;
 
 use alloc::format;
 use alloc::string::{String, ToString};
@@ -63,19 +64,24 @@ pub(crate) fn load(load: &Load) -> Result<(), String> {
         line = cmdline::reuse(&files::read("/proc/cmdline")?);
     }
     cmdline::append(&mut line, load.command_line.as_deref().unwrap_or_default());
-    let facts = Facts::gather()?;
+    let facts = Facts::gather(load)?;
     facts.warnings.iter().for_each(|warning| complain(&format!("warning: {warning}")));
     let plan = plan::make(&Inputs {
         image: &image,
         initrd_size: initrd.as_ref().map(|initrd| initrd.bytes().len() as u64),
         command_line: &line,
+        options: load,
+        release: &facts.release,
         memory: &facts.memory,
         load: facts.load(load),
         direct_map: &facts.direct_map,
         cpu_notes: &facts.cpu_notes,
         vmcoreinfo: facts.vmcoreinfo,
         boot_params: &facts.boot_params,
-        places: load.places,
+        rsdp: facts.firmware.rsdp,
+        efi: facts.firmware.efi.as_ref(),
+        seed: firmware::seed(),
+        hotplug_size: facts.hotplug_size,
     })
     .map_err(|refusal| refusal.to_string())?;
     plan.warnings.iter().for_each(|warning| complain(&format!("warning: {warning}")));
@@ -89,7 +95,8 @@ pub(crate) fn load(load: &Load) -> Result<(), String> {
         plan.segments.iter().map(|segment| raw(segment, &image, initrd.as_ref())).collect();
     let encoded = kexec::encode(&buffers, Arch::OWN)
         .map_err(|address| format!("segment address {address} does not fit a 32-bit kexec_load call"))?;
-    call::kexec_load(plan.jump.0, buffers.len(), &encoded, kexec::flags(facts.running)).map_err(|errno| {
+    let flags = kexec::flags(facts.running) | if load.hotplug { kexec::UPDATE_ELFCOREHDR } else { 0 };
+    call::kexec_load(plan.jump.0, buffers.len(), &encoded, flags).map_err(|errno| {
         let now = match facts::crash_loaded() {
             Ok(true) => "",
             Ok(false) => ". Nothing is loaded now",
@@ -134,6 +141,8 @@ fn describe(facts: &Facts, plan: &Plan) -> Vec<String> {
     lines.extend(plan.segments.iter().map(|segment| {
         format!("segment: {} {} ({:#x} bytes)", segment.kind, segment.memory, segment.memory.size())
     }));
+    lines.extend(plan.saved.map(|span| format!("low memory {span} is saved in the backup")));
+    lines.push(format!("firmware: {}", plan.firmware));
     lines.extend(plan.control.map(|span| format!("control pages of the running kernel: {span}")));
     lines.push(format!("command line: {}", String::from_utf8_lossy(&plan.command_line)));
     lines
