@@ -286,3 +286,6 @@ fn a_plan_fits_the_call() {
         }
     }
 }
+
+#[path = "plan_told_tests.rs"]
+mod told;
