@@ -44,6 +44,8 @@ pub struct Request {
     pub reserves: Vec<Reserve>,
     /// Places that are given.
     pub places: Places,
+    /// `--mem-min`: what no segment may begin below; 0 if there is no such bound.
+    pub mem_min: PhysAddr,
     /// Whether a given place may be one from which the kernel moves away.
     pub ignore_alignment: bool,
 }
@@ -198,6 +200,9 @@ impl Request {
             if span.last() > piece.limit.last {
                 return Err(bad(BadPlace::BeyondLimit { span, limit: piece.limit }));
             }
+            if start < self.mem_min {
+                return Err(bad(BadPlace::BelowMemMin { start, mem_min: self.mem_min }));
+            }
             if !self.ignore_alignment && (start < piece.lowest || start.align_down(piece.alignment) != start)
             {
                 return Err(bad(BadPlace::KernelMoves {
@@ -218,6 +223,8 @@ struct World<'a> {
     pieces: &'a [Piece],
     /// The whole pages of the region.
     pages: Span,
+    /// Where the first segment may begin: `--mem-min` is no bound for what must be left.
+    first: PhysAddr,
 }
 
 impl<'a> World<'a> {
@@ -234,7 +241,10 @@ impl<'a> World<'a> {
         }
         request.check_given(pieces)?;
         let pages = whole_pages(region).ok_or(Refusal::NoRegion)?;
-        Ok(Self { request, pieces, pages })
+        let first = request.mem_min.align_up(PAGE).filter(|first| *first <= pages.last());
+        let first =
+            first.ok_or(Refusal::BelowMemMin { region, mem_min: request.mem_min })?.max(pages.start());
+        Ok(Self { request, pieces, pages, first })
     }
 
     /// Puts the segments into this order, ascending, each as high as it can lie; none if that cannot be.
@@ -251,7 +261,7 @@ impl<'a> World<'a> {
                 }
             };
             let lowest = if piece.given.is_some() { PhysAddr(0) } else { piece.lowest };
-            if span.last() > last || span.start() < self.pages.start().max(lowest) {
+            if span.last() > last || span.start() < self.first.max(lowest) {
                 return None;
             }
             placed.push(Placed { kind: piece.kind, span });
@@ -281,7 +291,7 @@ impl<'a> World<'a> {
         let below = placed.iter().map(|placed| placed.span).filter(|span| span.last() < now.start()).max();
         let floor = match below {
             Some(below) => below.last().checked_add(1)?,
-            None => self.pages.start(),
+            None => self.first,
         };
         let span = Span::sized(floor.max(kernel.lowest).align_up(kernel.alignment)?, kernel.size)?;
         let lowered = |placed: &Placed| match placed.kind {
@@ -304,14 +314,15 @@ impl<'a> World<'a> {
 
     /// Why no order does: the first segment that fits beside the ones before it in none, or else what they cannot leave.
     fn why_not(&self) -> Refusal {
-        let Self { request: &Request { region, .. }, pieces, pages } = *self;
+        let Self { request: &Request { region, mem_min, .. }, pieces, pages, first } = *self;
         let mut order: Vec<usize> = (0..pieces.len()).collect();
         for count in 1..=pieces.len() {
             if permute(&mut order[..count], 0, &mut |order| self.highest(order)).is_none() {
                 let Piece { kind: segment, size, lowest, limit, .. } = pieces[count - 1];
-                let usable = Span::new(pages.start().max(lowest), pages.last().min(limit.last));
+                let usable = Span::new(first.max(lowest), pages.last().min(limit.last));
                 let limit = (region.last() > limit.last).then_some(limit);
-                return Refusal::NoRoom { segment, size, region, usable, shared: count > 1, limit };
+                let mem_min = (first > pages.start()).then_some(mem_min);
+                return Refusal::NoRoom { segment, size, region, usable, shared: count > 1, mem_min, limit };
             }
         }
         // The most that any order leaves, for the reserve that falls furthest short of what it needs.

@@ -11,7 +11,7 @@ use proptest::prelude::*;
 const MIB: u64 = 1 << 20;
 const UNLIMITED: Limit = Limit { last: PhysAddr(u64::MAX), why: Why::Unlimited };
 const I386: Limit = Limit { last: I386_LAST, why: Why::I386Capture };
-const BELOW_4G: Limit = Limit { last: PhysAddr::LAST_32BIT, why: Why::CompatCall };
+const BELOW_4G: Limit = Limit { last: PhysAddr::LAST_32BIT, why: Why::CompatCall(None) };
 /// Where low memory of a Debian i386 kernel with PAE ends.
 const LOWMEM: Limit = Limit { last: PhysAddr(0x36ff_dfff), why: Why::I386First };
 
@@ -32,6 +32,7 @@ fn request(region: Span, any: Limit) -> Request {
         elfcorehdr_size: 2000,
         reserves: vec![control(64, UNLIMITED)],
         places: Places::default(),
+        mem_min: PhysAddr(0),
         ignore_alignment: false,
     }
 }
@@ -96,6 +97,7 @@ fn a_region_beyond_low_memory_needs_its_lowest_gap_in_it() {
             region: request.region,
             usable: Some(span(864 * MIB, 896 * MIB - 1)),
             shared: false,
+            mem_min: None,
             limit: Some(request.limits.kernel)
         })
     );
@@ -204,7 +206,7 @@ fn small_world() -> impl Strategy<Value = Request> {
     };
     let sizes = (1u64..5, prop::option::of(1u64..4), 1u64..3, 1u64..3, 1u64..3);
     let reserves = prop::collection::vec((1u64..4, limit()), 0..3);
-    let kernel = (0u32..3, 0u64..8);
+    let kernel = (0u32..3, 0u64..8, prop::option::weighted(0.3, 0u64..8 * PAGE));
     let place = prop::option::weighted(0.2, 0u64..10);
     ((0u64..3, 4u64..12), (limit(), limit(), limit()), sizes, reserves, kernel, (place.clone(), place))
         .prop_map(
@@ -213,7 +215,7 @@ fn small_world() -> impl Strategy<Value = Request> {
                 (kernel_limit, initrd, others),
                 sizes,
                 reserves,
-                (align, pref),
+                (align, pref, mem_min),
                 (kernel_at, initrd_at),
             )| {
                 let address = |pages: u64| START + pages * PAGE;
@@ -236,6 +238,7 @@ fn small_world() -> impl Strategy<Value = Request> {
                     elfcorehdr_size: sizes.4 * PAGE,
                     reserves: reserves.into_iter().map(|(pages, limit)| control(pages, limit)).collect(),
                     places,
+                    mem_min: PhysAddr(mem_min.map_or(0, |bytes| START + bytes)),
                     ignore_alignment: false,
                 }
             },
@@ -273,6 +276,9 @@ fn broken_promise(request: &Request, spans: &[(SegmentKind, Span)]) -> Option<&'
         }
         if span.last() > limit.last {
             return Some("beyond its limit");
+        }
+        if span.start() < request.mem_min {
+            return Some("below --mem-min");
         }
         if spans[index + 1..]
             .iter()
@@ -386,6 +392,7 @@ impl Numbers {
             elfcorehdr_size: 1 + self.below(20_000),
             reserves: vec![Reserve { purpose: Purpose::ControlPages, bytes: demand.bytes(), limit: control }],
             places: Places::default(),
+            mem_min: PhysAddr(0),
             ignore_alignment: false,
         };
         (request, demand)

@@ -44,6 +44,8 @@ pub struct Inputs<'a> {
     pub boot_params: &'a [u8],
     /// Places of segments that were chosen by hand.
     pub places: Places,
+    /// `--mem-min`, 0 if there is none.
+    pub mem_min: PhysAddr,
 }
 
 /// A plan.
@@ -135,6 +137,7 @@ pub fn make(inputs: &Inputs<'_>) -> Result<Plan, Refusal> {
         elfcorehdr_size: core.len() as u64,
         reserves,
         places: inputs.places,
+        mem_min: inputs.mem_min,
         ignore_alignment: load.ignore_address_limits,
     })?;
     let taken: Vec<Span> = layout.spans().into_iter().map(|(_, span)| span).collect();
