@@ -39,7 +39,6 @@ impl Numbers {
         let request = Request {
             region: Span::sized(PhysAddr(start), size).unwrap(),
             limits,
-            lowest: PhysAddr(0),
             kernel_size: 1 + self.below(96 * MIB),
             kernel_alignment: 1 << (12 + self.below(13)),
             pref_address: PhysAddr(16 * MIB),
@@ -54,6 +53,7 @@ impl Numbers {
                 limit: control,
             }],
             places: Places::default(),
+            mem_min: PhysAddr(0),
             ignore_alignment: false,
         };
         (request, demand)

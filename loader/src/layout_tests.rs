@@ -11,7 +11,7 @@ use proptest::prelude::*;
 const MIB: u64 = 1 << 20;
 const UNLIMITED: Limit = Limit { last: PhysAddr(u64::MAX), why: Why::Unlimited };
 const I386: Limit = Limit { last: I386_LAST, why: Why::I386Capture };
-const BELOW_4G: Limit = Limit { last: PhysAddr::LAST_32BIT, why: Why::CompatCall };
+const BELOW_4G: Limit = Limit { last: PhysAddr::LAST_32BIT, why: Why::CompatCall(None) };
 /// Where low memory of a Debian i386 kernel with PAE ends.
 const LOWMEM: Limit = Limit { last: PhysAddr(0x36ff_dfff), why: Why::I386First };
 
@@ -23,7 +23,6 @@ fn request(region: Span, any: Limit) -> Request {
     Request {
         region,
         limits: limits(any),
-        lowest: PhysAddr(0),
         kernel_size: 0x0290_0000,
         kernel_alignment: 2 * MIB,
         pref_address: PhysAddr(16 * MIB),
@@ -34,6 +33,7 @@ fn request(region: Span, any: Limit) -> Request {
         backup_size: None,
         reserves: vec![control(64, UNLIMITED)],
         places: Places::default(),
+        mem_min: PhysAddr(0),
         ignore_alignment: false,
     }
 }
@@ -101,6 +101,7 @@ fn a_region_beyond_low_memory_needs_its_lowest_gap_in_it() {
             region: request.region,
             usable: Some(span(864 * MIB, 896 * MIB - 1)),
             shared: false,
+            mem_min: None,
             limit: Some(request.limits.kernel)
         })
     );
@@ -191,14 +192,6 @@ fn bad_places_are_refused_by_name() {
         let error = place(&with(text, I386)).unwrap_err().to_string();
         assert!(error.contains(message), "{text}: {error}");
     }
-    let mut request = with("purgatory=0x33000000", UNLIMITED);
-    request.lowest = PhysAddr(0x3300_1000);
-    assert!(place(&request).unwrap_err().to_string().contains("0x33000000 lies below 0x33001000, --mem-min"));
-    request.lowest = PhysAddr(0x4200_0000);
-    assert_eq!(
-        place(&request),
-        Err(Refusal::BelowMin { region: request.region, lowest: PhysAddr(0x4200_0000) })
-    );
     let mut request = with("kernel=0x33100000", UNLIMITED);
     request.ignore_alignment = true;
     assert!(place(&request).is_ok());
@@ -219,44 +212,44 @@ fn small_world() -> impl Strategy<Value = Request> {
     let backup = prop::option::weighted(0.3, 1u64..3);
     let sizes = (1u64..5, prop::option::of(1u64..4), 1u64..3, 1u64..3, 1u64..3, backup);
     let reserves = prop::collection::vec((1u64..4, limit()), 0..3);
-    let kernel = (0u32..3, 0u64..8);
+    let kernel = (0u32..3, 0u64..8, prop::option::weighted(0.3, 0u64..8 * PAGE));
     let place = prop::option::weighted(0.2, 0u64..10);
-    let places = (place.clone(), place.clone(), place);
-    ((0u64..3, 4u64..12), (limit(), limit(), limit()), sizes, reserves, kernel, places).prop_map(
-        |(
-            (start, size),
-            (kernel_limit, initrd, others),
-            sizes,
-            reserves,
-            (align, pref),
-            (kernel_at, initrd_at, lowest),
-        )| {
-            let address = |pages: u64| START + pages * PAGE;
-            let mut places = Places::default();
-            if let Some(pages) = kernel_at {
-                places.add(alloc::format!("kernel={:#x}", address(pages)).as_bytes()).unwrap();
-            }
-            if let (Some(pages), Some(_)) = (initrd_at, sizes.1) {
-                places.add(alloc::format!("initrd={:#x}", address(pages)).as_bytes()).unwrap();
-            }
-            Request {
-                region: Span::sized(PhysAddr(address(start)), size * PAGE).unwrap(),
-                limits: Limits { kernel: kernel_limit, initrd, others, control: UNLIMITED },
-                lowest: lowest.map_or(PhysAddr(0), |pages| PhysAddr(address(pages))),
-                kernel_size: sizes.0 * PAGE,
-                kernel_alignment: PAGE << align,
-                pref_address: PhysAddr(address(pref)),
-                initrd_size: sizes.1.map(|pages| pages * PAGE),
-                boot_params_size: sizes.2 * PAGE,
-                purgatory_size: sizes.3 * PAGE,
-                elfcorehdr_size: sizes.4 * PAGE,
-                backup_size: sizes.5.map(|pages| pages * PAGE),
-                reserves: reserves.into_iter().map(|(pages, limit)| control(pages, limit)).collect(),
-                places,
-                ignore_alignment: false,
-            }
-        },
-    )
+    ((0u64..3, 4u64..12), (limit(), limit(), limit()), sizes, reserves, kernel, (place.clone(), place))
+        .prop_map(
+            |(
+                (start, size),
+                (kernel_limit, initrd, others),
+                sizes,
+                reserves,
+                (align, pref, mem_min),
+                (kernel_at, initrd_at),
+            )| {
+                let address = |pages: u64| START + pages * PAGE;
+                let mut places = Places::default();
+                if let Some(pages) = kernel_at {
+                    places.add(alloc::format!("kernel={:#x}", address(pages)).as_bytes()).unwrap();
+                }
+                if let (Some(pages), Some(_)) = (initrd_at, sizes.1) {
+                    places.add(alloc::format!("initrd={:#x}", address(pages)).as_bytes()).unwrap();
+                }
+                Request {
+                    region: Span::sized(PhysAddr(address(start)), size * PAGE).unwrap(),
+                    limits: Limits { kernel: kernel_limit, initrd, others, control: UNLIMITED },
+                    kernel_size: sizes.0 * PAGE,
+                    kernel_alignment: PAGE << align,
+                    pref_address: PhysAddr(address(pref)),
+                    initrd_size: sizes.1.map(|pages| pages * PAGE),
+                    boot_params_size: sizes.2 * PAGE,
+                    purgatory_size: sizes.3 * PAGE,
+                    elfcorehdr_size: sizes.4 * PAGE,
+                    backup_size: sizes.5.map(|pages| pages * PAGE),
+                    reserves: reserves.into_iter().map(|(pages, limit)| control(pages, limit)).collect(),
+                    places,
+                    mem_min: PhysAddr(mem_min.map_or(0, |bytes| START + bytes)),
+                    ignore_alignment: false,
+                }
+            },
+        )
 }
 
 /// What is asked of any layout, written down without a look at how layouts are made.
@@ -292,8 +285,8 @@ fn broken_promise(request: &Request, spans: &[(SegmentKind, Span)]) -> Option<&'
         if span.last() > limit.last {
             return Some("beyond its limit");
         }
-        if span.start() < request.lowest {
-            return Some("lower than was asked for");
+        if span.start() < request.mem_min {
+            return Some("below --mem-min");
         }
         if spans[index + 1..]
             .iter()

@@ -19,6 +19,7 @@ pub use values::BadValue;
 
 use crate::addr::PhysAddr;
 use crate::places::Places;
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 /// What to do.
@@ -40,7 +41,7 @@ pub enum Command {
         syscall: Syscall,
     },
     /// `--load-panic`.
-    Load(Load),
+    Load(Box<Load>),
 }
 
 /// A crash load.

@@ -137,7 +137,7 @@ pub fn make(inputs: &Inputs<'_>) -> Result<Plan, Refusal> {
         (true, Some(size)) => size,
         (true, None) => return Err(Refusal::NoHotplug),
     };
-    let limits = rule::limits(&load, image).below(options.mem_max);
+    let limits = rule::limits(&load, image);
     let entry = rule::entry(&load, image);
     let demand = Demand::of(load.running, memory);
     // Kernel, boot_params, purgatory, core header.
@@ -167,7 +167,6 @@ pub fn make(inputs: &Inputs<'_>) -> Result<Plan, Refusal> {
     let layout = layout::place(&Request {
         region,
         limits,
-        lowest: options.mem_min.unwrap_or(PhysAddr(0)),
         kernel_size: image.init_size,
         kernel_alignment: image.alignment,
         pref_address: image.pref_address,
@@ -178,6 +177,7 @@ pub fn make(inputs: &Inputs<'_>) -> Result<Plan, Refusal> {
         backup_size: source.map(Span::size),
         reserves,
         places: options.places,
+        mem_min: options.mem_min.unwrap_or(PhysAddr(0)),
         ignore_alignment: load.ignore_address_limits,
     })?;
     let taken: Vec<Span> = layout.spans().into_iter().map(|(_, span)| span).collect();

@@ -4,6 +4,7 @@
 use super::table::{self, Does, Known};
 use super::{Backup, BadUsage, Command, Load, OnMismatch, Syscall};
 use crate::places::Places;
+use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
 
@@ -142,7 +143,7 @@ impl Typed {
         }
         self.load.kernel = self.files.pop().ok_or(BadUsage::NoKernel)?;
         check_load(&self.load)?;
-        Ok(Command::Load(self.load))
+        Ok(Command::Load(Box::new(self.load)))
     }
 
     fn check_unload(self) -> Result<Command, BadUsage> {

@@ -15,7 +15,7 @@ fn parse_words(words: &[&str]) -> Result<Command, BadUsage> {
 /// The load that these words ask for.
 fn load_of(words: &[&str]) -> Load {
     match parse_words(words) {
-        Ok(Command::Load(load)) => load,
+        Ok(Command::Load(load)) => *load,
         other => panic!("{words:?}: {other:?}"),
     }
 }
@@ -42,7 +42,7 @@ fn every_spelling_of_the_same_load() {
         &["-pt", "bzImage", "--ram", "initrd.gz", "--com", line, "bzImage"],
         &["--load-pa", "--typ=bzImage", "bzImage", "--initrd=initrd.gz", "--comma", line],
     ] {
-        assert_eq!(parse_words(words), Ok(Command::Load(load())), "{words:?}");
+        assert_eq!(parse_words(words), Ok(Command::Load(load().into())), "{words:?}");
     }
     // A value may look like an option, and be empty.
     assert_eq!(load_of(&["-p", "k", "--append", "-p"]).command_line, Some(b"-p".to_vec()));
@@ -54,7 +54,8 @@ fn every_spelling_of_the_same_load() {
 /// Catches an option that sets another's field, or none.
 #[test]
 fn every_option_sets_its_own_field() {
-    let cases: &[(&[&str], fn(&mut Load))] = &[
+    type Case = (&'static [&'static str], fn(&mut Load));
+    let cases: &[Case] = &[
         (&["-d"], |load| load.debug = true),
         (&["--dry-run"], |load| load.dry_run = true),
         (&["--entry-32bit"], |load| load.entry_32bit = true),

@@ -10,6 +10,7 @@ use kexec_load::addr::PhysAddr;
 use kexec_load::elfcorehdr::Note;
 use kexec_load::iomem::MemoryMap;
 use kexec_load::kcore::{self, DirectMap};
+use kexec_load::native;
 use kexec_load::options;
 use kexec_load::refusal::Refusal;
 use kexec_load::rule::{self, Arch, I386_LAST};
@@ -85,13 +86,17 @@ impl Facts {
 
     /// The rule's inputs for a load with these options.
     pub(crate) fn load(&self, load: &options::Load) -> rule::Load {
+        // Without a region there is nothing to reach.
+        let last = self.memory.crash_regions.last().map_or(PhysAddr(0), |region| region.last());
+        let reach = native::reach(Arch::OWN, self.running, load.compat_call, last, super::native::possible);
         rule::Load {
             running: self.running,
-            userspace: Arch::OWN,
+            reach,
             lowmem_last: self.lowmem_last,
             five_levels: self.running == Arch::X86_64 && self.direct_map.five_levels(),
             entry_32bit: load.entry_32bit,
             ignore_address_limits: load.ignore_address_limits,
+            mem_max: load.mem_max,
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Builds the guest agent and the loader, for both architectures, with cargo.
 
 use super::environment::isolate;
+use super::flags;
 use super::i686::{self, Toolchain};
 use crate::exit::{Exit, Failure};
 use crate::interrupt::Interrupts;
@@ -63,7 +64,7 @@ impl GuestPrograms {
     }
 }
 
-/// Builds these programs for both architectures, the i386 ones with `i686`.
+/// Builds these programs for both architectures as they are shipped, the i386 ones with `i686`.
 ///
 /// # Errors
 /// [`Failure::Check`] where cargo fails: the code is at fault.
@@ -73,7 +74,32 @@ pub(crate) async fn build(
     i686: &Toolchain,
     interrupts: &Interrupts,
 ) -> Result<GuestPrograms, Failure> {
-    let target_folder = repo.target();
+    let place = Place { root: repo.root(), target: &repo.target(), cargo_home: None };
+    build_in(place, programs, Effort::Shipped, i686, interrupts).await
+}
+
+/// Where to build.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Place<'a> {
+    /// The workspace.
+    pub(crate) root: &'a Path,
+    /// The folder of builds: each toolchain gets one in it.
+    pub(crate) target: &'a Path,
+    /// Cargo's home, if it is not to be the user's.
+    pub(crate) cargo_home: Option<&'a Path>,
+}
+
+/// Builds these programs for both architectures, the i386 ones with `i686`.
+///
+/// # Errors
+/// [`Failure::Check`] where cargo fails: the code is at fault.
+pub(crate) async fn build_in(
+    place: Place<'_>,
+    programs: &[Program],
+    effort: Effort,
+    i686: &Toolchain,
+    interrupts: &Interrupts,
+) -> Result<GuestPrograms, Failure> {
     let mut built = GuestPrograms::default();
     for arch in [Arch::X86_64, Arch::I386] {
         let toolchain = match arch {
@@ -81,14 +107,7 @@ pub(crate) async fn build(
             Arch::I386 => i686,
         };
         for &program in programs {
-            let one = Build {
-                root: repo.root(),
-                target: &target_folder,
-                program,
-                arch,
-                toolchain,
-                effort: Effort::Shipped,
-            };
+            let one = Build { place, program, arch, toolchain, effort };
             built.0.insert((program, arch), one.run(Stdio::inherit(), interrupts).await?);
         }
     }
@@ -98,8 +117,10 @@ pub(crate) async fn build(
 /// How much the compiler is to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Effort {
-    /// What is shipped: small.
+    /// What is shipped: small, and the same to the byte wherever it is built.
     Shipped,
+    /// The same code with its symbols and lines, for reports on sizes.
+    WithSymbols,
     /// Built again in no time after a small change, and a little larger.
     Quick,
 }
@@ -108,19 +129,33 @@ impl Effort {
     /// What is different from the profile in Cargo.toml.
     const fn settings(self) -> &'static [&'static str] {
         match self {
-            Self::Shipped => &[],
+            Self::Shipped | Self::WithSymbols => &[],
             Self::Quick => &["lto=false", "codegen-units=16", "incremental=true"],
         }
+    }
+
+    /// The compiler's flags.
+    async fn flags(
+        self,
+        root: &Path,
+        cargo_home: Option<&Path>,
+        arch: Arch,
+    ) -> Result<Vec<OsString>, Failure> {
+        let mut flags: Vec<OsString> = flags::ALWAYS.iter().map(Into::into).collect();
+        if self == Self::WithSymbols {
+            flags.extend(flags::WITH_SYMBOLS.iter().map(Into::into));
+        }
+        if self != Self::Quick {
+            flags.extend(flags::remaps(root, cargo_home, target(arch)).await?);
+        }
+        Ok(flags)
     }
 }
 
 /// The build of one program of a workspace.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Build<'a> {
-    /// The workspace.
-    pub(crate) root: &'a Path,
-    /// Where to build: each toolchain gets a folder in it.
-    pub(crate) target: &'a Path,
+    pub(crate) place: Place<'a>,
     pub(crate) program: Program,
     pub(crate) arch: Arch,
     pub(crate) toolchain: &'a Toolchain,
@@ -133,14 +168,15 @@ impl Build<'_> {
     /// # Errors
     /// [`Failure::Check`] where cargo fails: the code is at fault.
     pub(crate) async fn run(self, stderr: Stdio, interrupts: &Interrupts) -> Result<PathBuf, Failure> {
-        let Self { root, target, program, arch, toolchain, effort } = self;
+        let Self { place: Place { root, target, cargo_home }, program, arch, toolchain, effort } = self;
         let folder = build_folder(target, toolchain);
         let mut words = arguments("build", program, arch, &folder);
         for setting in effort.settings() {
             words.extend(["--config".into(), format!("profile.{PROFILE}.{setting}").into()]);
         }
-        let mut command = cargo_command(root, &words, toolchain);
-        command.stderr(stderr);
+        let mut command =
+            cargo_command(root, &words, toolchain, &effort.flags(root, cargo_home, arch).await?);
+        command.envs(cargo_home.map(|home| ("CARGO_HOME", home))).stderr(stderr);
         process::run(&mut command, None, interrupts).await.map_err(RunError::into_check)?;
         let path = folder.join(self::target(arch)).join(PROFILE).join(program.name());
         if !tools::is_program(&path) {
@@ -185,7 +221,7 @@ pub(crate) async fn lint(repo: &Repo, i686: &Toolchain, interrupts: &Interrupts)
         for program in [Program::Agent, Program::Loader] {
             let mut words = arguments("clippy", program, arch, &folder);
             words.extend(["--", "-D", "warnings"].map(Into::into));
-            let mut command = cargo_command(repo.root(), &words, &Toolchain::InUse);
+            let mut command = cargo_command(repo.root(), &words, &Toolchain::InUse, &[]);
             process::run(&mut command, None, interrupts).await.map_err(RunError::into_check)?;
         }
     }
@@ -193,11 +229,11 @@ pub(crate) async fn lint(repo: &Repo, i686: &Toolchain, interrupts: &Interrupts)
 }
 
 /// Cargo in the environment for guest programs.
-fn cargo_command(root: &Path, arguments: &[OsString], toolchain: &Toolchain) -> Command {
+fn cargo_command(root: &Path, arguments: &[OsString], toolchain: &Toolchain, flags: &[OsString]) -> Command {
     let mut command = Command::new(tools::cargo());
     command.args(arguments).current_dir(root);
     let inherited: Vec<_> = std::env::vars_os().map(|(name, _)| name).collect();
-    isolate(&mut command, inherited.iter().map(OsString::as_os_str));
+    isolate(&mut command, inherited.iter().map(OsString::as_os_str), &flags::encode(flags));
     select(&mut command, toolchain, std::env::var_os("LD_LIBRARY_PATH").as_deref());
     command
 }

@@ -124,7 +124,7 @@ fn every_listed_option_has_its_fate() {
         match (fate, parse_words(&words)) {
             (Same, Err(BadUsage::NotWith("unload"))) if name == "unload" => {}
             (Same, Ok(_)) => {}
-            (Idle, Ok(Command::Load(load))) => assert_eq!(load, load_of(&["-p", "k"]), "{word}"),
+            (Idle, Ok(Command::Load(load))) => assert_eq!(*load, load_of(&["-p", "k"]), "{word}"),
             (Refused, Err(refused @ BadUsage::Refused(..))) => {
                 assert!(refused.to_string().starts_with(&format!("--{name} ")), "{refused}");
             }
