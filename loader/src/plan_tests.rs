@@ -35,7 +35,8 @@ struct Case {
     memory: MemoryMap,
     load: rule::Load,
     line: Vec<u8>,
-    initrd_size: u64,
+    initrd_size: usize,
+    options: options::Load,
 }
 
 impl Case {
@@ -54,6 +55,7 @@ impl Case {
             load,
             line: b"console=ttyS0".to_vec(),
             initrd_size: 0x12_3456,
+            options: options::Load::default(),
         }
     }
 
@@ -61,15 +63,15 @@ impl Case {
         let image = BzImage::parse(&self.file).unwrap();
         make(&Inputs {
             image: &image,
-            initrd_size: Some(self.initrd_size),
+            initrd: Some(&vec![0x5a; self.initrd_size]),
             command_line: &self.line,
+            options: &self.options,
             memory: &self.memory,
             load: self.load,
             direct_map: &direct_map(),
             cpu_notes: &NOTES,
             vmcoreinfo: Some(NOTES[0]),
             boot_params: &[],
-            places: Places::default(),
         })
     }
 }
