@@ -35,7 +35,7 @@ struct Case {
     memory: MemoryMap,
     load: rule::Load,
     line: Vec<u8>,
-    initrd_size: u64,
+    initrd_size: usize,
     options: options::Load,
     release: &'static [u8],
     rsdp: Option<PhysAddr>,
@@ -77,7 +77,7 @@ impl Case {
         let image = BzImage::parse(&self.file).unwrap();
         make(&Inputs {
             image: &image,
-            initrd_size: Some(self.initrd_size),
+            initrd: Some(&vec![0x5a; self.initrd_size]),
             command_line: &self.line,
             options: &self.options,
             release: self.release,
