@@ -4,7 +4,7 @@
 
 use guest_protocol::Arch;
 use harness::accel::AccelChoice;
-use harness::artifacts::{Artifacts, KernelFile, LoaderTree, Source};
+use harness::artifacts::{Artifacts, FirmwareFile, KernelFile, LoaderTree, Source};
 use harness::cell::{Cell, CellId, Firmware, FirstBoot, Kernel, Loader, Mib, Platform, Reservation, Trigger};
 use harness::outcome::{Expectation, ExpectedVmcore, Outcome, Verdict};
 use harness::report::{CellResult, not_as_expected};
