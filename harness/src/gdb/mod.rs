@@ -125,7 +125,11 @@ impl Attached {
         let _ = std::fs::remove_file(socket);
         let (stream, _) = accepted
             .map_err(|_| {
-                GdbError::Start(format!("no connection within {} s; QEMU said: {}", deadline.as_secs(), said.trim()))
+                GdbError::Start(format!(
+                    "no connection within {} s; QEMU said: {}",
+                    deadline.as_secs(),
+                    said.trim()
+                ))
             })?
             .map_err(failed)?;
         Self::over(stream, deadline).await
@@ -350,7 +354,8 @@ async fn monitor(qmp: &Qmp, command: &str) -> Result<String, GdbError> {
 /// monitor/hmp.c), with the path as a chardev option has it.
 fn start_command(socket: &Path) -> Result<String, GdbError> {
     let device = option_path("unix:", socket).into_string();
-    let device = device.map_err(|path| GdbError::Start(format!("{path:?} is no path that the monitor takes")))?;
+    let device =
+        device.map_err(|path| GdbError::Start(format!("{path:?} is no path that the monitor takes")))?;
     Ok(format!("gdbserver \"{}\"", device.replace('\\', "\\\\").replace('"', "\\\"")))
 }
 

@@ -36,8 +36,12 @@ fn stub(script: Vec<(&'static str, Then)>) -> UnixStream {
         let mut from = server.try_clone().unwrap().bytes().map_while(Result::ok);
         for (awaited, then) in script {
             // Acknowledgements of the client come before its next request.
-            let payload: Vec<u8> =
-                from.by_ref().skip_while(|&byte| byte != b'$').skip(1).take_while(|&byte| byte != b'#').collect();
+            let payload: Vec<u8> = from
+                .by_ref()
+                .skip_while(|&byte| byte != b'$')
+                .skip(1)
+                .take_while(|&byte| byte != b'#')
+                .collect();
             assert_eq!(String::from_utf8_lossy(&payload), awaited);
             match then {
                 Then::Answer(answer) => {
@@ -128,7 +132,9 @@ async fn everything_has_a_deadline() {
 async fn an_end_and_nonsense_are_told() {
     let error = client(vec![("m0,1", Then::End)]).await.read(0, 1).await.unwrap_err();
     assert!(matches!(error, GdbError::Connection { .. }), "{error}");
-    for (said, told) in [(&b"+$00#00"[..], "add up to"), (b"+hello", "between packets"), (b"+$xyz#6b", "none")] {
+    for (said, told) in
+        [(&b"+$00#00"[..], "add up to"), (b"+hello", "between packets"), (b"+$xyz#6b", "none")]
+    {
         let error = client(vec![("m0,1", Then::Raw(said))]).await.read(0, 1).await.unwrap_err();
         assert!(error.to_string().contains(told), "{error}");
     }
