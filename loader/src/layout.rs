@@ -26,6 +26,8 @@ pub struct Request {
     pub region: Span,
     /// How high the segments may lie.
     pub limits: Limits,
+    /// How low the segments may lie (`--mem-min`).
+    pub lowest: PhysAddr,
     /// The kernel's `init_size`.
     pub kernel_size: u64,
     /// The kernel's alignment, a power of two of at least one page.
@@ -34,18 +36,18 @@ pub struct Request {
     pub pref_address: PhysAddr,
     /// Size of the initrd, if there is one.
     pub initrd_size: Option<u64>,
-    /// Size of boot_params and command line.
+    /// Size of boot_params and what lies behind it.
     pub boot_params_size: u64,
     /// Size of the purgatory.
     pub purgatory_size: u64,
     /// Size of the core header.
     pub elfcorehdr_size: u64,
+    /// Size of the backup of low memory, if there is one.
+    pub backup_size: Option<u64>,
     /// What the segments must leave.
     pub reserves: Vec<Reserve>,
     /// Places that are given.
     pub places: Places,
-    /// `--mem-min`: what no segment may begin below; 0 if there is no such bound.
-    pub mem_min: PhysAddr,
     /// Whether a given place may be one from which the kernel moves away.
     pub ignore_alignment: bool,
 }
@@ -86,12 +88,14 @@ pub struct Layout {
     pub kernel: Span,
     /// The initrd.
     pub initrd: Option<Span>,
-    /// boot_params and command line.
+    /// boot_params and what lies behind it.
     pub boot_params: Span,
     /// The purgatory.
     pub purgatory: Span,
     /// The core header.
     pub elfcorehdr: Span,
+    /// The backup of low memory.
+    pub backup: Option<Span>,
 }
 
 impl Layout {
@@ -104,6 +108,7 @@ impl Layout {
             (SegmentKind::ElfCoreHeader, self.elfcorehdr),
         ];
         all.extend(self.initrd.map(|span| (SegmentKind::Initrd, span)));
+        all.extend(self.backup.map(|span| (SegmentKind::Backup, span)));
         sort_by_key(&mut all, |&(_, span)| span);
         all
     }
@@ -117,6 +122,7 @@ impl Layout {
             boot_params: of(SegmentKind::BootParams)?,
             purgatory: of(SegmentKind::Purgatory)?,
             elfcorehdr: of(SegmentKind::ElfCoreHeader)?,
+            backup: of(SegmentKind::Backup),
         })
     }
 }
@@ -160,6 +166,7 @@ impl Request {
             Some(self.boot_params_size),
             Some(self.purgatory_size),
             Some(self.elfcorehdr_size),
+            self.backup_size,
         ];
         let pieces = SegmentKind::ALL.into_iter().zip(sizes).filter_map(|(kind, size)| {
             let is_kernel = kind == SegmentKind::Kernel;
@@ -168,7 +175,7 @@ impl Request {
                 // Beyond 64 bits there is no such size; it fits nowhere either way.
                 size: size?.max(1).checked_next_multiple_of(PAGE).unwrap_or(!(PAGE - 1)),
                 alignment: if is_kernel { self.kernel_alignment } else { PAGE },
-                lowest: if is_kernel { self.pref_address.max(LOWEST) } else { PhysAddr(0) },
+                lowest: if is_kernel { self.lowest.max(self.pref_address).max(LOWEST) } else { self.lowest },
                 limit: self.limits.of(kind),
                 given: self.places.get(kind),
             })
@@ -200,8 +207,8 @@ impl Request {
             if span.last() > piece.limit.last {
                 return Err(bad(BadPlace::BeyondLimit { span, limit: piece.limit }));
             }
-            if start < self.mem_min {
-                return Err(bad(BadPlace::BelowMemMin { start, mem_min: self.mem_min }));
+            if start < self.lowest {
+                return Err(bad(BadPlace::BelowMin { start, lowest: self.lowest }));
             }
             if !self.ignore_alignment && (start < piece.lowest || start.align_down(piece.alignment) != start)
             {
@@ -223,8 +230,6 @@ struct World<'a> {
     pieces: &'a [Piece],
     /// The whole pages of the region.
     pages: Span,
-    /// Where the first segment may begin: `--mem-min` is no bound for what must be left.
-    first: PhysAddr,
 }
 
 impl<'a> World<'a> {
@@ -239,12 +244,12 @@ impl<'a> World<'a> {
         if let Some(limit) = limits.into_iter().find(|limit| region.start() > limit.last) {
             return Err(Refusal::BeyondLimit { region, limit });
         }
+        if region.last() < request.lowest {
+            return Err(Refusal::BelowMin { region, lowest: request.lowest });
+        }
         request.check_given(pieces)?;
-        let pages = whole_pages(region).ok_or(Refusal::NoRegion)?;
-        let first = request.mem_min.align_up(PAGE).filter(|first| *first <= pages.last());
-        let first =
-            first.ok_or(Refusal::BelowMemMin { region, mem_min: request.mem_min })?.max(pages.start());
-        Ok(Self { request, pieces, pages, first })
+        let pages = region.whole_units(PAGE).ok_or(Refusal::NoRegion)?;
+        Ok(Self { request, pieces, pages })
     }
 
     /// Puts the segments into this order, ascending, each as high as it can lie; none if that cannot be.
@@ -261,7 +266,7 @@ impl<'a> World<'a> {
                 }
             };
             let lowest = if piece.given.is_some() { PhysAddr(0) } else { piece.lowest };
-            if span.last() > last || span.start() < self.first.max(lowest) {
+            if span.last() > last || span.start() < self.pages.start().max(lowest) {
                 return None;
             }
             placed.push(Placed { kind: piece.kind, span });
@@ -291,7 +296,7 @@ impl<'a> World<'a> {
         let below = placed.iter().map(|placed| placed.span).filter(|span| span.last() < now.start()).max();
         let floor = match below {
             Some(below) => below.last().checked_add(1)?,
-            None => self.first,
+            None => self.pages.start(),
         };
         let span = Span::sized(floor.max(kernel.lowest).align_up(kernel.alignment)?, kernel.size)?;
         let lowered = |placed: &Placed| match placed.kind {
@@ -303,26 +308,23 @@ impl<'a> World<'a> {
 
     /// Bytes that the segments leave at or below a limit.
     fn left(&self, placed: &[Placed], limit: Limit) -> u64 {
-        let Some(low) =
-            Span::new(self.pages.start(), self.pages.last().min(limit.last)).and_then(whole_pages)
-        else {
-            return 0;
-        };
+        let low = Span::new(self.pages.start(), self.pages.last().min(limit.last));
+        let Some(low) = low.and_then(|low| low.whole_units(PAGE)) else { return 0 };
         let used = placed.iter().filter_map(|placed| placed.span.intersect(low)).map(Span::size).sum();
         low.size().saturating_sub(used)
     }
 
     /// Why no order does: the first segment that fits beside the ones before it in none, or else what they cannot leave.
     fn why_not(&self) -> Refusal {
-        let Self { request: &Request { region, mem_min, .. }, pieces, pages, first } = *self;
+        let Self { request: &Request { region, lowest: asked, .. }, pieces, pages } = *self;
         let mut order: Vec<usize> = (0..pieces.len()).collect();
         for count in 1..=pieces.len() {
             if permute(&mut order[..count], 0, &mut |order| self.highest(order)).is_none() {
                 let Piece { kind: segment, size, lowest, limit, .. } = pieces[count - 1];
-                let usable = Span::new(first.max(lowest), pages.last().min(limit.last));
+                let usable = Span::new(pages.start().max(lowest), pages.last().min(limit.last));
                 let limit = (region.last() > limit.last).then_some(limit);
-                let mem_min = (first > pages.start()).then_some(mem_min);
-                return Refusal::NoRoom { segment, size, region, usable, shared: count > 1, mem_min, limit };
+                let lowest = (asked > region.start()).then_some(asked);
+                return Refusal::NoRoom { segment, size, region, usable, shared: count > 1, lowest, limit };
             }
         }
         // The most that any order leaves, for the reserve that falls furthest short of what it needs.
@@ -355,12 +357,6 @@ fn permute<T>(items: &mut [usize], fixed: usize, found: &mut dyn FnMut(&[usize])
         }
     }
     None
-}
-
-/// The whole pages in a range; the very last of all addresses is given up, lest an end wraps.
-fn whole_pages(span: Span) -> Option<Span> {
-    let end = PhysAddr(span.last().0.saturating_add(1)).align_down(PAGE);
-    Span::new(span.start().align_up(PAGE)?, end.checked_sub(1)?)
 }
 
 #[cfg(test)]

@@ -23,6 +23,7 @@ fn request(region: Span, any: Limit) -> Request {
     Request {
         region,
         limits: limits(any),
+        lowest: PhysAddr(0),
         kernel_size: 0x0290_0000,
         kernel_alignment: 2 * MIB,
         pref_address: PhysAddr(16 * MIB),
@@ -30,9 +31,9 @@ fn request(region: Span, any: Limit) -> Request {
         boot_params_size: 4096 + 300,
         purgatory_size: 1000,
         elfcorehdr_size: 2000,
+        backup_size: None,
         reserves: vec![control(64, UNLIMITED)],
         places: Places::default(),
-        mem_min: PhysAddr(0),
         ignore_alignment: false,
     }
 }
@@ -67,9 +68,12 @@ fn a_region_above_the_limit_is_refused_by_name() {
 fn with_room_the_kernel_lies_lowest() {
     let layout = place(&request(at(512, 256), UNLIMITED)).unwrap();
     assert_eq!(layout.kernel.start(), PhysAddr(512 * MIB));
+    assert_eq!(layout.elfcorehdr.last(), at(512, 256).last());
+    let with_backup = Request { backup_size: Some(640 << 10), ..request(at(512, 256), UNLIMITED) };
+    let layout = place(&with_backup).unwrap();
     let kinds: Vec<_> = layout.spans().into_iter().map(|(kind, _)| kind).collect();
     assert_eq!(kinds, SegmentKind::ALL);
-    assert_eq!(layout.elfcorehdr.last(), at(512, 256).last());
+    assert_eq!(layout.backup, Some(span(768 * MIB - (640 << 10), 768 * MIB - 1)));
 }
 
 /// An i386 first kernel must reach its control page alone: a region that goes on beyond its low memory is good, as long as the
@@ -97,7 +101,7 @@ fn a_region_beyond_low_memory_needs_its_lowest_gap_in_it() {
             region: request.region,
             usable: Some(span(864 * MIB, 896 * MIB - 1)),
             shared: false,
-            mem_min: None,
+            lowest: None,
             limit: Some(request.limits.kernel)
         })
     );
@@ -183,10 +187,24 @@ fn bad_places_are_refused_by_name() {
         ),
         ("purgatory=0x38000000", "0x38000000-0x38000fff reaches beyond 0x36ffdfff, the highest"),
         ("kernel=0x33100000", "it runs at multiples of 0x200000, and not below 0x1000000"),
+        ("backup=0x33000000", "the backup cannot lie there: this load has none"),
     ] {
         let error = place(&with(text, I386)).unwrap_err().to_string();
         assert!(error.contains(message), "{text}: {error}");
     }
+    let mut request = with("purgatory=0x33000000", UNLIMITED);
+    request.lowest = PhysAddr(0x3300_1000);
+    assert!(
+        place(&request)
+            .unwrap_err()
+            .to_string()
+            .contains("0x33000000 lies below 0x33001000, the lowest address that --mem-min")
+    );
+    request.lowest = PhysAddr(0x4200_0000);
+    assert_eq!(
+        place(&request),
+        Err(Refusal::BelowMin { region: request.region, lowest: PhysAddr(0x4200_0000) })
+    );
     let mut request = with("kernel=0x33100000", UNLIMITED);
     request.ignore_alignment = true;
     assert!(place(&request).is_ok());
@@ -204,45 +222,47 @@ fn small_world() -> impl Strategy<Value = Request> {
             pages => Limit { last: PhysAddr(START + pages * PAGE - 1), why: Why::I386Capture },
         })
     };
-    let sizes = (1u64..5, prop::option::of(1u64..4), 1u64..3, 1u64..3, 1u64..3);
+    let backup = prop::option::weighted(0.3, 1u64..3);
+    let sizes = (1u64..5, prop::option::of(1u64..4), 1u64..3, 1u64..3, 1u64..3, backup);
     let reserves = prop::collection::vec((1u64..4, limit()), 0..3);
-    let kernel = (0u32..3, 0u64..8, prop::option::weighted(0.3, 0u64..8 * PAGE));
+    let kernel = (0u32..3, 0u64..8);
     let place = prop::option::weighted(0.2, 0u64..10);
-    ((0u64..3, 4u64..12), (limit(), limit(), limit()), sizes, reserves, kernel, (place.clone(), place))
-        .prop_map(
-            |(
-                (start, size),
-                (kernel_limit, initrd, others),
-                sizes,
-                reserves,
-                (align, pref, mem_min),
-                (kernel_at, initrd_at),
-            )| {
-                let address = |pages: u64| START + pages * PAGE;
-                let mut places = Places::default();
-                if let Some(pages) = kernel_at {
-                    places.add(alloc::format!("kernel={:#x}", address(pages)).as_bytes()).unwrap();
-                }
-                if let (Some(pages), Some(_)) = (initrd_at, sizes.1) {
-                    places.add(alloc::format!("initrd={:#x}", address(pages)).as_bytes()).unwrap();
-                }
-                Request {
-                    region: Span::sized(PhysAddr(address(start)), size * PAGE).unwrap(),
-                    limits: Limits { kernel: kernel_limit, initrd, others, control: UNLIMITED },
-                    kernel_size: sizes.0 * PAGE,
-                    kernel_alignment: PAGE << align,
-                    pref_address: PhysAddr(address(pref)),
-                    initrd_size: sizes.1.map(|pages| pages * PAGE),
-                    boot_params_size: sizes.2 * PAGE,
-                    purgatory_size: sizes.3 * PAGE,
-                    elfcorehdr_size: sizes.4 * PAGE,
-                    reserves: reserves.into_iter().map(|(pages, limit)| control(pages, limit)).collect(),
-                    places,
-                    mem_min: PhysAddr(mem_min.map_or(0, |bytes| START + bytes)),
-                    ignore_alignment: false,
-                }
-            },
-        )
+    let places = (place.clone(), place.clone(), place);
+    ((0u64..3, 4u64..12), (limit(), limit(), limit()), sizes, reserves, kernel, places).prop_map(
+        |(
+            (start, size),
+            (kernel_limit, initrd, others),
+            sizes,
+            reserves,
+            (align, pref),
+            (kernel_at, initrd_at, lowest),
+        )| {
+            let address = |pages: u64| START + pages * PAGE;
+            let mut places = Places::default();
+            if let Some(pages) = kernel_at {
+                places.add(alloc::format!("kernel={:#x}", address(pages)).as_bytes()).unwrap();
+            }
+            if let (Some(pages), Some(_)) = (initrd_at, sizes.1) {
+                places.add(alloc::format!("initrd={:#x}", address(pages)).as_bytes()).unwrap();
+            }
+            Request {
+                region: Span::sized(PhysAddr(address(start)), size * PAGE).unwrap(),
+                limits: Limits { kernel: kernel_limit, initrd, others, control: UNLIMITED },
+                lowest: lowest.map_or(PhysAddr(0), |pages| PhysAddr(address(pages))),
+                kernel_size: sizes.0 * PAGE,
+                kernel_alignment: PAGE << align,
+                pref_address: PhysAddr(address(pref)),
+                initrd_size: sizes.1.map(|pages| pages * PAGE),
+                boot_params_size: sizes.2 * PAGE,
+                purgatory_size: sizes.3 * PAGE,
+                elfcorehdr_size: sizes.4 * PAGE,
+                backup_size: sizes.5.map(|pages| pages * PAGE),
+                reserves: reserves.into_iter().map(|(pages, limit)| control(pages, limit)).collect(),
+                places,
+                ignore_alignment: false,
+            }
+        },
+    )
 }
 
 /// What is asked of any layout, written down without a look at how layouts are made.
@@ -253,6 +273,7 @@ fn broken_promise(request: &Request, spans: &[(SegmentKind, Span)]) -> Option<&'
         SegmentKind::BootParams => Some(request.boot_params_size),
         SegmentKind::Purgatory => Some(request.purgatory_size),
         SegmentKind::ElfCoreHeader => Some(request.elfcorehdr_size),
+        SegmentKind::Backup => request.backup_size,
     };
     for kind in SegmentKind::ALL {
         let mut of_kind = spans.iter().filter(|(other, _)| *other == kind).map(|(_, span)| *span);
@@ -277,8 +298,8 @@ fn broken_promise(request: &Request, spans: &[(SegmentKind, Span)]) -> Option<&'
         if span.last() > limit.last {
             return Some("beyond its limit");
         }
-        if span.start() < request.mem_min {
-            return Some("below --mem-min");
+        if span.start() < request.lowest {
+            return Some("lower than was asked for");
         }
         if spans[index + 1..]
             .iter()
@@ -315,6 +336,7 @@ fn possible(request: &Request, placed: &mut Vec<(SegmentKind, Span)>) -> bool {
         Some(request.boot_params_size),
         Some(request.purgatory_size),
         Some(request.elfcorehdr_size),
+        request.backup_size,
     ];
     let wanted: Vec<_> =
         SegmentKind::ALL.into_iter().zip(sizes).filter_map(|(kind, size)| Some((kind, size?))).collect();
@@ -377,22 +399,30 @@ impl Numbers {
         let running = self.one_of(&[Arch::I386, Arch::X86_64]);
         let memory = MemoryMap { ranges: vec![(span(0, (1 << 32) - 1), Kind::Ram)], crash_regions: vec![] };
         let demand = Demand::of(running, &memory);
+        let initrd_size = Some(1 + self.below(64 * MIB)).filter(|_| self.below(2) == 0);
+        let backup_size = Some(1 + self.below(640 << 10)).filter(|_| self.below(3) == 0);
+        let segments = [initrd_size, backup_size].iter().flatten().count() as u64 + 4;
         let control = if running == Arch::I386 { LOWMEM } else { UNLIMITED };
         let mut limit = || self.one_of(&[UNLIMITED, I386, BELOW_4G]);
         let limits = Limits { kernel: limit(), initrd: limit(), others: limit(), control };
         let request = Request {
             region: Span::sized(PhysAddr(start), size).unwrap(),
             limits,
+            lowest: PhysAddr(0),
             kernel_size: 1 + self.below(96 * MIB),
             kernel_alignment: 1 << (12 + self.below(13)),
             pref_address: PhysAddr(16 * MIB),
-            initrd_size: Some(1 + self.below(64 * MIB)).filter(|_| self.below(2) == 0),
+            initrd_size,
             boot_params_size: 1 + self.below(20_000),
             purgatory_size: 1 + self.below(40_000),
             elfcorehdr_size: 1 + self.below(20_000),
-            reserves: vec![Reserve { purpose: Purpose::ControlPages, bytes: demand.bytes(), limit: control }],
+            backup_size,
+            reserves: vec![Reserve {
+                purpose: Purpose::ControlPages,
+                bytes: demand.bytes(segments),
+                limit: control,
+            }],
             places: Places::default(),
-            mem_min: PhysAddr(0),
             ignore_alignment: false,
         };
         (request, demand)

@@ -4,6 +4,7 @@
 use crate::addr::{PhysAddr, Span};
 use crate::bzimage::NotABzImage;
 use crate::cmdline::BadCommandLine;
+use crate::elfcorehdr::Not32;
 use crate::iomem::Unusable;
 use crate::layout::Reserve;
 use crate::rule::{Limit, Why};
@@ -32,12 +33,12 @@ pub enum Refusal {
         /// The limit.
         limit: Limit,
     },
-    /// The whole region lies below `--mem-min`.
-    BelowMemMin {
+    /// The whole region lies below what was asked for.
+    BelowMin {
         /// The region.
         region: Span,
-        /// The bound.
-        mem_min: PhysAddr,
+        /// `--mem-min`.
+        lowest: PhysAddr,
     },
     /// A segment does not fit below its limit, or at all.
     NoRoom {
@@ -52,7 +53,7 @@ pub enum Refusal {
         /// Whether other segments want to lie there as well.
         shared: bool,
         /// `--mem-min`, if it cuts the region.
-        mem_min: Option<PhysAddr>,
+        lowest: Option<PhysAddr>,
         /// The limit that cuts the region, if one does.
         limit: Option<Limit>,
     },
@@ -81,13 +82,10 @@ pub enum Refusal {
     },
     /// The command line cannot be handed over.
     CommandLine(BadCommandLine),
-    /// The map of the capture kernel has more entries than boot_params holds.
-    TooManyE820Entries {
-        /// Entries that it has.
-        entries: usize,
-        /// Entries that fit.
-        most: usize,
-    },
+    /// There can be no core header of the class that was asked for.
+    CoreHeaders(Not32),
+    /// The running kernel keeps no core header up to date.
+    NoHotplug,
     /// The initrd is empty.
     EmptyInitrd {
         /// The file.
@@ -131,12 +129,12 @@ pub enum BadPlace {
         /// The limit.
         limit: Limit,
     },
-    /// Lower than `--mem-min`.
-    BelowMemMin {
+    /// Lower than was asked for.
+    BelowMin {
         /// Where it was put.
         start: PhysAddr,
-        /// The bound.
-        mem_min: PhysAddr,
+        /// `--mem-min`.
+        lowest: PhysAddr,
     },
     /// The kernel would not stay there.
     KernelMoves {
@@ -152,7 +150,7 @@ pub enum BadPlace {
 impl fmt::Display for BadPlace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NoSuchSegment => f.write_str("this load has none (no --initrd?)"),
+            Self::NoSuchSegment => f.write_str("this load has none (no --initrd, no --backup?)"),
             Self::NotAPage(start) => write!(f, "{start} is not a multiple of 4096"),
             Self::OutsideOfRegion { start, size, region } => {
                 write!(f, "with {size:#x} bytes from {start} on it leaves the crash region {region}")
@@ -161,7 +159,7 @@ impl fmt::Display for BadPlace {
             Self::BeyondLimit { span, limit } => {
                 write!(f, "{span} reaches beyond {}, {}", limit.last, limit.why)
             }
-            Self::BelowMemMin { start, mem_min } => write!(f, "{start} is lower than --mem-min, {mem_min}"),
+            Self::BelowMin { start, lowest } => write!(f, "{start} lies below {lowest}, {MEM_MIN}"),
             Self::KernelMoves { start, alignment, lowest } => write!(
                 f,
                 "from {start} it would move: it runs at multiples of {alignment:#x}, and not below {lowest}"
@@ -187,10 +185,10 @@ impl fmt::Display for Refusal {
                 write!(f, "crash region {region} lies above {}, {}", limit.last, limit.why)?;
                 advise(f, *limit)
             }
-            Self::BelowMemMin { region, mem_min } => {
-                write!(f, "crash region {region} lies below {mem_min}, the lowest address that --mem-min allows. {LOWER_MEM_MIN}")
+            Self::BelowMin { region, lowest } => {
+                write!(f, "crash region {region} lies below {lowest}, {MEM_MIN}. Give a lower one")
             }
-            Self::NoRoom { segment, size, region, usable, shared, mem_min, limit } => {
+            Self::NoRoom { segment, size, region, usable, shared, lowest, limit } => {
                 write!(f, "crash region {region} has no room for the {segment} of {size:#x} bytes where it may lie")?;
                 match usable {
                     Some(usable) => write!(f, ": {usable}, {:#x} bytes", usable.size())?,
@@ -202,8 +200,8 @@ impl fmt::Display for Refusal {
                 if let Some(limit) = limit {
                     write!(f, "; it must end at or below {}, {}", limit.last, limit.why)?;
                 }
-                if let Some(mem_min) = mem_min {
-                    return write!(f, "; it must begin at or above {mem_min}, the lowest address that --mem-min allows. {LOWER_MEM_MIN}");
+                if let Some(lowest) = lowest {
+                    return write!(f, "; it must begin at or above {lowest}, {MEM_MIN}. Give a lower one");
                 }
                 match limit {
                     Some(limit) => advise(f, *limit),
@@ -225,9 +223,11 @@ impl fmt::Display for Refusal {
                 "the image takes {image:#x} bytes, more than half of all RAM ({ram:#x} bytes): kexec_load refuses that"
             ),
             Self::CommandLine(why) => why.fmt(f),
-            Self::TooManyE820Entries { entries, most } => write!(
-                f,
-                "the capture kernel's memory map has {entries} entries, and boot_params has room for {most}"
+            Self::CoreHeaders(why) => write!(f, "--elf32-core-headers: {why}"),
+            Self::NoHotplug => f.write_str(
+                "--hotplug: the running kernel does not keep core headers up to date: /sys/kernel/crash_elfcorehdr_size is missing \
+                 (Linux 6.5 and later have it, with CONFIG_CRASH_HOTPLUG). Load without --hotplug, and again whenever CPUs or memory \
+                 come or go",
             ),
             Self::EmptyInitrd { path } => write!(f, "{path}: the initrd is empty"),
             Self::NoLowRam => f.write_str(
@@ -241,8 +241,8 @@ impl fmt::Display for Refusal {
     }
 }
 
-/// What to do about a `--mem-min` that is too high.
-const LOWER_MEM_MIN: &str = "Give a lower --mem-min";
+/// Behind a lower bound.
+const MEM_MIN: &str = "the lowest address that --mem-min allows";
 
 /// Says how to get a region that this limit allows.
 fn advise(f: &mut fmt::Formatter<'_>, limit: Limit) -> fmt::Result {
