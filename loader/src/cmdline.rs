@@ -124,7 +124,7 @@ pub fn finish(
 }
 
 /// The words of a line. Double quotes keep spaces in a word, as the kernel reads them (lib/cmdline.c, `next_arg`).
-fn words(line: &[u8]) -> impl Iterator<Item = &[u8]> {
+pub(crate) fn words(line: &[u8]) -> impl Iterator<Item = &[u8]> {
     let mut quoted = false;
     line.split(move |&byte| {
         quoted ^= byte == b'"';

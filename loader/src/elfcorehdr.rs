@@ -20,6 +20,7 @@ use crate::addr::{PAGE, PhysAddr, Span};
 use crate::iomem::MemoryMap;
 use crate::kcore::DirectMap;
 use crate::options::Class;
+use crate::purgatory::Backup;
 use crate::rule::Arch;
 use alloc::vec::Vec;
 use core::fmt;
@@ -66,18 +67,9 @@ pub struct Crashed<'a> {
     /// VMCOREINFO.
     pub vmcoreinfo: Option<Note>,
     /// Low memory that is saved before the capture kernel uses it, and where.
-    pub backup: Option<Saved>,
+    pub backup: Option<Backup>,
     /// The class that was asked for; none for the smallest that does.
     pub class: Option<Class>,
-}
-
-/// Low memory and its copy.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Saved {
-    /// What is saved.
-    pub source: Span,
-    /// Where its first byte is put.
-    pub target: PhysAddr,
 }
 
 /// Why there can be no ELF32 core header. Fits behind "--elf32-core-headers: ".
@@ -119,7 +111,7 @@ pub fn build(crashed: &Crashed<'_>) -> Result<Vec<u8>, Not32> {
     let mut headers: Vec<Header> = crashed.cpu_notes.iter().copied().map(note).collect();
     headers.extend(crashed.vmcoreinfo.map(note));
     let saved = |base: u64| {
-        crashed.backup.map(|Saved { source, target }| Header {
+        crashed.backup.map(|Backup { source, target }| Header {
             offset: target,
             ..load(source, base.wrapping_add(source.start().0))
         })

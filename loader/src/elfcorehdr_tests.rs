@@ -119,7 +119,7 @@ fn saved_low_memory_is_read_from_its_copy() {
     let map = DirectMap { page_offset: BASE, text: None };
     let source = span(0x1000, 0x9_efff);
     let with = |arch, target| {
-        let backup = Some(Saved { source, target: PhysAddr(target) });
+        let backup = Some(Backup { source, target: PhysAddr(target) });
         build(&Crashed { backup, ..crashed(arch, &memory, &map, &[]) }).unwrap()
     };
     let core = with(Arch::X86_64, 0x3ff0_0000);

@@ -26,8 +26,6 @@ pub struct Request {
     pub region: Span,
     /// How high the segments may lie.
     pub limits: Limits,
-    /// How low the segments may lie (`--mem-min`).
-    pub lowest: PhysAddr,
     /// The kernel's `init_size`.
     pub kernel_size: u64,
     /// The kernel's alignment, a power of two of at least one page.
@@ -48,6 +46,8 @@ pub struct Request {
     pub reserves: Vec<Reserve>,
     /// Places that are given.
     pub places: Places,
+    /// `--mem-min`: what no segment may begin below; 0 if there is no such bound.
+    pub mem_min: PhysAddr,
     /// Whether a given place may be one from which the kernel moves away.
     pub ignore_alignment: bool,
 }
@@ -175,7 +175,7 @@ impl Request {
                 // Beyond 64 bits there is no such size; it fits nowhere either way.
                 size: size?.max(1).checked_next_multiple_of(PAGE).unwrap_or(!(PAGE - 1)),
                 alignment: if is_kernel { self.kernel_alignment } else { PAGE },
-                lowest: if is_kernel { self.lowest.max(self.pref_address).max(LOWEST) } else { self.lowest },
+                lowest: if is_kernel { self.pref_address.max(LOWEST) } else { PhysAddr(0) },
                 limit: self.limits.of(kind),
                 given: self.places.get(kind),
             })
@@ -207,8 +207,8 @@ impl Request {
             if span.last() > piece.limit.last {
                 return Err(bad(BadPlace::BeyondLimit { span, limit: piece.limit }));
             }
-            if start < self.lowest {
-                return Err(bad(BadPlace::BelowMin { start, lowest: self.lowest }));
+            if start < self.mem_min {
+                return Err(bad(BadPlace::BelowMemMin { start, mem_min: self.mem_min }));
             }
             if !self.ignore_alignment && (start < piece.lowest || start.align_down(piece.alignment) != start)
             {
@@ -230,6 +230,8 @@ struct World<'a> {
     pieces: &'a [Piece],
     /// The whole pages of the region.
     pages: Span,
+    /// Where the first segment may begin: `--mem-min` is no bound for what must be left.
+    first: PhysAddr,
 }
 
 impl<'a> World<'a> {
@@ -244,12 +246,12 @@ impl<'a> World<'a> {
         if let Some(limit) = limits.into_iter().find(|limit| region.start() > limit.last) {
             return Err(Refusal::BeyondLimit { region, limit });
         }
-        if region.last() < request.lowest {
-            return Err(Refusal::BelowMin { region, lowest: request.lowest });
-        }
         request.check_given(pieces)?;
         let pages = region.whole_units(PAGE).ok_or(Refusal::NoRegion)?;
-        Ok(Self { request, pieces, pages })
+        let first = request.mem_min.align_up(PAGE).filter(|first| *first <= pages.last());
+        let first =
+            first.ok_or(Refusal::BelowMemMin { region, mem_min: request.mem_min })?.max(pages.start());
+        Ok(Self { request, pieces, pages, first })
     }
 
     /// Puts the segments into this order, ascending, each as high as it can lie; none if that cannot be.
@@ -266,7 +268,7 @@ impl<'a> World<'a> {
                 }
             };
             let lowest = if piece.given.is_some() { PhysAddr(0) } else { piece.lowest };
-            if span.last() > last || span.start() < self.pages.start().max(lowest) {
+            if span.last() > last || span.start() < self.first.max(lowest) {
                 return None;
             }
             placed.push(Placed { kind: piece.kind, span });
@@ -296,7 +298,7 @@ impl<'a> World<'a> {
         let below = placed.iter().map(|placed| placed.span).filter(|span| span.last() < now.start()).max();
         let floor = match below {
             Some(below) => below.last().checked_add(1)?,
-            None => self.pages.start(),
+            None => self.first,
         };
         let span = Span::sized(floor.max(kernel.lowest).align_up(kernel.alignment)?, kernel.size)?;
         let lowered = |placed: &Placed| match placed.kind {
@@ -316,15 +318,15 @@ impl<'a> World<'a> {
 
     /// Why no order does: the first segment that fits beside the ones before it in none, or else what they cannot leave.
     fn why_not(&self) -> Refusal {
-        let Self { request: &Request { region, lowest: asked, .. }, pieces, pages } = *self;
+        let Self { request: &Request { region, mem_min, .. }, pieces, pages, first } = *self;
         let mut order: Vec<usize> = (0..pieces.len()).collect();
         for count in 1..=pieces.len() {
             if permute(&mut order[..count], 0, &mut |order| self.highest(order)).is_none() {
                 let Piece { kind: segment, size, lowest, limit, .. } = pieces[count - 1];
-                let usable = Span::new(pages.start().max(lowest), pages.last().min(limit.last));
+                let usable = Span::new(first.max(lowest), pages.last().min(limit.last));
                 let limit = (region.last() > limit.last).then_some(limit);
-                let lowest = (asked > region.start()).then_some(asked);
-                return Refusal::NoRoom { segment, size, region, usable, shared: count > 1, lowest, limit };
+                let mem_min = (first > pages.start()).then_some(mem_min);
+                return Refusal::NoRoom { segment, size, region, usable, shared: count > 1, mem_min, limit };
             }
         }
         // The most that any order leaves, for the reserve that falls furthest short of what it needs.

@@ -1,4 +1,4 @@
-//! Tests of the layout: tables at the limits, a search of all placements in small worlds, and 100,000 regions of the real size.
+//! Tests of the layout: tables at the limits, and a search of all placements in small worlds.
 
 use super::*;
 use crate::control::Demand;
@@ -23,7 +23,6 @@ fn request(region: Span, any: Limit) -> Request {
     Request {
         region,
         limits: limits(any),
-        lowest: PhysAddr(0),
         kernel_size: 0x0290_0000,
         kernel_alignment: 2 * MIB,
         pref_address: PhysAddr(16 * MIB),
@@ -34,6 +33,7 @@ fn request(region: Span, any: Limit) -> Request {
         backup_size: None,
         reserves: vec![control(64, UNLIMITED)],
         places: Places::default(),
+        mem_min: PhysAddr(0),
         ignore_alignment: false,
     }
 }
@@ -101,7 +101,7 @@ fn a_region_beyond_low_memory_needs_its_lowest_gap_in_it() {
             region: request.region,
             usable: Some(span(864 * MIB, 896 * MIB - 1)),
             shared: false,
-            lowest: None,
+            mem_min: None,
             limit: Some(request.limits.kernel)
         })
     );
@@ -192,19 +192,6 @@ fn bad_places_are_refused_by_name() {
         let error = place(&with(text, I386)).unwrap_err().to_string();
         assert!(error.contains(message), "{text}: {error}");
     }
-    let mut request = with("purgatory=0x33000000", UNLIMITED);
-    request.lowest = PhysAddr(0x3300_1000);
-    assert!(
-        place(&request)
-            .unwrap_err()
-            .to_string()
-            .contains("0x33000000 lies below 0x33001000, the lowest address that --mem-min")
-    );
-    request.lowest = PhysAddr(0x4200_0000);
-    assert_eq!(
-        place(&request),
-        Err(Refusal::BelowMin { region: request.region, lowest: PhysAddr(0x4200_0000) })
-    );
     let mut request = with("kernel=0x33100000", UNLIMITED);
     request.ignore_alignment = true;
     assert!(place(&request).is_ok());
@@ -225,44 +212,44 @@ fn small_world() -> impl Strategy<Value = Request> {
     let backup = prop::option::weighted(0.3, 1u64..3);
     let sizes = (1u64..5, prop::option::of(1u64..4), 1u64..3, 1u64..3, 1u64..3, backup);
     let reserves = prop::collection::vec((1u64..4, limit()), 0..3);
-    let kernel = (0u32..3, 0u64..8);
+    let kernel = (0u32..3, 0u64..8, prop::option::weighted(0.3, 0u64..8 * PAGE));
     let place = prop::option::weighted(0.2, 0u64..10);
-    let places = (place.clone(), place.clone(), place);
-    ((0u64..3, 4u64..12), (limit(), limit(), limit()), sizes, reserves, kernel, places).prop_map(
-        |(
-            (start, size),
-            (kernel_limit, initrd, others),
-            sizes,
-            reserves,
-            (align, pref),
-            (kernel_at, initrd_at, lowest),
-        )| {
-            let address = |pages: u64| START + pages * PAGE;
-            let mut places = Places::default();
-            if let Some(pages) = kernel_at {
-                places.add(alloc::format!("kernel={:#x}", address(pages)).as_bytes()).unwrap();
-            }
-            if let (Some(pages), Some(_)) = (initrd_at, sizes.1) {
-                places.add(alloc::format!("initrd={:#x}", address(pages)).as_bytes()).unwrap();
-            }
-            Request {
-                region: Span::sized(PhysAddr(address(start)), size * PAGE).unwrap(),
-                limits: Limits { kernel: kernel_limit, initrd, others, control: UNLIMITED },
-                lowest: lowest.map_or(PhysAddr(0), |pages| PhysAddr(address(pages))),
-                kernel_size: sizes.0 * PAGE,
-                kernel_alignment: PAGE << align,
-                pref_address: PhysAddr(address(pref)),
-                initrd_size: sizes.1.map(|pages| pages * PAGE),
-                boot_params_size: sizes.2 * PAGE,
-                purgatory_size: sizes.3 * PAGE,
-                elfcorehdr_size: sizes.4 * PAGE,
-                backup_size: sizes.5.map(|pages| pages * PAGE),
-                reserves: reserves.into_iter().map(|(pages, limit)| control(pages, limit)).collect(),
-                places,
-                ignore_alignment: false,
-            }
-        },
-    )
+    ((0u64..3, 4u64..12), (limit(), limit(), limit()), sizes, reserves, kernel, (place.clone(), place))
+        .prop_map(
+            |(
+                (start, size),
+                (kernel_limit, initrd, others),
+                sizes,
+                reserves,
+                (align, pref, mem_min),
+                (kernel_at, initrd_at),
+            )| {
+                let address = |pages: u64| START + pages * PAGE;
+                let mut places = Places::default();
+                if let Some(pages) = kernel_at {
+                    places.add(alloc::format!("kernel={:#x}", address(pages)).as_bytes()).unwrap();
+                }
+                if let (Some(pages), Some(_)) = (initrd_at, sizes.1) {
+                    places.add(alloc::format!("initrd={:#x}", address(pages)).as_bytes()).unwrap();
+                }
+                Request {
+                    region: Span::sized(PhysAddr(address(start)), size * PAGE).unwrap(),
+                    limits: Limits { kernel: kernel_limit, initrd, others, control: UNLIMITED },
+                    kernel_size: sizes.0 * PAGE,
+                    kernel_alignment: PAGE << align,
+                    pref_address: PhysAddr(address(pref)),
+                    initrd_size: sizes.1.map(|pages| pages * PAGE),
+                    boot_params_size: sizes.2 * PAGE,
+                    purgatory_size: sizes.3 * PAGE,
+                    elfcorehdr_size: sizes.4 * PAGE,
+                    backup_size: sizes.5.map(|pages| pages * PAGE),
+                    reserves: reserves.into_iter().map(|(pages, limit)| control(pages, limit)).collect(),
+                    places,
+                    mem_min: PhysAddr(mem_min.map_or(0, |bytes| START + bytes)),
+                    ignore_alignment: false,
+                }
+            },
+        )
 }
 
 /// What is asked of any layout, written down without a look at how layouts are made.
@@ -298,8 +285,8 @@ fn broken_promise(request: &Request, spans: &[(SegmentKind, Span)]) -> Option<&'
         if span.last() > limit.last {
             return Some("beyond its limit");
         }
-        if span.start() < request.lowest {
-            return Some("lower than was asked for");
+        if span.start() < request.mem_min {
+            return Some("below --mem-min");
         }
         if spans[index + 1..]
             .iter()
@@ -371,84 +358,5 @@ proptest! {
     }
 }
 
-/// SplitMix64 (Steele, Lea and Flood, 2014): the same numbers in every run, and fast enough for 100,000 regions.
-struct Numbers(u64);
-
-impl Numbers {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    fn below(&mut self, end: u64) -> u64 {
-        self.next() % end
-    }
-
-    fn one_of<T: Copy>(&mut self, choices: &[T]) -> T {
-        choices[self.below(choices.len() as u64) as usize]
-    }
-
-    /// A load into a region near one of the limits: the first 16 MiB, 512 MiB, the end of low memory, 896 MiB, 2 GiB, 4 GiB.
-    fn request(&mut self) -> (Request, Demand) {
-        let near =
-            self.one_of(&[0, 16 * MIB, 512 * MIB, 0x36ff_e000, 896 * MIB, 2048 * MIB, 4096 * MIB, 1 << 40]);
-        let start = (near + self.below(512) * MIB).saturating_sub(256 * MIB) + self.below(4) * PAGE;
-        let size = 1 + self.below(600 * MIB);
-        let running = self.one_of(&[Arch::I386, Arch::X86_64]);
-        let memory = MemoryMap { ranges: vec![(span(0, (1 << 32) - 1), Kind::Ram)], crash_regions: vec![] };
-        let demand = Demand::of(running, &memory);
-        let initrd_size = Some(1 + self.below(64 * MIB)).filter(|_| self.below(2) == 0);
-        let backup_size = Some(1 + self.below(640 << 10)).filter(|_| self.below(3) == 0);
-        let segments = [initrd_size, backup_size].iter().flatten().count() as u64 + 4;
-        let control = if running == Arch::I386 { LOWMEM } else { UNLIMITED };
-        let mut limit = || self.one_of(&[UNLIMITED, I386, BELOW_4G]);
-        let limits = Limits { kernel: limit(), initrd: limit(), others: limit(), control };
-        let request = Request {
-            region: Span::sized(PhysAddr(start), size).unwrap(),
-            limits,
-            lowest: PhysAddr(0),
-            kernel_size: 1 + self.below(96 * MIB),
-            kernel_alignment: 1 << (12 + self.below(13)),
-            pref_address: PhysAddr(16 * MIB),
-            initrd_size,
-            boot_params_size: 1 + self.below(20_000),
-            purgatory_size: 1 + self.below(40_000),
-            elfcorehdr_size: 1 + self.below(20_000),
-            backup_size,
-            reserves: vec![Reserve {
-                purpose: Purpose::ControlPages,
-                bytes: demand.bytes(segments),
-                limit: control,
-            }],
-            places: Places::default(),
-            ignore_alignment: false,
-        };
-        (request, demand)
-    }
-}
-
-/// What kexec_load and the kernels demand of any layout, in regions of the real size; and that the running kernel finds its control
-/// pages where it reaches them, which is more than that so much is left.
-#[test]
-fn every_layout_of_100_000_keeps_the_promises() {
-    let mut numbers = Numbers(1);
-    let mut placed = 0;
-    for _ in 0..100_000 {
-        let (request, demand) = numbers.request();
-        let Ok(layout) = place(&request) else { continue };
-        placed += 1;
-        assert_eq!(broken_promise(&request, &layout.spans()), None, "{layout:?} of {request:?}");
-        let segments: Vec<_> = layout.spans().iter().map(|(_, span)| *span).collect();
-        let taken = demand.taken(request.region, &segments);
-        assert!(
-            taken.is_some_and(|taken| taken.last() <= request.limits.control.last),
-            "control pages {taken:?} with {layout:?} of {request:?}"
-        );
-    }
-    assert!(
-        (20_000..80_000).contains(&placed),
-        "{placed} layouts, and refusals for the rest: neither may be rare"
-    );
-}
+#[path = "layout_regions_tests.rs"]
+mod regions;

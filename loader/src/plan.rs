@@ -9,17 +9,18 @@ use crate::cmdline;
 use crate::control::Demand;
 use crate::e820;
 use crate::efi::{Efi, Firmware};
-use crate::elfcorehdr::{self, Crashed, Note, Saved};
+use crate::elfcorehdr::{self, Crashed, Note};
 use crate::iomem::MemoryMap;
 use crate::kcore::DirectMap;
 use crate::layout::{self, Layout, Purpose, Request, Reserve};
 use crate::options;
 use crate::params::{self, Known};
-use crate::purgatory::{self, Handover};
+use crate::purgatory::{self, Backup, Handover};
 use crate::refusal::Refusal;
 use crate::rule::{self, Arch, Entry, Limits};
 use crate::segment::SegmentKind;
 use crate::setup_data::SEED;
+use crate::verification::Verification;
 use crate::working;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -29,8 +30,8 @@ use alloc::vec::Vec;
 pub struct Inputs<'a> {
     /// The capture kernel.
     pub image: &'a BzImage<'a>,
-    /// Size of the initrd in bytes, if there is one.
-    pub initrd_size: Option<u64>,
+    /// The initrd, if there is one.
+    pub initrd: Option<&'a [u8]>,
     /// The capture kernel's command line, without `elfcorehdr=`.
     pub command_line: &'a [u8],
     /// What was asked for on the command line.
@@ -78,6 +79,8 @@ pub struct Plan {
     pub saved: Option<Span>,
     /// What the capture kernel is told of firmware, in words.
     pub firmware: String,
+    /// What the purgatory verifies, and where it speaks.
+    pub verification: Verification,
     /// The command line as the capture kernel gets it, without the terminating zero.
     pub command_line: Vec<u8>,
     /// What will work less well than the user may expect.
@@ -106,9 +109,21 @@ pub enum Content {
     Bytes(Vec<u8>),
 }
 
+impl Content {
+    /// The bytes themselves.
+    pub fn bytes<'a>(&'a self, image: &BzImage<'a>, initrd: Option<&'a [u8]>) -> &'a [u8] {
+        match self {
+            Self::Kernel => image.kernel,
+            Self::Initrd => initrd.unwrap_or_default(),
+            Self::Bytes(bytes) => bytes,
+        }
+    }
+}
+
 /// Makes the plan, or says why there is none.
 pub fn make(inputs: &Inputs<'_>) -> Result<Plan, Refusal> {
     let Inputs { image, options, memory, load, .. } = *inputs;
+    let initrd_size = inputs.initrd.map(|bytes| bytes.len() as u64);
     cmdline::check(inputs.command_line).map_err(Refusal::CommandLine)?;
     // With `crashkernel=SIZE,high` there are two regions; the kernel takes segments in the upper one alone (crashk_res), and
     // the lower one is for the capture kernel's DMA.
@@ -128,7 +143,7 @@ pub fn make(inputs: &Inputs<'_>) -> Result<Plan, Refusal> {
         lowmem_last: load.lowmem_last,
         cpu_notes: inputs.cpu_notes,
         vmcoreinfo: inputs.vmcoreinfo,
-        backup: source.map(|source| Saved { source, target: PhysAddr(0) }),
+        backup: source.map(|source| Backup { source, target: PhysAddr(0) }),
         class: options.core_headers,
     };
     let core_size = elfcorehdr::build(&crashed).map_err(Refusal::CoreHeaders)?.len() as u64;
@@ -137,18 +152,18 @@ pub fn make(inputs: &Inputs<'_>) -> Result<Plan, Refusal> {
         (true, Some(size)) => size,
         (true, None) => return Err(Refusal::NoHotplug),
     };
-    let limits = rule::limits(&load, image).below(options.mem_max);
+    let limits = rule::limits(&load, image);
     let entry = rule::entry(&load, image);
     let demand = Demand::of(load.running, memory);
     // Kernel, boot_params, purgatory, core header.
-    let segments = 4 + u64::from(inputs.initrd_size.is_some()) + u64::from(source.is_some());
+    let segments = 4 + u64::from(initrd_size.is_some()) + u64::from(source.is_some());
     let mut reserves = alloc::vec![Reserve {
         purpose: Purpose::ControlPages,
         bytes: demand.bytes(segments),
         limit: limits.control
     }];
     if !load.ignore_address_limits {
-        reserves.push(working::reserve(image.entries.arch(), memory, region, inputs.initrd_size));
+        reserves.push(working::reserve(image.entries.arch(), memory, region, initrd_size));
     }
     let known = Known {
         image,
@@ -167,23 +182,23 @@ pub fn make(inputs: &Inputs<'_>) -> Result<Plan, Refusal> {
     let layout = layout::place(&Request {
         region,
         limits,
-        lowest: options.mem_min.unwrap_or(PhysAddr(0)),
         kernel_size: image.init_size,
         kernel_alignment: image.alignment,
         pref_address: image.pref_address,
-        initrd_size: inputs.initrd_size,
+        initrd_size,
         boot_params_size: known.size(most_entries.min(e820::MOST)),
         purgatory_size: purgatory::size() as u64,
         elfcorehdr_size: core_size.max(hotplug_size),
         backup_size: source.map(Span::size),
         reserves,
         places: options.places,
+        mem_min: options.mem_min.unwrap_or(PhysAddr(0)),
         ignore_alignment: load.ignore_address_limits,
     })?;
     let taken: Vec<Span> = layout.spans().into_iter().map(|(_, span)| span).collect();
     let control = demand.taken(region, &taken);
     check_size(&layout, memory)?;
-    let saved = source.zip(layout.backup).map(|(source, copy)| Saved { source, target: copy.start() });
+    let saved = source.zip(layout.backup).map(|(source, copy)| Backup { source, target: copy.start() });
     crashed.backup = saved;
     let core = elfcorehdr::build(&crashed).map_err(Refusal::CoreHeaders)?;
     let line = cmdline::finish(
@@ -199,28 +214,19 @@ pub fn make(inputs: &Inputs<'_>) -> Result<Plan, Refusal> {
     let params = known.build(&params::Places {
         segment: layout.boot_params.start(),
         kernel: layout.kernel.start(),
-        initrd: layout.initrd.zip(inputs.initrd_size).map(|(span, size)| (span.start(), size)),
+        initrd: layout.initrd.zip(initrd_size).map(|(span, size)| (span.start(), size)),
         command_line: &line,
         e820: &e820,
     });
-    let handover = Handover {
-        running: load.running,
-        entry,
-        kernel: layout.kernel.start(),
-        boot_params: layout.boot_params.start(),
-    };
-    // The layout lies within the region, whose addresses do not wrap.
-    let (purgatory, jump) = purgatory::build(layout.purgatory.start(), &handover).ok_or(Refusal::NoRegion)?;
+    let spans = layout.spans();
     let contents = [
         (SegmentKind::Kernel, Content::Kernel),
         (SegmentKind::Initrd, Content::Initrd),
         (SegmentKind::BootParams, Content::Bytes(params)),
-        (SegmentKind::Purgatory, Content::Bytes(purgatory)),
         (SegmentKind::ElfCoreHeader, Content::Bytes(core)),
         // The kernel fills it with zeros, the purgatory with what is saved.
         (SegmentKind::Backup, Content::Bytes(Vec::new())),
     ];
-    let spans = layout.spans();
     let mut segments: Vec<Segment> = contents
         .into_iter()
         .filter_map(|(kind, content)| {
@@ -228,6 +234,25 @@ pub fn make(inputs: &Inputs<'_>) -> Result<Plan, Refusal> {
             Some(Segment { kind, memory, content })
         })
         .collect();
+    let loaded = segments
+        .iter()
+        .map(|segment| (segment.kind, segment.memory, segment.content.bytes(image, inputs.initrd)));
+    let verification = Verification::new(options, inputs.command_line, loaded);
+    let handover = Handover {
+        running: load.running,
+        entry,
+        kernel: layout.kernel.start(),
+        boot_params: layout.boot_params.start(),
+        backup: saved,
+    };
+    // The layout lies within the region, whose addresses do not wrap.
+    let (purgatory, jump) =
+        purgatory::build(layout.purgatory.start(), &handover, &verification).ok_or(Refusal::NoRegion)?;
+    segments.push(Segment {
+        kind: SegmentKind::Purgatory,
+        memory: layout.purgatory,
+        content: Content::Bytes(purgatory),
+    });
     sort_by_key(&mut segments, |segment| segment.memory);
     let mut command_line = line;
     command_line.pop();
@@ -240,6 +265,7 @@ pub fn make(inputs: &Inputs<'_>) -> Result<Plan, Refusal> {
         control,
         saved: source,
         firmware: alloc::format!("{}", known.firmware),
+        verification,
         command_line,
         warnings: warnings(inputs, &layout, control),
     })

@@ -35,7 +35,7 @@ struct Case {
     memory: MemoryMap,
     load: rule::Load,
     line: Vec<u8>,
-    initrd_size: u64,
+    initrd_size: usize,
     options: options::Load,
     release: &'static [u8],
     rsdp: Option<PhysAddr>,
@@ -57,6 +57,7 @@ impl Case {
             five_levels: false,
             entry_32bit: false,
             ignore_address_limits: false,
+            mem_max: None,
         };
         Self {
             file: image.build(),
@@ -76,7 +77,7 @@ impl Case {
         let image = BzImage::parse(&self.file).unwrap();
         make(&Inputs {
             image: &image,
-            initrd_size: Some(self.initrd_size),
+            initrd: Some(&vec![0x5a; self.initrd_size]),
             command_line: &self.line,
             options: &self.options,
             release: self.release,
@@ -176,12 +177,12 @@ fn mem_min_and_mem_max_bound_the_segments() {
     let mut case = Case::new(Arch::X86_64, Arch::X86_64, &FakeImage::x86_64(), &high());
     let bounds = span(0x2_3000_0000, 0x2_37ff_ffff);
     case.options.mem_min = Some(bounds.start());
-    case.options.mem_max = Some(bounds.last());
+    case.load.mem_max = Some(bounds.last());
     let plan = case.plan().unwrap();
     assert!(plan.segments.iter().all(|segment| bounds.contains(segment.memory)), "{:x?}", plan.segments);
 
-    case.options.mem_min = None;
-    case.options.mem_max = Some(PhysAddr(0xffff_ffff));
+    case.options.mem_min = Some(PhysAddr(0));
+    case.load.mem_max = Some(PhysAddr(0xffff_ffff));
     let refusal = case.plan().unwrap_err().to_string();
     for words in [
         "crash region 0x22f000000-0x23effffff lies above 0xffffffff, the highest address that --mem-max allows",
@@ -190,7 +191,7 @@ fn mem_min_and_mem_max_bound_the_segments() {
         assert!(refusal.contains(words), "{refusal}");
     }
 
-    case.options.mem_max = None;
+    case.load.mem_max = None;
     case.options.mem_min = Some(PhysAddr(0x2_3f00_0000));
     let refusal = case.plan().unwrap_err().to_string();
     assert!(
@@ -335,3 +336,6 @@ fn a_plan_fits_the_call() {
         }
     }
 }
+
+#[path = "plan_told_tests.rs"]
+mod told;

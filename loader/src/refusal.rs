@@ -33,12 +33,12 @@ pub enum Refusal {
         /// The limit.
         limit: Limit,
     },
-    /// The whole region lies below what was asked for.
-    BelowMin {
+    /// The whole region lies below `--mem-min`.
+    BelowMemMin {
         /// The region.
         region: Span,
-        /// `--mem-min`.
-        lowest: PhysAddr,
+        /// The bound.
+        mem_min: PhysAddr,
     },
     /// A segment does not fit below its limit, or at all.
     NoRoom {
@@ -53,7 +53,7 @@ pub enum Refusal {
         /// Whether other segments want to lie there as well.
         shared: bool,
         /// `--mem-min`, if it cuts the region.
-        lowest: Option<PhysAddr>,
+        mem_min: Option<PhysAddr>,
         /// The limit that cuts the region, if one does.
         limit: Option<Limit>,
     },
@@ -129,12 +129,12 @@ pub enum BadPlace {
         /// The limit.
         limit: Limit,
     },
-    /// Lower than was asked for.
-    BelowMin {
+    /// Lower than `--mem-min`.
+    BelowMemMin {
         /// Where it was put.
         start: PhysAddr,
-        /// `--mem-min`.
-        lowest: PhysAddr,
+        /// The bound.
+        mem_min: PhysAddr,
     },
     /// The kernel would not stay there.
     KernelMoves {
@@ -159,7 +159,7 @@ impl fmt::Display for BadPlace {
             Self::BeyondLimit { span, limit } => {
                 write!(f, "{span} reaches beyond {}, {}", limit.last, limit.why)
             }
-            Self::BelowMin { start, lowest } => write!(f, "{start} lies below {lowest}, {MEM_MIN}"),
+            Self::BelowMemMin { start, mem_min } => write!(f, "{start} is lower than --mem-min, {mem_min}"),
             Self::KernelMoves { start, alignment, lowest } => write!(
                 f,
                 "from {start} it would move: it runs at multiples of {alignment:#x}, and not below {lowest}"
@@ -185,10 +185,10 @@ impl fmt::Display for Refusal {
                 write!(f, "crash region {region} lies above {}, {}", limit.last, limit.why)?;
                 advise(f, *limit)
             }
-            Self::BelowMin { region, lowest } => {
-                write!(f, "crash region {region} lies below {lowest}, {MEM_MIN}. Give a lower one")
+            Self::BelowMemMin { region, mem_min } => {
+                write!(f, "crash region {region} lies below {mem_min}, the lowest address that --mem-min allows. {LOWER_MEM_MIN}")
             }
-            Self::NoRoom { segment, size, region, usable, shared, lowest, limit } => {
+            Self::NoRoom { segment, size, region, usable, shared, mem_min, limit } => {
                 write!(f, "crash region {region} has no room for the {segment} of {size:#x} bytes where it may lie")?;
                 match usable {
                     Some(usable) => write!(f, ": {usable}, {:#x} bytes", usable.size())?,
@@ -200,8 +200,8 @@ impl fmt::Display for Refusal {
                 if let Some(limit) = limit {
                     write!(f, "; it must end at or below {}, {}", limit.last, limit.why)?;
                 }
-                if let Some(lowest) = lowest {
-                    return write!(f, "; it must begin at or above {lowest}, {MEM_MIN}. Give a lower one");
+                if let Some(mem_min) = mem_min {
+                    return write!(f, "; it must begin at or above {mem_min}, the lowest address that --mem-min allows. {LOWER_MEM_MIN}");
                 }
                 match limit {
                     Some(limit) => advise(f, *limit),
@@ -241,8 +241,8 @@ impl fmt::Display for Refusal {
     }
 }
 
-/// Behind a lower bound.
-const MEM_MIN: &str = "the lowest address that --mem-min allows";
+/// What to do about a `--mem-min` that is too high.
+const LOWER_MEM_MIN: &str = "Give a lower --mem-min";
 
 /// Says how to get a region that this limit allows.
 fn advise(f: &mut fmt::Formatter<'_>, limit: Limit) -> fmt::Result {

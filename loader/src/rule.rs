@@ -91,10 +91,10 @@ pub enum Why {
     Entry32,
     /// A 32-bit program's kexec_load call holds 32-bit addresses, and for this reason it cannot make the other.
     CompatCall(Option<NoNativeCall>),
+    /// `--mem-max`.
+    MemMax,
     /// The capture kernel lacks XLF_CAN_BE_LOADED_ABOVE_4G.
     NotAbove4G,
-    /// It was asked for on the command line.
-    MemMax,
     /// There is none but the machine's.
     Unlimited,
 }
@@ -118,10 +118,10 @@ impl fmt::Display for Why {
             Self::CompatCall(Some(why)) => {
                 return write!(f, "{COMPAT_CALL}; the call of 64-bit programs is not possible here: {why}");
             }
+            Self::MemMax => "the highest address that --mem-max allows",
             Self::NotAbove4G => {
                 "the highest address the capture kernel can run at (it lacks XLF_CAN_BE_LOADED_ABOVE_4G)"
             }
-            Self::MemMax => "the highest address that --mem-max allows",
             Self::Unlimited => "the highest address there is",
         })
     }
@@ -141,14 +141,6 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// These limits for segments that may lie no higher than `highest` either.
-    pub fn below(self, highest: Option<PhysAddr>) -> Self {
-        let max = Limit { last: highest.unwrap_or(PhysAddr(u64::MAX)), why: Why::MemMax };
-        let Self { kernel, initrd, others, control } = self;
-        let [kernel, initrd, others] = [kernel, initrd, others].map(|limit| lower(limit, max));
-        Self { kernel, initrd, others, control }
-    }
-
     /// The limit of a segment.
     pub const fn of(&self, segment: SegmentKind) -> Limit {
         match segment {
@@ -177,6 +169,8 @@ pub struct Load {
     pub entry_32bit: bool,
     /// Whether the limits that the kernels set are to be ignored. What 32 bits cannot carry stays.
     pub ignore_address_limits: bool,
+    /// `--mem-max`: what no segment's last byte may exceed.
+    pub mem_max: Option<PhysAddr>,
 }
 
 /// The entry that a load uses.
@@ -232,12 +226,16 @@ pub const I386_CAPTURE: Limit = Limit { last: I386_LAST, why: Why::I386Capture }
 /// No limit.
 pub const UNLIMITED: Limit = Limit { last: PhysAddr(u64::MAX), why: Why::Unlimited };
 
-/// What the addresses of the call and of the entry can carry, which nothing lifts.
+/// What the addresses of the call and of the entry can carry, and what the user allows, which nothing lifts.
 fn carried(load: &Load, image: &BzImage<'_>) -> Limit {
-    match (load.reach, entry(load, image)) {
+    let carried = match (load.reach, entry(load, image)) {
         (Reach::Bits32(why), _) => Limit { last: PhysAddr::LAST_32BIT, why: Why::CompatCall(why) },
         (Reach::Bits64, Entry::Bits32) => Limit { last: PhysAddr::LAST_32BIT, why: Why::Entry32 },
         (Reach::Bits64, Entry::Bits64) => UNLIMITED,
+    };
+    match load.mem_max {
+        Some(last) => lower(carried, Limit { last, why: Why::MemMax }),
+        None => carried,
     }
 }
 
@@ -264,6 +262,7 @@ mod tests {
             five_levels: false,
             entry_32bit: false,
             ignore_address_limits: false,
+            mem_max: None,
         }
     }
 
@@ -331,6 +330,17 @@ mod tests {
         assert!(killed.starts_with(COMPAT_CALL) && killed.contains("seccomp"), "{killed}");
     }
 
+    /// Catches a bound of the user's that the other limits lift, or that lifts them, or that keeps the running kernel from its pages.
+    #[test]
+    fn mem_max_is_a_limit_of_every_segment() {
+        let load = Load { mem_max: Some(PhysAddr(0x1fff_ffff)), ..load(Arch::X86_64, Arch::X86_64) };
+        let bounded = [0x1fff_ffff, 0x1fff_ffff, 0x1fff_ffff, ALL];
+        assert_eq!(rule(load, &FakeImage::x86_64()), bounded);
+        assert_eq!(rule(Load { ignore_address_limits: true, ..load }, &FakeImage::i386()), bounded);
+        let high = Load { mem_max: Some(PhysAddr(ALL)), ..load };
+        assert_eq!(rule(high, &FakeImage::i386()), [LOW, LOW, BELOW_4G, ALL]);
+    }
+
     /// The switch lifts what the kernels ask for, and never what 32 bits cannot carry.
     #[test]
     fn ignoring_limits_leaves_the_32_bits() {
@@ -349,20 +359,6 @@ mod tests {
         assert_eq!(rule(first, &FakeImage::i386()), [LOW, LOW, BELOW_4G, 0x2fff_ffff]);
         let image = FakeImage { initrd_addr_max: 0x1fff_ffff, ..FakeImage::i386() };
         assert_eq!(rule(load(Arch::X86_64, Arch::I386), &image), [LOW, 0x1fff_ffff, BELOW_4G, ALL]);
-    }
-
-    /// Catches a limit of the kernels that a higher --mem-max lifts, and one on pages that no option places.
-    #[test]
-    fn mem_max_lowers_the_limits_of_segments() {
-        let file = FakeImage::i386().build();
-        let limits = limits(&load(Arch::I386, Arch::I386), &BzImage::parse(&file).unwrap());
-        let below = |last| {
-            let Limits { kernel, initrd, others, control } = limits.below(Some(PhysAddr(last)));
-            [kernel, initrd, others, control].map(|limit| limit.last.0)
-        };
-        assert_eq!(below(0x4000_0000), [LOW, LOW, 0x4000_0000, LOW]);
-        assert_eq!(below(0x2000_0000), [0x2000_0000, 0x2000_0000, 0x2000_0000, LOW]);
-        assert_eq!(limits.below(None), limits);
     }
 
     #[test]

@@ -96,6 +96,7 @@ impl Facts {
             five_levels: self.running == Arch::X86_64 && self.direct_map.five_levels(),
             entry_32bit: load.entry_32bit,
             ignore_address_limits: load.ignore_address_limits,
+            mem_max: load.mem_max,
         }
     }
 }

@@ -18,7 +18,7 @@ use kexec_load::bzimage::{BzImage, Entries};
 use kexec_load::cmdline;
 use kexec_load::kexec::{self, Call, RawSegment};
 use kexec_load::options::{ImageType, Load, Syscall};
-use kexec_load::plan::{self, Content, Inputs, Plan, Segment};
+use kexec_load::plan::{self, Inputs, Plan, Segment};
 use kexec_load::refusal::Refusal;
 use kexec_load::rule::{Arch, Entry, Reach};
 
@@ -118,7 +118,7 @@ fn by_kexec_load(
     let rules = facts.load(load);
     let plan = plan::make(&Inputs {
         image,
-        initrd_size: initrd.map(|initrd| initrd.bytes().len() as u64),
+        initrd: initrd.map(MappedFile::bytes),
         command_line: line,
         options: load,
         release: &facts.release,
@@ -141,7 +141,8 @@ fn by_kexec_load(
     if load.dry_run {
         return print(&(describe(&facts, &plan).join("\n") + "\n"));
     }
-    let buffers: Vec<RawSegment> = plan.segments.iter().map(|segment| raw(segment, image, initrd)).collect();
+    let buffers: Vec<RawSegment> =
+        plan.segments.iter().map(|segment| raw(segment, image, initrd.map(MappedFile::bytes))).collect();
     let encoded = kexec::encode(&buffers, Arch::OWN, rules.reach).map_err(unreachable_address)?;
     let flags = kexec::flags(facts.running) | if load.hotplug { kexec::UPDATE_ELFCOREHDR } else { 0 };
     call::kexec_load(plan.jump.0, buffers.len(), &encoded, flags)
@@ -154,12 +155,8 @@ fn unreachable_address(address: PhysAddr) -> String {
 }
 
 /// The bytes of a segment, as the call takes them.
-fn raw(segment: &Segment, image: &BzImage<'_>, initrd: Option<&MappedFile>) -> RawSegment {
-    let bytes = match &segment.content {
-        Content::Kernel => image.kernel,
-        Content::Initrd => initrd.map_or(&[][..], MappedFile::bytes),
-        Content::Bytes(bytes) => bytes,
-    };
+fn raw(segment: &Segment, image: &BzImage<'_>, initrd: Option<&[u8]>) -> RawSegment {
+    let bytes = segment.content.bytes(image, initrd);
     RawSegment { buffer: bytes.as_ptr() as u64, buffer_size: bytes.len() as u64, memory: segment.memory }
 }
 
@@ -184,6 +181,11 @@ fn describe(facts: &Facts, plan: &Plan) -> Vec<String> {
     }));
     lines.extend(plan.saved.map(|span| format!("low memory {span} is saved in the backup")));
     lines.push(format!("firmware: {}", plan.firmware));
+    let verification = &plan.verification;
+    for check in verification.checks.iter().flatten() {
+        lines.push(format!("digest: {} {}", check.segment, check.digest));
+    }
+    lines.extend(verification.serial.map(|serial| format!("serial port: {:#x}", serial.port)));
     lines.extend(plan.control.map(|span| format!("control pages of the running kernel: {span}")));
     lines.push(format!("command line: {}", String::from_utf8_lossy(&plan.command_line)));
     lines
