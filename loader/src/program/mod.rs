@@ -11,7 +11,7 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use facts::Facts;
 use file_load::NotLoaded;
-use files::MappedFile;
+use files::WholeFile;
 use kexec_load::addr::PhysAddr;
 use kexec_load::bzimage::{BzImage, Entries};
 use kexec_load::cmdline;
@@ -63,13 +63,13 @@ pub(crate) fn unload(debug: bool, syscall: Syscall) -> Result<(), String> {
 
 /// Plans a load and carries it out.
 pub(crate) fn load(load: &Load) -> Result<(), String> {
-    let kernel = MappedFile::open(&load.kernel)?;
+    let kernel = WholeFile::open(&load.kernel)?;
     let bad = |why| Refusal::Image { path: kernel.path().into(), why }.to_string();
     let image = BzImage::parse(kernel.bytes());
     if let (ImageType::BzImage64, Ok(BzImage { entries: Entries::Only32, .. })) = (load.image_type, &image) {
         return Err(format!("{}: not a bzImage64, for it has no 64-bit entry", kernel.path()));
     }
-    let initrd = load.initrd.as_deref().map(MappedFile::open).transpose()?;
+    let initrd = load.initrd.as_deref().map(WholeFile::open).transpose()?;
     if let Some(initrd) = initrd.as_ref().filter(|initrd| initrd.bytes().is_empty()) {
         return Err(Refusal::EmptyInitrd { path: initrd.path().into() }.to_string());
     }
@@ -109,7 +109,7 @@ fn by(
 fn by_kexec_load(
     load: &Load,
     image: &BzImage<'_>,
-    initrd: Option<&MappedFile>,
+    initrd: Option<&WholeFile>,
     line: &[u8],
 ) -> Result<(), String> {
     let facts = Facts::gather()?;
@@ -148,10 +148,10 @@ fn unreachable_address(address: PhysAddr) -> String {
 }
 
 /// The bytes of a segment, as the call takes them.
-fn raw(segment: &Segment, image: &BzImage<'_>, initrd: Option<&MappedFile>) -> RawSegment {
+fn raw(segment: &Segment, image: &BzImage<'_>, initrd: Option<&WholeFile>) -> RawSegment {
     let bytes = match &segment.content {
         Content::Kernel => image.kernel,
-        Content::Initrd => initrd.map_or(&[][..], MappedFile::bytes),
+        Content::Initrd => initrd.map_or(&[][..], WholeFile::bytes),
         Content::Bytes(bytes) => bytes,
     };
     RawSegment { buffer: bytes.as_ptr() as u64, buffer_size: bytes.len() as u64, memory: segment.memory }
