@@ -33,6 +33,9 @@ pub const FILE_NO_INITRAMFS: u32 = 4;
 
 /// KEXEC_ON_CRASH: the image is for a crash.
 pub const ON_CRASH: u32 = 1;
+/// KEXEC_UPDATE_ELFCOREHDR: the kernel rewrites the core header when CPUs or memory come and go, and no digest covers it (Linux 6.5,
+/// arch/x86/kernel/crash.c). Not KEXEC_CRASH_HOTPLUG_SUPPORT (8), which x86 kernels before 6.10 do not know and none needs here.
+pub const UPDATE_ELFCOREHDR: u32 = 4;
 /// KEXEC_ARCH_386.
 const ARCH_386: u32 = 3 << 16;
 /// KEXEC_ARCH_X86_64.

@@ -34,12 +34,14 @@ pub struct Request {
     pub pref_address: PhysAddr,
     /// Size of the initrd, if there is one.
     pub initrd_size: Option<u64>,
-    /// Size of boot_params and command line.
+    /// Size of boot_params and what lies behind it.
     pub boot_params_size: u64,
     /// Size of the purgatory.
     pub purgatory_size: u64,
     /// Size of the core header.
     pub elfcorehdr_size: u64,
+    /// Size of the backup of low memory, if there is one.
+    pub backup_size: Option<u64>,
     /// What the segments must leave.
     pub reserves: Vec<Reserve>,
     /// Places that are given.
@@ -86,12 +88,14 @@ pub struct Layout {
     pub kernel: Span,
     /// The initrd.
     pub initrd: Option<Span>,
-    /// boot_params and command line.
+    /// boot_params and what lies behind it.
     pub boot_params: Span,
     /// The purgatory.
     pub purgatory: Span,
     /// The core header.
     pub elfcorehdr: Span,
+    /// The backup of low memory.
+    pub backup: Option<Span>,
 }
 
 impl Layout {
@@ -104,6 +108,7 @@ impl Layout {
             (SegmentKind::ElfCoreHeader, self.elfcorehdr),
         ];
         all.extend(self.initrd.map(|span| (SegmentKind::Initrd, span)));
+        all.extend(self.backup.map(|span| (SegmentKind::Backup, span)));
         sort_by_key(&mut all, |&(_, span)| span);
         all
     }
@@ -117,6 +122,7 @@ impl Layout {
             boot_params: of(SegmentKind::BootParams)?,
             purgatory: of(SegmentKind::Purgatory)?,
             elfcorehdr: of(SegmentKind::ElfCoreHeader)?,
+            backup: of(SegmentKind::Backup),
         })
     }
 }
@@ -160,6 +166,7 @@ impl Request {
             Some(self.boot_params_size),
             Some(self.purgatory_size),
             Some(self.elfcorehdr_size),
+            self.backup_size,
         ];
         let pieces = SegmentKind::ALL.into_iter().zip(sizes).filter_map(|(kind, size)| {
             let is_kernel = kind == SegmentKind::Kernel;
@@ -240,7 +247,7 @@ impl<'a> World<'a> {
             return Err(Refusal::BeyondLimit { region, limit });
         }
         request.check_given(pieces)?;
-        let pages = whole_pages(region).ok_or(Refusal::NoRegion)?;
+        let pages = region.whole_units(PAGE).ok_or(Refusal::NoRegion)?;
         let first = request.mem_min.align_up(PAGE).filter(|first| *first <= pages.last());
         let first =
             first.ok_or(Refusal::BelowMemMin { region, mem_min: request.mem_min })?.max(pages.start());
@@ -303,11 +310,8 @@ impl<'a> World<'a> {
 
     /// Bytes that the segments leave at or below a limit.
     fn left(&self, placed: &[Placed], limit: Limit) -> u64 {
-        let Some(low) =
-            Span::new(self.pages.start(), self.pages.last().min(limit.last)).and_then(whole_pages)
-        else {
-            return 0;
-        };
+        let low = Span::new(self.pages.start(), self.pages.last().min(limit.last));
+        let Some(low) = low.and_then(|low| low.whole_units(PAGE)) else { return 0 };
         let used = placed.iter().filter_map(|placed| placed.span.intersect(low)).map(Span::size).sum();
         low.size().saturating_sub(used)
     }
@@ -355,12 +359,6 @@ fn permute<T>(items: &mut [usize], fixed: usize, found: &mut dyn FnMut(&[usize])
         }
     }
     None
-}
-
-/// The whole pages in a range; the very last of all addresses is given up, lest an end wraps.
-fn whole_pages(span: Span) -> Option<Span> {
-    let end = PhysAddr(span.last().0.saturating_add(1)).align_down(PAGE);
-    Span::new(span.start().align_up(PAGE)?, end.checked_sub(1)?)
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 use crate::addr::{PhysAddr, Span};
 use crate::bzimage::NotABzImage;
 use crate::cmdline::BadCommandLine;
+use crate::elfcorehdr::Not32;
 use crate::iomem::Unusable;
 use crate::layout::Reserve;
 use crate::rule::{Limit, Why};
@@ -81,13 +82,10 @@ pub enum Refusal {
     },
     /// The command line cannot be handed over.
     CommandLine(BadCommandLine),
-    /// The map of the capture kernel has more entries than boot_params holds.
-    TooManyE820Entries {
-        /// Entries that it has.
-        entries: usize,
-        /// Entries that fit.
-        most: usize,
-    },
+    /// There can be no core header of the class that was asked for.
+    CoreHeaders(Not32),
+    /// The running kernel keeps no core header up to date.
+    NoHotplug,
     /// The initrd is empty.
     EmptyInitrd {
         /// The file.
@@ -152,7 +150,7 @@ pub enum BadPlace {
 impl fmt::Display for BadPlace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NoSuchSegment => f.write_str("this load has none (no --initrd?)"),
+            Self::NoSuchSegment => f.write_str("this load has none (no --initrd, no --backup?)"),
             Self::NotAPage(start) => write!(f, "{start} is not a multiple of 4096"),
             Self::OutsideOfRegion { start, size, region } => {
                 write!(f, "with {size:#x} bytes from {start} on it leaves the crash region {region}")
@@ -225,9 +223,11 @@ impl fmt::Display for Refusal {
                 "the image takes {image:#x} bytes, more than half of all RAM ({ram:#x} bytes): kexec_load refuses that"
             ),
             Self::CommandLine(why) => why.fmt(f),
-            Self::TooManyE820Entries { entries, most } => write!(
-                f,
-                "the capture kernel's memory map has {entries} entries, and boot_params has room for {most}"
+            Self::CoreHeaders(why) => write!(f, "--elf32-core-headers: {why}"),
+            Self::NoHotplug => f.write_str(
+                "--hotplug: the running kernel does not keep core headers up to date: /sys/kernel/crash_elfcorehdr_size is missing \
+                 (Linux 6.5 and later have it, with CONFIG_CRASH_HOTPLUG). Load without --hotplug, and again whenever CPUs or memory \
+                 come or go",
             ),
             Self::EmptyInitrd { path } => write!(f, "{path}: the initrd is empty"),
             Self::NoLowRam => f.write_str(

@@ -146,7 +146,10 @@ impl Limits {
         match segment {
             SegmentKind::Kernel => self.kernel,
             SegmentKind::Initrd => self.initrd,
-            SegmentKind::BootParams | SegmentKind::Purgatory | SegmentKind::ElfCoreHeader => self.others,
+            SegmentKind::BootParams
+            | SegmentKind::Purgatory
+            | SegmentKind::ElfCoreHeader
+            | SegmentKind::Backup => self.others,
         }
     }
 }

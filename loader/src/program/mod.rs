@@ -4,6 +4,7 @@ mod call;
 mod facts;
 mod file_load;
 mod files;
+mod firmware;
 mod native;
 
 use alloc::format;
@@ -17,7 +18,7 @@ use kexec_load::bzimage::{BzImage, Entries};
 use kexec_load::cmdline;
 use kexec_load::kexec::{self, Call, RawSegment};
 use kexec_load::options::{ImageType, Load, Syscall};
-use kexec_load::plan::{self, Content, Inputs, Plan, Segment};
+use kexec_load::plan::{self, Inputs, Plan, Segment};
 use kexec_load::refusal::Refusal;
 use kexec_load::rule::{Arch, Entry, Reach};
 
@@ -112,21 +113,25 @@ fn by_kexec_load(
     initrd: Option<&WholeFile>,
     line: &[u8],
 ) -> Result<(), String> {
-    let facts = Facts::gather()?;
+    let facts = Facts::gather(load)?;
     facts.warnings.iter().for_each(|warning| complain(&format!("warning: {warning}")));
     let rules = facts.load(load);
     let plan = plan::make(&Inputs {
         image,
-        initrd_size: initrd.map(|initrd| initrd.bytes().len() as u64),
+        initrd: initrd.map(WholeFile::bytes),
         command_line: line,
+        options: load,
+        release: &facts.release,
         memory: &facts.memory,
         load: rules,
         direct_map: &facts.direct_map,
         cpu_notes: &facts.cpu_notes,
         vmcoreinfo: facts.vmcoreinfo,
         boot_params: &facts.boot_params,
-        places: load.places,
-        mem_min: load.mem_min.unwrap_or(PhysAddr(0)),
+        rsdp: facts.firmware.rsdp,
+        efi: facts.firmware.efi.as_ref(),
+        seed: firmware::seed(),
+        hotplug_size: facts.hotplug_size,
     })
     .map_err(|refusal| refusal.to_string())?;
     plan.warnings.iter().for_each(|warning| complain(&format!("warning: {warning}")));
@@ -136,9 +141,11 @@ fn by_kexec_load(
     if load.dry_run {
         return print(&(describe(&facts, &plan).join("\n") + "\n"));
     }
-    let buffers: Vec<RawSegment> = plan.segments.iter().map(|segment| raw(segment, image, initrd)).collect();
+    let buffers: Vec<RawSegment> =
+        plan.segments.iter().map(|segment| raw(segment, image, initrd.map(WholeFile::bytes))).collect();
     let encoded = kexec::encode(&buffers, Arch::OWN, rules.reach).map_err(unreachable_address)?;
-    call::kexec_load(plan.jump.0, buffers.len(), &encoded, kexec::flags(facts.running))
+    let flags = kexec::flags(facts.running) | if load.hotplug { kexec::UPDATE_ELFCOREHDR } else { 0 };
+    call::kexec_load(plan.jump.0, buffers.len(), &encoded, flags)
         .map_err(|errno| call::failed(Call::Load, errno))
 }
 
@@ -148,12 +155,8 @@ fn unreachable_address(address: PhysAddr) -> String {
 }
 
 /// The bytes of a segment, as the call takes them.
-fn raw(segment: &Segment, image: &BzImage<'_>, initrd: Option<&WholeFile>) -> RawSegment {
-    let bytes = match &segment.content {
-        Content::Kernel => image.kernel,
-        Content::Initrd => initrd.map_or(&[][..], WholeFile::bytes),
-        Content::Bytes(bytes) => bytes,
-    };
+fn raw(segment: &Segment, image: &BzImage<'_>, initrd: Option<&[u8]>) -> RawSegment {
+    let bytes = segment.content.bytes(image, initrd);
     RawSegment { buffer: bytes.as_ptr() as u64, buffer_size: bytes.len() as u64, memory: segment.memory }
 }
 
@@ -176,6 +179,13 @@ fn describe(facts: &Facts, plan: &Plan) -> Vec<String> {
     lines.extend(plan.segments.iter().map(|segment| {
         format!("segment: {} {} ({:#x} bytes)", segment.kind, segment.memory, segment.memory.size())
     }));
+    lines.extend(plan.saved.map(|span| format!("low memory {span} is saved in the backup")));
+    lines.push(format!("firmware: {}", plan.firmware));
+    let verification = &plan.verification;
+    for check in verification.checks.iter().flatten() {
+        lines.push(format!("digest: {} {}", check.segment, check.digest));
+    }
+    lines.extend(verification.serial.map(|serial| format!("serial port: {:#x}", serial.port)));
     lines.extend(plan.control.map(|span| format!("control pages of the running kernel: {span}")));
     lines.push(format!("command line: {}", String::from_utf8_lossy(&plan.command_line)));
     lines
