@@ -29,7 +29,7 @@ pub fn source(choice: Backup, release: &[u8], memory: &MemoryMap) -> Option<Span
 fn version(release: &[u8]) -> Option<(u32, u32)> {
     let mut numbers = core::str::from_utf8(release).ok()?.split('.').map(|part| {
         let end = part.find(|c: char| !c.is_ascii_digit()).unwrap_or(part.len());
-        part[..end].parse().ok()
+        part.get(..end)?.parse().ok()
     });
     Some((numbers.next()??, numbers.next()??))
 }

@@ -53,7 +53,8 @@ pub fn lowmem_last(zoneinfo: &[u8]) -> Option<PhysAddr> {
     for line in text(zoneinfo)?.lines() {
         let line = line.trim();
         if let Some(header) = line.strip_prefix("Node ") {
-            let zone = header.split("zone").nth(1).map(str::trim);
+            // "0, zone      DMA".
+            let zone = header.split(' ').next_back();
             in_low_zone = matches!(zone, Some("DMA" | "DMA32" | "Normal"));
             spanned = 0;
         } else if let Some(pages) = line.strip_prefix("spanned ") {

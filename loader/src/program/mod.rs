@@ -12,15 +12,15 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use facts::Facts;
 use file_load::NotLoaded;
-use files::MappedFile;
+use files::WholeFile;
 use kexec_load::addr::PhysAddr;
 use kexec_load::bzimage::{BzImage, Entries};
 use kexec_load::cmdline;
-use kexec_load::kexec::{self, Call, RawSegment};
+use kexec_load::kexec::{self, Call, Encoded, RawSegment};
 use kexec_load::options::{ImageType, Load, Syscall};
 use kexec_load::plan::{self, Inputs, Plan, Segment};
 use kexec_load::refusal::Refusal;
-use kexec_load::rule::{Arch, Entry, Reach};
+use kexec_load::rule::{Arch, Entry};
 
 /// Says something on standard error.
 pub(crate) fn complain(text: &str) {
@@ -51,26 +51,22 @@ pub(crate) fn unload(debug: bool, syscall: Syscall) -> Result<(), String> {
     if debug {
         complain(&format!("running kernel: {running}; unloading"));
     }
-    by(
-        syscall,
-        || file_load::unload(running),
-        || {
-            let none = kexec::encode(&[], Arch::OWN, Reach::Bits32(None)).map_err(unreachable_address)?;
-            call::kexec_load(0, 0, &none, kexec::flags(running))
-                .map_err(|errno| call::failed(Call::Load, errno))
-        },
-    )
+    by(syscall, &|| file_load::unload(running), &|| {
+        // Without segments, both forms are the same.
+        call::kexec_load(0, 0, &Encoded::Words32(Vec::new()), kexec::flags(running))
+            .map_err(|errno| call::failed(Call::Load, errno))
+    })
 }
 
 /// Plans a load and carries it out.
 pub(crate) fn load(load: &Load) -> Result<(), String> {
-    let kernel = MappedFile::open(&load.kernel)?;
+    let kernel = WholeFile::open(&load.kernel)?;
     let bad = |why| Refusal::Image { path: kernel.path().into(), why }.to_string();
     let image = BzImage::parse(kernel.bytes());
     if let (ImageType::BzImage64, Ok(BzImage { entries: Entries::Only32, .. })) = (load.image_type, &image) {
         return Err(format!("{}: not a bzImage64, for it has no 64-bit entry", kernel.path()));
     }
-    let initrd = load.initrd.as_deref().map(MappedFile::open).transpose()?;
+    let initrd = load.initrd.as_deref().map(WholeFile::open).transpose()?;
     if let Some(initrd) = initrd.as_ref().filter(|initrd| initrd.bytes().is_empty()) {
         return Err(Refusal::EmptyInitrd { path: initrd.path().into() }.to_string());
     }
@@ -81,16 +77,16 @@ pub(crate) fn load(load: &Load) -> Result<(), String> {
     cmdline::append(&mut line, load.command_line.as_deref().unwrap_or_default());
     by(
         load.syscall,
-        || file_load::load(&kernel, image.as_ref().ok(), initrd.as_ref(), &line, load.debug),
-        || by_kexec_load(load, image.as_ref().map_err(|why| bad(why.clone()))?, initrd.as_ref(), &line),
+        &|| file_load::load(&kernel, image.as_ref().ok(), initrd.as_ref(), &line, load.debug),
+        &|| by_kexec_load(load, image.as_ref().map_err(|why| bad(why.clone()))?, initrd.as_ref(), &line),
     )
 }
 
 /// Does something by the system call that was asked for, and says why it was not the first of two.
 fn by(
     syscall: Syscall,
-    by_file_load: impl FnOnce() -> Result<(), NotLoaded>,
-    by_load: impl FnOnce() -> Result<(), String>,
+    by_file_load: &dyn Fn() -> Result<(), NotLoaded>,
+    by_load: &dyn Fn() -> Result<(), String>,
 ) -> Result<(), String> {
     if syscall == Syscall::Load {
         return by_load();
@@ -110,7 +106,7 @@ fn by(
 fn by_kexec_load(
     load: &Load,
     image: &BzImage<'_>,
-    initrd: Option<&MappedFile>,
+    initrd: Option<&WholeFile>,
     line: &[u8],
 ) -> Result<(), String> {
     let facts = Facts::gather(load)?;
@@ -118,7 +114,7 @@ fn by_kexec_load(
     let rules = facts.load(load);
     let plan = plan::make(&Inputs {
         image,
-        initrd: initrd.map(MappedFile::bytes),
+        initrd: initrd.map(WholeFile::bytes),
         command_line: line,
         options: load,
         release: &facts.release,
@@ -142,7 +138,7 @@ fn by_kexec_load(
         return print(&(describe(&facts, &plan).join("\n") + "\n"));
     }
     let buffers: Vec<RawSegment> =
-        plan.segments.iter().map(|segment| raw(segment, image, initrd.map(MappedFile::bytes))).collect();
+        plan.segments.iter().map(|segment| raw(segment, image, initrd.map(WholeFile::bytes))).collect();
     let encoded = kexec::encode(&buffers, Arch::OWN, rules.reach).map_err(unreachable_address)?;
     let flags = kexec::flags(facts.running) | if load.hotplug { kexec::UPDATE_ELFCOREHDR } else { 0 };
     call::kexec_load(plan.jump.0, buffers.len(), &encoded, flags)
