@@ -1,7 +1,7 @@
 //! Values that several unit tests start from.
 
 use crate::accel::Accel;
-use crate::cell::{Cell, CellId, FirstBoot, Kernel, Loader, Mib, Platform, Reservation, Trigger};
+use crate::cell::{Cell, CellId, Firmware, FirstBoot, Kernel, Loader, Mib, Platform, Reservation, Trigger};
 use crate::judge;
 use crate::outcome::{Expectation, ExpectedVmcore, Outcome};
 use crate::report::{CellResult, Versions};
@@ -32,6 +32,7 @@ pub(crate) fn cell() -> Cell {
             cpu: "qemu64".into(),
             cpus: NonZeroU32::MIN,
             boot: FirstBoot::Fastest,
+            firmware: Firmware::Bios,
         },
         trigger: Trigger::Nmi,
         reader: None,
@@ -62,6 +63,7 @@ pub(crate) fn result(outcome: Outcome) -> CellResult {
             capture: String::new(),
             loader: String::new(),
             agent: String::new(),
+            firmware: None,
         },
         accel: Accel::Tcg,
         accel_reason: None,

@@ -6,7 +6,7 @@ mod panicked;
 mod properties;
 
 use super::*;
-use crate::cell::{Cell, CellId, FirstBoot, Kernel, Loader, Mib, Platform, Reservation, Trigger};
+use crate::cell::{Cell, CellId, Firmware, FirstBoot, Kernel, Loader, Mib, Platform, Reservation, Trigger};
 use crate::cmdline::capture_cmdline;
 use crate::evidence::{CpuState, PhaseWait, QmpEvent, RegisterSample, Timed};
 use crate::outcome::{Expectation, ExpectedVmcore};
@@ -70,6 +70,7 @@ fn cell(first: Arch, capture: Arch) -> Cell {
             cpu: "qemu64".to_owned(),
             cpus: NonZeroU32::MIN,
             boot: FirstBoot::Fastest,
+            firmware: Firmware::Bios,
         },
         trigger: Trigger::Nmi,
         reader: None,

@@ -13,6 +13,8 @@ pub struct MachineSpec<'a> {
     pub platform: &'a Platform,
     /// Accelerator.
     pub accel: Accel,
+    /// The image of a firmware in place of QEMU's own.
+    pub firmware: Option<&'a Path>,
     /// The kernel that boots, a bzImage.
     pub kernel: &'a Path,
     /// Its initramfs.
@@ -86,6 +88,11 @@ pub fn qemu_args(spec: &MachineSpec<'_>) -> Vec<OsString> {
     push(&["-object", &format!("memory-backend-ram,id=ram,size={memory},reserve=off")]);
     push(&["-machine", &format!("{},memory-backend=ram", platform.machine)]);
     push(&["-m", &memory, "-cpu", &platform.cpu, "-smp", &platform.cpus.to_string()]);
+    if let Some(firmware) = spec.firmware {
+        // Code and variables in one image, as a ROM: nothing of a guest's variables outlives it.
+        args.extend(["-bios".into(), firmware.into()]);
+    }
+    let mut push = |words: &[&str]| args.extend(words.iter().map(OsString::from));
     push(&["-append", spec.cmdline, "-kernel"]);
     args.push(spec.kernel.into());
     if let Some(initrd) = spec.initrd {
@@ -146,7 +153,7 @@ pub(crate) fn option_path(prefix: &str, path: &Path) -> OsString {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cell::{FirstBoot, Mib};
+    use crate::cell::{Firmware, FirstBoot, Mib};
     use std::num::NonZeroU32;
 
     fn mib(size: u32) -> Mib {
@@ -161,6 +168,7 @@ mod tests {
             cpu: "qemu64".into(),
             cpus: NonZeroU32::new(2).unwrap(),
             boot: FirstBoot::Fastest,
+            firmware: Firmware::Bios,
         }
     }
 
@@ -176,6 +184,7 @@ mod tests {
         let spec = MachineSpec {
             platform: &platform,
             accel: Accel::Tcg,
+            firmware: None,
             kernel: Path::new("/k/bzImage"),
             initrd: Some(Path::new("/r/initramfs.cpio")),
             cmdline: "console=ttyS0,115200 quiet",
@@ -244,13 +253,14 @@ chardev=qmp,mode=control";
         );
     }
 
-    /// Bug: the script of a failed cell waits stopped, or needs the rig's sockets.
+    /// Bug: the script of a failed cell waits stopped, or needs the rig's sockets; or its machine starts with another firmware.
     #[test]
     fn by_hand_the_machine_runs_at_once_on_the_terminal() {
         let platform = platform();
         let spec = MachineSpec {
             platform: &platform,
             accel: Accel::Kvm,
+            firmware: Some(Path::new("f/OVMF.fd")),
             kernel: Path::new("k"),
             initrd: None,
             cmdline: "",
@@ -274,6 +284,7 @@ pipe,id=monitor,path=a,,b/monitor,logfile=a,,b/monitor.log
 -mon
 chardev=monitor";
         assert!(args.ends_with(ports), "{args}");
+        assert!(args.contains("-bios\nf/OVMF.fd\n"), "{args}");
         assert!(!args.contains("-S\n") && !args.contains("-initrd"), "{args}");
     }
 }
