@@ -1,6 +1,6 @@
 //! The axes of a cell: their names, the values that they can have, and those that a cell has.
 
-use crate::cell::{Cell, Loader, Reader, Reservation, Trigger};
+use crate::cell::{Cell, Loader, LowMemory, Reader, Reservation, Tamper, Trigger};
 use guest_protocol::Arch;
 use std::fmt;
 
@@ -36,11 +36,13 @@ pub enum Axis {
     Cpus,
     Trigger,
     Reader,
+    Tamper,
+    LowMemory,
 }
 
 impl Axis {
     /// All axes, in the order of their documentation.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 23] = [
         Self::Id,
         Self::Suite,
         Self::First,
@@ -62,6 +64,8 @@ impl Axis {
         Self::Cpus,
         Self::Trigger,
         Self::Reader,
+        Self::Tamper,
+        Self::LowMemory,
     ];
 
     /// Its name in expressions.
@@ -88,6 +92,8 @@ impl Axis {
             Self::Cpus => "cpus",
             Self::Trigger => "trigger",
             Self::Reader => "reader",
+            Self::Tamper => "tamper",
+            Self::LowMemory => "low-memory",
         }
     }
 
@@ -121,6 +127,10 @@ impl Axis {
             Self::Cpus => "the number of CPUs",
             Self::Trigger => "nmi",
             Self::Reader => "none, or what reads the vmcore beside the agent: vmcore-dmesg@VERSION",
+            Self::Tamper => {
+                "none, or the part of the loaded image that the rig changes: kernel, initrd, boot_params, purgatory, elfcorehdr"
+            }
+            Self::LowMemory => "untouched, or planted: the rig wrote a pattern below 640 KiB",
         }
     }
 
@@ -165,6 +175,8 @@ impl Axis {
                 NO_READER => Some(value.to_owned()),
                 _ => value.parse::<Reader>().ok().map(|reader| reader.to_string()),
             },
+            Self::Tamper => value.parse::<Tamper>().ok().map(|tamper| tamper.name().to_owned()),
+            Self::LowMemory => value.parse::<LowMemory>().ok().map(|low| low.name().to_owned()),
         }
     }
 
@@ -195,6 +207,8 @@ impl Axis {
             }
             Self::Trigger => one(cell.trigger.name()),
             Self::Reader => vec![cell.reader.as_ref().map_or(NO_READER.to_owned(), Reader::to_string)],
+            Self::Tamper => one(cell.tamper.name()),
+            Self::LowMemory => one(cell.low_memory.name()),
         }
     }
 }

@@ -114,7 +114,9 @@ impl Axis {
             | Self::Platform
             | Self::Machine
             | Self::Trigger
-            | Self::Reader => None,
+            | Self::Reader
+            | Self::Tamper
+            | Self::LowMemory => None,
         }
     }
 

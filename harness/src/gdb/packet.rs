@@ -68,7 +68,9 @@ impl Decoder {
             (State::Idle, b'+') => (State::Idle, Some(Incoming::Taken)),
             (State::Idle, b'-') => (State::Idle, Some(Incoming::Again)),
             (State::Idle, b'$') => (State::Payload(Vec::new()), None),
-            (State::Idle, other) => (State::Idle, Some(damaged(format!("byte {other:#04x} between packets")))),
+            (State::Idle, other) => {
+                (State::Idle, Some(damaged(format!("byte {other:#04x} between packets"))))
+            }
             (State::Payload(payload), b'#') => (State::Sum(payload, None), None),
             // A packet that begins anew was cut short before.
             (State::Payload(_) | State::Sum(..), b'$') => {
@@ -100,7 +102,9 @@ fn finish(payload: &[u8], high: u8, low: u8) -> Incoming {
     };
     let (said, found) = (high << 4 | low, u32::from(sum(payload)));
     if said != found {
-        return damaged(format!("a packet whose bytes add up to {found:#04x}, and {said:#04x} was sent with them"));
+        return damaged(format!(
+            "a packet whose bytes add up to {found:#04x}, and {said:#04x} was sent with them"
+        ));
     }
     expand(payload).map_or_else(damaged, Incoming::Packet)
 }
@@ -157,11 +161,10 @@ mod tests {
     /// Bug: an acknowledgement in front of a packet is taken for a part of it, or of two packets in one read the second is lost.
     #[test]
     fn what_comes_together_is_taken_apart() {
-        assert_eq!(decode(b"+$OK#9a$T05thread:01;#07"), [
-            Incoming::Taken,
-            text("OK"),
-            text("T05thread:01;"),
-        ]);
+        assert_eq!(
+            decode(b"+$OK#9a$T05thread:01;#07"),
+            [Incoming::Taken, text("OK"), text("T05thread:01;"),]
+        );
         assert_eq!(decode(b"-"), [Incoming::Again]);
         assert_eq!(decode(b"$OK#9"), [], "it is not whole");
     }
@@ -189,7 +192,9 @@ mod tests {
     #[test]
     fn damage_does_not_spread() {
         let got = decode(b"x$half$OK#9a");
-        assert!(matches!(&got[..], [Incoming::Damaged(_), Incoming::Damaged(_), Incoming::Packet(ok)] if ok == b"OK"));
+        assert!(
+            matches!(&got[..], [Incoming::Damaged(_), Incoming::Damaged(_), Incoming::Packet(ok)] if ok == b"OK")
+        );
     }
 
     proptest! {

@@ -36,8 +36,12 @@ fn stub(script: Vec<(&'static str, Then)>) -> UnixStream {
         let mut from = server.try_clone().unwrap().bytes().map_while(Result::ok);
         for (awaited, then) in script {
             // Acknowledgements of the client come before its next request.
-            let payload: Vec<u8> =
-                from.by_ref().skip_while(|&byte| byte != b'$').skip(1).take_while(|&byte| byte != b'#').collect();
+            let payload: Vec<u8> = from
+                .by_ref()
+                .skip_while(|&byte| byte != b'$')
+                .skip(1)
+                .take_while(|&byte| byte != b'#')
+                .collect();
             assert_eq!(String::from_utf8_lossy(&payload), awaited);
             match then {
                 Then::Answer(answer) => {
@@ -95,10 +99,12 @@ async fn a_write_is_read_back() {
 /// into the code that a digest is taken of).
 #[tokio::test]
 async fn a_breakpoint_is_set_waited_for_and_taken_away() {
+    let general = (0..16).map(|number| format!("{number:02x}00000000000000")).collect::<String>();
+    let registers: &'static str = Box::leak(format!("{general}0050ff8a0000000046000000").into_boxed_str());
     let script = vec![
         ("Z1,8aff5000,1", Then::Answer("OK")),
         ("c", Then::Raw(b"+$T05thread:01;#07")),
-        ("p10", Then::Answer("0050ff8a00000000")),
+        ("g", Then::Answer(registers)),
         ("z1,8aff5000,1", Then::Answer("OK")),
         ("Z1,1000,1", Then::Answer("E22")),
     ];
@@ -128,7 +134,9 @@ async fn everything_has_a_deadline() {
 async fn an_end_and_nonsense_are_told() {
     let error = client(vec![("m0,1", Then::End)]).await.read(0, 1).await.unwrap_err();
     assert!(matches!(error, GdbError::Connection { .. }), "{error}");
-    for (said, told) in [(&b"+$00#00"[..], "add up to"), (b"+hello", "between packets"), (b"+$xyz#6b", "none")] {
+    for (said, told) in
+        [(&b"+$00#00"[..], "add up to"), (b"+hello", "between packets"), (b"+$xyz#6b", "none")]
+    {
         let error = client(vec![("m0,1", Then::Raw(said))]).await.read(0, 1).await.unwrap_err();
         assert!(error.to_string().contains(told), "{error}");
     }

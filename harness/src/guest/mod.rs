@@ -4,6 +4,7 @@
 //! only a [`Running`] one can be made to panic, and evidence comes out of a [`Reaped`] one alone, when all that QEMU wrote
 //! has been read.
 
+mod changes;
 mod console_tail;
 mod cpu_log;
 mod deadlines;
