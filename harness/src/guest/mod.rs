@@ -10,6 +10,7 @@ mod cpu_log;
 mod deadlines;
 mod first_words;
 mod inquiry;
+mod measured;
 mod news;
 mod nonces;
 mod ports;
@@ -22,6 +23,7 @@ mod walk;
 
 pub use deadlines::Deadlines;
 pub use inquiry::Inquiry;
+pub use measured::{Leg, Measured, Milestones, PanicTimes};
 pub use news::{Listener, News};
 pub use nonces::NONCE_BYTES;
 pub use probe::{NoBanner, time_to_banner};
@@ -103,6 +105,7 @@ impl GuestPlan<'_> {
             cmdline: self.cmdline,
             wiring,
             start,
+            counted: self.inquiry.counted,
         })
     }
 }
@@ -133,6 +136,21 @@ pub async fn boot_and_save(
 ) -> Result<Saved, Box<Reaped>> {
     let running = start(&plan, &scratch, &mut stop, listener).await?;
     running.save_at_ready(&plan, state, stop, listener).await
+}
+
+/// Runs a cell's guest to *armed*, and ends it; with milestones, it measures its panic before.
+///
+/// # Errors
+/// What is left of a guest that did not get so far; its evidence says why.
+pub async fn measure_guest(
+    plan: GuestPlan<'_>,
+    scratch: GuestScratch,
+    milestones: Option<&Milestones>,
+    mut stop: Stop,
+    listener: &mut Listener<'_>,
+) -> Result<Measured, Box<Reaped>> {
+    let running = start(&plan, &scratch, &mut stop, listener).await?;
+    running.measure(&plan, milestones, stop, listener).await
 }
 
 async fn start(

@@ -5,6 +5,7 @@ mod console;
 mod ending;
 mod examine;
 mod look;
+mod measure;
 mod orders;
 mod save;
 
