@@ -1,7 +1,7 @@
 //! What the guests of a run are made of, resolved and checked before anything boots: after [`Artifacts::resolve`] no cell can
 //! fail for a missing or unfit file. Where the files come from is the business of a [`Source`].
 
-use crate::cell::{Cell, Kernel, Loader, Reader};
+use crate::cell::{Cell, Firmware, Kernel, Loader, Reader};
 use crate::elf::{self, ProgramFault};
 use guest_protocol::Arch;
 use sha2::{Digest, Sha256};
@@ -16,12 +16,25 @@ pub trait Source {
     fn agent(&self, arch: Arch) -> Result<PathBuf, String>;
     /// Path of this repository's loader built for this architecture.
     fn in_tree_loader(&self, arch: Arch) -> Result<PathBuf, String>;
+    /// The UEFI firmware.
+    fn ovmf(&self) -> Result<FirmwareFile, String>;
     /// The kernel. [`Kernel::path`], where there is one, is to be taken as it is.
     fn kernel(&self, kernel: &Kernel) -> Result<KernelFile, String>;
     /// A released kexec-tools of this upstream version.
     fn reference_loader(&self, version: &str, arch: Arch) -> Result<LoaderTree, String>;
     /// The `vmcore-dmesg` of a released kexec-tools of this upstream version.
     fn vmcore_dmesg(&self, version: &str, arch: Arch) -> Result<LoaderTree, String>;
+}
+
+/// A firmware as a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FirmwareFile {
+    /// The image, for QEMU's `-bios`.
+    pub image: PathBuf,
+    /// The package's version, for the record.
+    pub version: String,
+    /// Something that people must be told about it.
+    pub notice: Option<String>,
 }
 
 /// A kernel as a file.
@@ -103,6 +116,7 @@ impl LoaderFiles {
 /// Everything that a set of cells needs.
 #[derive(Clone, Debug, Default)]
 pub struct Artifacts {
+    firmware: BTreeMap<Firmware, FirmwareFile>,
     agents: BTreeMap<Arch, Program>,
     kernels: BTreeMap<Kernel, KernelImage>,
     loaders: BTreeMap<(Loader, Arch), LoaderFiles>,
@@ -130,7 +144,11 @@ impl Artifacts {
         let loaders = self.loaders.iter().map(|((loader, arch), files)| {
             (format!("loader {loader} for {arch}"), files.version().to_owned())
         });
-        agents.chain(kernels).chain(loaders).collect()
+        let firmware = self
+            .firmware
+            .iter()
+            .map(|(kind, file)| (format!("firmware {}", kind.name()), file.version.clone()));
+        agents.chain(kernels).chain(loaders).chain(firmware).collect()
     }
 
     /// Resolves all that these cells need. Goes on after a failure, so that all that is missing is told at once.
@@ -138,6 +156,12 @@ impl Artifacts {
         let mut resolved = Self::default();
         let mut missing = Vec::new();
         for cell in cells {
+            match cell.platform.firmware {
+                Firmware::Bios => {}
+                Firmware::Uefi => insert(&mut resolved.firmware, Firmware::Uefi, &mut missing, || {
+                    source.ovmf().map_err(named("firmware uefi".into()))
+                }),
+            }
             for arch in [cell.userspace, capture_userspace(cell)] {
                 insert(&mut resolved.agents, arch, &mut missing, || {
                     let what = format!("guest agent for {arch}");
@@ -171,6 +195,11 @@ impl Artifacts {
         self.agents.get(&arch)
     }
 
+    /// A firmware that is not QEMU's own.
+    pub fn firmware(&self, firmware: Firmware) -> Option<&FirmwareFile> {
+        self.firmware.get(&firmware)
+    }
+
     /// A kernel.
     pub fn kernel(&self, kernel: &Kernel) -> Option<&KernelImage> {
         self.kernels.get(kernel)
@@ -194,7 +223,8 @@ impl Artifacts {
             LoaderFiles::Tree(tree) => &tree.notice,
         });
         let readers = self.readers.values().map(|reader| &reader.notice);
-        kernels.chain(loaders).chain(readers).flatten().cloned().collect()
+        let firmware = self.firmware.values().map(|file| &file.notice);
+        kernels.chain(loaders).chain(readers).chain(firmware).flatten().cloned().collect()
     }
 }
 

@@ -209,6 +209,33 @@ pub struct Platform {
     pub cpus: NonZeroU32,
     /// How a first kernel comes up on it.
     pub boot: FirstBoot,
+    /// What the machine starts with.
+    #[serde(default)]
+    pub firmware: Firmware,
+}
+
+/// What a machine starts with, and what a kernel finds of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Firmware {
+    /// QEMU's own, SeaBIOS.
+    #[default]
+    Bios,
+    /// OVMF out of the lock file: first kernels come up by their EFI stub.
+    Uefi,
+}
+
+impl Firmware {
+    /// All of them, in the order of their documentation.
+    pub const ALL: [Self; 2] = [Self::Bios, Self::Uefi];
+
+    /// The name in scenarios and filters.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Bios => "bios",
+            Self::Uefi => "uefi",
+        }
+    }
 }
 
 /// How a first kernel comes up. What it comes to at *ready* is the same; what is tested begins there.

@@ -3,8 +3,10 @@
 //! The first kernel is not what is tested up to *ready*, so it may come up the fast way: as the uncompressed ELF that its
 //! bzImage holds, by the PVH entry, which spares the emulated decompression. Only kernels that run without KASLR do: their
 //! decompressor draws the address, and a kernel that never went through it stays where it was linked.
+//!
+//! Under UEFI there is one way, the bzImage's EFI stub, and the stub takes the initramfs wherever the firmware has room for it.
 
-use crate::cell::{Cell, FirstBoot, Reservation};
+use crate::cell::{Cell, Firmware, FirstBoot, Reservation};
 use crate::scenario::low_memory_end;
 use guest_protocol::{Arch, PhysRange};
 
@@ -63,6 +65,10 @@ fn u32_at(image: &[u8], at: usize) -> Option<u32> {
 /// # Errors
 /// A sentence: the initramfs cannot be kept out of the region, or does not fit at all.
 pub fn route(cell: &Cell, bzimage: &[u8], size: usize, pvh: bool) -> Result<Route, String> {
+    match cell.platform.firmware {
+        Firmware::Bios => {}
+        Firmware::Uefi => return Ok(Route::BzImage),
+    }
     let size = size as u64;
     let usual = if pvh && may_boot_by_pvh(cell) { Route::Pvh } else { Route::BzImage };
     let Some(low_end) = low_memory_end(&cell.platform) else { return Ok(usual) };
@@ -219,6 +225,9 @@ mod tests {
         let mut asked = testing::cell();
         asked.platform.boot = FirstBoot::BzImage;
         assert_eq!(route(&asked, &image, SIZE, true), Ok(Route::BzImage));
+        let mut uefi = testing::cell();
+        uefi.platform.firmware = Firmware::Uefi;
+        assert_eq!(route(&uefi, &image, SIZE, true), Ok(Route::BzImage), "an ELF has no EFI stub");
         let old = cell(Arch::X86_64, 192, 512, "pc-i440fx-1.7", 8192);
         assert_eq!(route(&old, &image, SIZE, true), Ok(Route::BzImage));
     }

@@ -5,8 +5,10 @@
 //! of these is an archive of its own, named by its content: boots that need the same kernel share its bytes on disk, and what
 //! several cells need is in the initramfs once.
 
-use crate::artifacts::{Artifacts, KernelImage, LoaderFiles, LoaderTree, capture_userspace, digest};
-use crate::cell::{Cell, Loader};
+use crate::artifacts::{
+    Artifacts, FirmwareFile, KernelImage, LoaderFiles, LoaderTree, capture_userspace, digest,
+};
+use crate::cell::{Cell, Firmware, Loader};
 use crate::cmdline::{AGENT_PATH, Places, READER_PATH};
 use guest_protocol::Arch;
 use images::initramfs::{Initramfs, InitramfsError};
@@ -81,6 +83,20 @@ pub fn places(cell: &Cell, artifacts: &Artifacts) -> Result<Places, PayloadError
     let initrd = capture_initrd(cell, artifacts)?;
     let kernel = kernel_path(cell, capture_kernel(cell, artifacts)?);
     Ok(Places { program, kernel, initrd: initrd_path(&initrd) })
+}
+
+/// The firmware that a cell's machine starts with; none where it is QEMU's own.
+///
+/// # Errors
+/// [`PayloadError::Unresolved`].
+pub fn firmware<'a>(cell: &Cell, artifacts: &'a Artifacts) -> Result<Option<&'a FirmwareFile>, PayloadError> {
+    match cell.platform.firmware {
+        Firmware::Bios => Ok(None),
+        firmware @ Firmware::Uefi => match artifacts.firmware(firmware) {
+            Some(file) => Ok(Some(file)),
+            None => Err(PayloadError::Unresolved(format!("firmware {}", firmware.name()))),
+        },
+    }
 }
 
 /// The archives that a cell needs.

@@ -9,7 +9,7 @@ use crate::cell::Cell;
 use crate::cmdline::{first_cmdline, loader_argv};
 use crate::first_image::{Route, route, with_initrd_below};
 use crate::guest::Deadlines;
-use crate::payload::{Payload, places};
+use crate::payload::{Payload, firmware, places};
 use crate::phase::Phase;
 use crate::qemu::{MachineSpec, Purpose, Script, Start, Wiring, qemu_args, quoted};
 use guest_protocol::{LoadOrder, Order};
@@ -114,11 +114,14 @@ impl Shell<'_> {
 
         let kernel = self.kernel_file(&cell, initramfs.len(), folder)?;
         write(&folder.join("orders.jsonl"), &orders(argv))?;
+        let firmware = firmware(&cell, self.artifacts).map_err(payload_error)?;
+        let firmware = firmware.map(|file| absolute(&file.image)).transpose()?;
         let purpose = self.purpose();
         let own = Path::new(purpose.name());
         let mut args = qemu_args(&MachineSpec {
             platform: &cell.platform,
             accel: self.accel,
+            firmware: firmware.as_deref(),
             kernel: &kernel,
             initrd: Some(&own.join("initramfs")),
             cmdline: &first_cmdline(&cell),
@@ -188,11 +191,15 @@ impl Shell<'_> {
                 write(&folder.join("kernel.bzimage"), &with_initrd_below(&image.bytes, last))?;
                 Ok("kernel.bzimage".into())
             }
-            Route::BzImage | Route::Pvh => std::path::absolute(&image.file.bzimage).map_err(|error| {
-                ShellError::Payload(format!("cannot find {}: {error}", image.file.bzimage.display()))
-            }),
+            Route::BzImage | Route::Pvh => absolute(&image.file.bzimage),
         }
     }
+}
+
+/// A path for the script, which runs somewhere else.
+fn absolute(path: &Path) -> Result<PathBuf, ShellError> {
+    std::path::absolute(path)
+        .map_err(|error| ShellError::Payload(format!("cannot find {}: {error}", path.display())))
 }
 
 /// The cell with a shell as PID 1: of the capture kernel always, of the first one where that is wanted.

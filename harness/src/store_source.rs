@@ -1,6 +1,6 @@
 //! Artifacts from the store of locked packages, and from programs that were built before.
 
-use crate::artifacts::{KernelFile, LoaderTree, Source, TreeFile, digest};
+use crate::artifacts::{FirmwareFile, KernelFile, LoaderTree, Source, TreeFile, digest};
 use crate::cell::Kernel;
 use guest_protocol::Arch;
 use std::collections::BTreeMap;
@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 /// The usual [`Source`].
 pub struct StoreSource<'a> {
-    /// Kernels and reference loaders.
+    /// Kernels, reference loaders and the firmware.
     pub store: &'a images::Store,
     /// The guest agent by architecture.
     pub agents: BTreeMap<Arch, PathBuf>,
@@ -23,6 +23,12 @@ impl Source for StoreSource<'_> {
 
     fn in_tree_loader(&self, arch: Arch) -> Result<PathBuf, String> {
         self.in_tree_loaders.get(&arch).cloned().ok_or_else(|| "it was not built".into())
+    }
+
+    fn ovmf(&self) -> Result<FirmwareFile, String> {
+        let ovmf = self.store.ovmf().map_err(|error| error.to_string())?;
+        let version = format!("ovmf {}", ovmf.package_version);
+        Ok(FirmwareFile { image: ovmf.image, version, notice: ovmf.notice })
     }
 
     fn kernel(&self, kernel: &Kernel) -> Result<KernelFile, String> {

@@ -2,7 +2,7 @@
 
 use crate::accel::Accel;
 use crate::cell::{
-    Cell, CellId, FirstBoot, Kernel, Loader, LowMemory, Mib, Platform, Reservation, Tamper, Trigger,
+    Cell, CellId, Firmware, FirstBoot, Kernel, Loader, LowMemory, Mib, Platform, Reservation, Tamper, Trigger,
 };
 use crate::judge;
 use crate::outcome::{Expectation, ExpectedVmcore, Outcome};
@@ -34,6 +34,7 @@ pub(crate) fn cell() -> Cell {
             cpu: "qemu64".into(),
             cpus: NonZeroU32::MIN,
             boot: FirstBoot::Fastest,
+            firmware: Firmware::Bios,
         },
         trigger: Trigger::Nmi,
         reader: None,
@@ -66,6 +67,7 @@ pub(crate) fn result(outcome: Outcome) -> CellResult {
             capture: String::new(),
             loader: String::new(),
             agent: String::new(),
+            firmware: None,
         },
         accel: Accel::Tcg,
         accel_reason: None,

@@ -1,7 +1,7 @@
 //! Evidence of real cells, judged again: what hand-made evidence cannot have is the ways in which real machines differ from it.
 
 use guest_protocol::Arch;
-use harness::cell::{Cell, CellId, FirstBoot, Kernel, Loader, Platform, Trigger};
+use harness::cell::{Cell, CellId, Firmware, FirstBoot, Kernel, Loader, Platform, Trigger};
 use harness::classify::{classify, conclude};
 use harness::evidence::{Evidence, GuestEnd};
 use harness::outcome::{Expectation, ExpectedVmcore, HangCause, HangProof, Outcome, Refuser, VmcoreState};
@@ -27,6 +27,7 @@ fn cell(first: Arch, capture: Arch) -> Cell {
             cpu: "qemu64".to_owned(),
             cpus: NonZeroU32::MIN,
             boot: FirstBoot::Fastest,
+            firmware: Firmware::Bios,
         },
         trigger: Trigger::Nmi,
         reader: None,

@@ -4,8 +4,8 @@
 
 use guest_protocol::Arch;
 use harness::accel::AccelChoice;
-use harness::artifacts::{Artifacts, KernelFile, LoaderTree, Source};
-use harness::cell::{Cell, CellId, FirstBoot, Kernel, Loader, Mib, Platform, Reservation, Trigger};
+use harness::artifacts::{Artifacts, FirmwareFile, KernelFile, LoaderTree, Source};
+use harness::cell::{Cell, CellId, Firmware, FirstBoot, Kernel, Loader, Mib, Platform, Reservation, Trigger};
 use harness::outcome::{Expectation, ExpectedVmcore, Outcome, Verdict};
 use harness::report::{CellResult, not_as_expected};
 use harness::runner::{Conclusion, Options, RunError, RunEvent, Summary, run};
@@ -82,6 +82,10 @@ impl Source for Stage {
         Ok(self.path("program"))
     }
 
+    fn ovmf(&self) -> Result<FirmwareFile, String> {
+        Err("there is no firmware here".into())
+    }
+
     fn kernel(&self, _: &Kernel) -> Result<KernelFile, String> {
         Ok(KernelFile { bzimage: self.path("kernel"), version: "0".into(), notice: None })
     }
@@ -114,6 +118,7 @@ fn cell(id: &str) -> Cell {
             cpu: "qemu64".into(),
             cpus: NonZeroU32::MIN,
             boot: FirstBoot::Fastest,
+            firmware: Firmware::Bios,
         },
         trigger: Trigger::Nmi,
         reader: None,

@@ -7,6 +7,7 @@ use guest_protocol::Arch;
 use crate::debversion;
 use crate::error::Error;
 use crate::lock::{ArtifactName, Lock};
+use crate::recipe;
 use crate::store::{Ready, Store};
 use crate::tree::Tree;
 
@@ -107,6 +108,17 @@ pub struct Busybox {
     pub notice: Option<String>,
 }
 
+/// A UEFI firmware that is there and verified.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ovmf {
+    /// The image, for QEMU's `-bios`.
+    pub image: PathBuf,
+    /// Of the package that is used.
+    pub package_version: String,
+    /// What to tell people, when the locked version could not be had.
+    pub notice: Option<String>,
+}
+
 /// Debian's Rust compiler with its i686 library, unpacked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RustTree {
@@ -185,6 +197,13 @@ impl Store {
         // Newer packages have everything below /usr.
         let (program, _) = file(&tree, "bin/busybox").or_else(|_| file(&tree, "usr/bin/busybox"))?;
         Ok(Busybox { program, package_version: first_deb(&tree)?.version.clone(), notice })
+    }
+
+    /// The UEFI firmware, fetched when it is not there.
+    pub fn ovmf(&self) -> Result<Ovmf, Error> {
+        let Ready { tree, notice } = self.ready(&ArtifactName::Ovmf)?;
+        let (image, _) = file(&tree, recipe::OVMF_IMAGE)?;
+        Ok(Ovmf { image, package_version: first_deb(&tree)?.version.clone(), notice })
     }
 
     /// Debian's Rust compiler with its i686 library, fetched and unpacked when it is not there.

@@ -39,7 +39,10 @@ impl Store {
     /// An error for compiler packages of several versions, as an archive has them in the middle of an update.
     fn fit_together(&self, name: &ArtifactName, debs: &[Deb]) -> Result<(), Error> {
         let compiler = match name {
-            ArtifactName::Kernel(_) | ArtifactName::Loader { .. } | ArtifactName::Busybox(_) => return Ok(()),
+            ArtifactName::Kernel(_)
+            | ArtifactName::Loader { .. }
+            | ArtifactName::Busybox(_)
+            | ArtifactName::Ovmf => return Ok(()),
             ArtifactName::Rust => debs.get(..self.lock.rust.compiler.len()).unwrap_or(debs),
         };
         match compiler.iter().find(|deb| deb.version != compiler[0].version) {

@@ -24,7 +24,7 @@ mod store;
 mod tree;
 
 pub use artifact::{
-    Busybox, GuestFile, KernelImage, KnownKernel, LoaderTree, RustTree, known_kernels, known_loaders,
+    Busybox, GuestFile, KernelImage, KnownKernel, LoaderTree, Ovmf, RustTree, known_kernels, known_loaders,
 };
 pub use cache::default_cache_folder;
 pub use digest::Sha256;

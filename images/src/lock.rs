@@ -26,6 +26,8 @@ pub struct Lock {
     pub loaders: Vec<LockedLoader>,
     /// Static busybox packages, one an architecture: the shell of guests that a person wants to look around in.
     pub busybox: Vec<Deb>,
+    /// The UEFI firmware of guests that have one, in place of QEMU's BIOS.
+    pub ovmf: Deb,
     /// Debian's Rust compiler with an i686 library, for hosts where rustup cannot add the target.
     pub rust: LockedRust,
 }
@@ -88,7 +90,7 @@ pub struct Deb {
     pub version: String,
     /// Codename of the suite that has (or had) it.
     pub suite: String,
-    /// Debian's name of the architecture.
+    /// Debian's name of the architecture in whose index it is; packages for all architectures are in each.
     pub arch: DebArch,
     /// Path below the mirror's root, as the field `Filename` of the suite's index gives it.
     pub path: String,
@@ -145,9 +147,10 @@ impl fmt::Display for DebArch {
     }
 }
 
-/// What can be fetched and used on its own: a kernel, a loader with its libraries, a shell, the compiler with its libraries.
+/// What can be fetched and used on its own: a kernel, a loader with its libraries, a shell, a firmware, the compiler with its
+/// libraries.
 ///
-/// Written as `5.10-amd64`, `kexec-tools@2.0.20/i386`, `busybox/i386` and `debian-rust`.
+/// Written as `5.10-amd64`, `kexec-tools@2.0.20/i386`, `busybox/i386`, `ovmf` and `debian-rust`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ArtifactName {
     /// A kernel, by [`LockedKernel::name`].
@@ -161,12 +164,15 @@ pub enum ArtifactName {
     },
     /// A static busybox.
     Busybox(Arch),
+    /// The UEFI firmware.
+    Ovmf,
     /// Debian's Rust compiler with its i686 library.
     Rust,
 }
 
 const LOADER_PREFIX: &str = "kexec-tools@";
 const BUSYBOX_PREFIX: &str = "busybox/";
+const OVMF_NAME: &str = "ovmf";
 const RUST_NAME: &str = "debian-rust";
 
 impl fmt::Display for ArtifactName {
@@ -175,6 +181,7 @@ impl fmt::Display for ArtifactName {
             Self::Kernel(name) => f.write_str(name),
             Self::Loader { version, arch } => write!(f, "{LOADER_PREFIX}{version}/{arch}"),
             Self::Busybox(arch) => write!(f, "{BUSYBOX_PREFIX}{arch}"),
+            Self::Ovmf => f.write_str(OVMF_NAME),
             Self::Rust => f.write_str(RUST_NAME),
         }
     }
@@ -183,7 +190,7 @@ impl fmt::Display for ArtifactName {
 /// Text that names no artifact.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "`{0}` names no artifact: want a kernel like `5.10-amd64`, a loader like `kexec-tools@2.0.20/i386`, `busybox/i386`, or `debian-rust`"
+    "`{0}` names no artifact: want a kernel like `5.10-amd64`, a loader like `kexec-tools@2.0.20/i386`, `busybox/i386`, `ovmf`, or `debian-rust`"
 )]
 pub struct NotAnArtifactName(String);
 
@@ -193,8 +200,10 @@ impl FromStr for ArtifactName {
     /// Checks the form only; whether the lock has it is [`Lock::debs`]' business.
     fn from_str(text: &str) -> Result<Self, NotAnArtifactName> {
         let bad = || NotAnArtifactName(text.to_owned());
-        if text == RUST_NAME {
-            return Ok(Self::Rust);
+        match text {
+            OVMF_NAME => return Ok(Self::Ovmf),
+            RUST_NAME => return Ok(Self::Rust),
+            _ => {}
         }
         let arch_of = |text: &str| [Arch::I386, Arch::X86_64].into_iter().find(|known| known.name() == text);
         if let Some(arch) = text.strip_prefix(BUSYBOX_PREFIX) {
@@ -244,7 +253,7 @@ impl Lock {
             arch: loader.program.arch.arch(),
         });
         let shells = self.busybox.iter().map(|deb| ArtifactName::Busybox(deb.arch.arch()));
-        kernels.chain(loaders).chain(shells).chain([ArtifactName::Rust]).collect()
+        kernels.chain(loaders).chain(shells).chain([ArtifactName::Ovmf, ArtifactName::Rust]).collect()
     }
 
     /// The packages of one artifact, the one that gives it its version first.
@@ -259,6 +268,7 @@ impl Lock {
                 let deb = self.busybox.iter().find(|deb| deb.arch.arch() == *arch);
                 deb.map(|deb| vec![deb]).ok_or_else(|| self.unknown(name.clone()))
             }
+            ArtifactName::Ovmf => Ok(vec![&self.ovmf]),
             ArtifactName::Rust => Ok(self.rust.compiler.iter().chain(&self.rust.libraries).collect()),
         }
     }
@@ -340,6 +350,7 @@ mod tests {
                 "kexec-tools@2.0.25/i386",
                 "busybox/i386",
                 "busybox/x86_64",
+                "ovmf",
                 "debian-rust"
             ]
         );

@@ -148,6 +148,7 @@ fn replace(lock: &mut Lock, name: ArtifactName, current: Vec<Deb>) -> Vec<Change
         ArtifactName::Busybox(arch) => {
             lock.busybox.iter_mut().filter(|known| known.arch.arch() == *arch).collect()
         }
+        ArtifactName::Ovmf => vec![&mut lock.ovmf],
         ArtifactName::Rust => lock.rust.compiler.iter_mut().chain(&mut lock.rust.libraries).collect(),
     };
     let mut changes = Vec::new();

@@ -9,6 +9,9 @@ use crate::tree::Check;
 /// Files of a kernel package: image and configuration.
 const KERNEL_FILES: usize = 2;
 
+/// The firmware in one image, code and variables: QEMU takes it as a ROM, and it then keeps its variables in memory.
+pub(crate) const OVMF_IMAGE: &str = "usr/share/ovmf/OVMF.fd";
+
 /// Which files are unpacked.
 pub(crate) fn of(name: &ArtifactName) -> Recipe {
     match name {
@@ -21,6 +24,7 @@ pub(crate) fn of(name: &ArtifactName) -> Recipe {
         ArtifactName::Busybox(_) => {
             Recipe { wants: |path| matches!(path, "bin/busybox" | "usr/bin/busybox"), enough: 1, revision: 0 }
         }
+        ArtifactName::Ovmf => Recipe { wants: |path| path == OVMF_IMAGE, enough: 1, revision: 0 },
         ArtifactName::Rust => Recipe { wants: rust_file, enough: usize::MAX, revision: 0 },
     }
 }
@@ -47,7 +51,10 @@ fn rust_file(path: &str) -> bool {
 /// have to do, and `images verify` does the rest.
 pub(crate) fn check(name: &ArtifactName) -> Check {
     match name {
-        ArtifactName::Kernel(_) | ArtifactName::Loader { .. } | ArtifactName::Busybox(_) => Check::Hashes,
+        ArtifactName::Kernel(_)
+        | ArtifactName::Loader { .. }
+        | ArtifactName::Busybox(_)
+        | ArtifactName::Ovmf => Check::Hashes,
         ArtifactName::Rust => Check::Sizes,
     }
 }
@@ -70,7 +77,9 @@ pub(crate) fn wanted(lock: &Lock, name: &ArtifactName) -> Result<Vec<Wanted>, Er
             let libraries = loader.libraries.iter().map(|deb| any(&deb.package));
             [series(&loader.program.package, version)].into_iter().chain(libraries).collect()
         }
-        ArtifactName::Busybox(_) => lock.debs(name)?.into_iter().map(|deb| any(&deb.package)).collect(),
+        ArtifactName::Busybox(_) | ArtifactName::Ovmf => {
+            lock.debs(name)?.into_iter().map(|deb| any(&deb.package)).collect()
+        }
         ArtifactName::Rust => {
             // Package names hold the minor version, so the series is that: `1.85` of `1.85.0`.
             let minor =

@@ -355,7 +355,7 @@ fn offline_and_unknown_names_are_all_reported() {
 #[test]
 fn repin_writes_the_current_versions() {
     let (bench, mirror) = (Bench::with_dropped(), Mirror::good());
-    // The compiler of this lock is no package of the test archive: the whole re-pin fails, and the file stays.
+    // Compiler and firmware of this lock are no packages of the test archive: the whole re-pin fails, and the file stays.
     let before = fs::read_to_string(bench.lock_file()).unwrap();
     assert!(bench.store(&mirror).repin(&bench.lock_file()).is_err());
     assert_eq!(fs::read_to_string(bench.lock_file()).unwrap(), before);
@@ -366,7 +366,7 @@ fn repin_writes_the_current_versions() {
         .replace("1.85.0", "6.1.0");
     fs::write(bench.lock_file(), format!("{kernels}\"rust\"{rust}")).unwrap();
     let changes = bench.store(&mirror).repin(&bench.lock_file()).unwrap();
-    assert_eq!(changes.len(), 2);
+    assert_eq!(changes.len(), 3);
     assert_eq!(
         (changes[0].from.version.as_str(), changes[0].to.version.as_str()),
         ("6.1.176-1", CURRENT_VERSION)

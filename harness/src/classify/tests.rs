@@ -8,7 +8,7 @@ mod purgatory;
 
 use super::*;
 use crate::cell::{
-    Cell, CellId, FirstBoot, Kernel, Loader, LowMemory, Mib, Platform, Reservation, Tamper, Trigger,
+    Cell, CellId, Firmware, FirstBoot, Kernel, Loader, LowMemory, Mib, Platform, Reservation, Tamper, Trigger,
 };
 use crate::cmdline::capture_cmdline;
 use crate::evidence::{CpuState, PhaseWait, QmpEvent, RegisterSample, Timed};
@@ -73,6 +73,7 @@ fn cell(first: Arch, capture: Arch) -> Cell {
             cpu: "qemu64".to_owned(),
             cpus: NonZeroU32::MIN,
             boot: FirstBoot::Fastest,
+            firmware: Firmware::Bios,
         },
         trigger: Trigger::Nmi,
         reader: None,

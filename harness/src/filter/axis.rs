@@ -1,6 +1,6 @@
 //! The axes of a cell: their names, the values that they can have, and those that a cell has.
 
-use crate::cell::{Cell, Loader, LowMemory, Reader, Reservation, Tamper, Trigger};
+use crate::cell::{Cell, Firmware, Loader, LowMemory, Reader, Reservation, Tamper, Trigger};
 use guest_protocol::Arch;
 use std::fmt;
 
@@ -34,6 +34,7 @@ pub enum Axis {
     Machine,
     Memory,
     Cpus,
+    Firmware,
     Trigger,
     Reader,
     Tamper,
@@ -42,7 +43,7 @@ pub enum Axis {
 
 impl Axis {
     /// All axes, in the order of their documentation.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 24] = [
         Self::Id,
         Self::Suite,
         Self::First,
@@ -62,6 +63,7 @@ impl Axis {
         Self::Machine,
         Self::Memory,
         Self::Cpus,
+        Self::Firmware,
         Self::Trigger,
         Self::Reader,
         Self::Tamper,
@@ -90,6 +92,7 @@ impl Axis {
             Self::Machine => "machine",
             Self::Memory => "memory",
             Self::Cpus => "cpus",
+            Self::Firmware => "firmware",
             Self::Trigger => "trigger",
             Self::Reader => "reader",
             Self::Tamper => "tamper",
@@ -125,6 +128,7 @@ impl Axis {
             Self::Machine => "QEMU's -machine with its options",
             Self::Memory => "the size of RAM, such as 4G or 3520M",
             Self::Cpus => "the number of CPUs",
+            Self::Firmware => "bios or uefi",
             Self::Trigger => "nmi",
             Self::Reader => "none, or what reads the vmcore beside the agent: vmcore-dmesg@VERSION",
             Self::Tamper => {
@@ -170,6 +174,10 @@ impl Axis {
                 let unit = self.unit()?;
                 unit.parse(value).map(|number| unit.show(number))
             }
+            Self::Firmware => {
+                let known = Firmware::ALL.into_iter().find(|firmware| firmware.name() == value);
+                known.map(|firmware| firmware.name().to_owned())
+            }
             Self::Trigger => value.parse::<Trigger>().ok().map(|trigger| trigger.name().to_owned()),
             Self::Reader => match value {
                 NO_READER => Some(value.to_owned()),
@@ -205,6 +213,7 @@ impl Axis {
                 let shown = self.unit().zip(self.number(cell)).map(|(unit, number)| unit.show(number));
                 shown.into_iter().collect()
             }
+            Self::Firmware => one(cell.platform.firmware.name()),
             Self::Trigger => one(cell.trigger.name()),
             Self::Reader => vec![cell.reader.as_ref().map_or(NO_READER.to_owned(), Reader::to_string)],
             Self::Tamper => one(cell.tamper.name()),

@@ -113,6 +113,7 @@ impl Axis {
             | Self::Region
             | Self::Platform
             | Self::Machine
+            | Self::Firmware
             | Self::Trigger
             | Self::Reader
             | Self::Tamper

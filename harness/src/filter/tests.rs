@@ -1,7 +1,7 @@
 //! What expressions select, where errors point, and that printing and parsing agree.
 
 use super::*;
-use crate::cell::{CellId, FirstBoot, Kernel, Loader, LowMemory, Platform, Tamper, Trigger};
+use crate::cell::{CellId, Firmware, FirstBoot, Kernel, Loader, LowMemory, Platform, Tamper, Trigger};
 use crate::outcome::{Expectation, ExpectedVmcore};
 use guest_protocol::Arch;
 use proptest::prelude::*;
@@ -25,6 +25,7 @@ fn cell() -> Cell {
             cpu: "qemu64".to_owned(),
             cpus: NonZeroU32::new(2).unwrap(),
             boot: FirstBoot::Fastest,
+            firmware: Firmware::Bios,
         },
         trigger: Trigger::Nmi,
         reader: None,
@@ -65,6 +66,7 @@ fn every_axis_selects_by_its_value() {
         "memory=4G",
         "memory=4096M",
         "cpus=2",
+        "firmware=bios",
         "trigger=nmi",
         "size=256M",
         "region.start=1968M",
@@ -86,6 +88,7 @@ fn every_axis_selects_by_its_value() {
         "region=below",
         "memory=8G",
         "cpus=1",
+        "firmware=uefi",
         "reservation!=at",
     ] {
         assert!(!parse(other).matches(&cell()), "{other}");
@@ -169,6 +172,7 @@ fn errors_point_at_their_place() {
         ("size<+64M", 6, "never"),
         ("cpus>=two", 7, "`cpus` is never \"two\": it is a number"),
         ("region.last<36ffe000", 13, "0x36ffe000"),
+        ("firmware=efi", 10, "it is bios or uefi"),
         ("cpus=", 6, "expected a value for `cpus`"),
         ("cpus=two", 6, "`cpus` is never \"two\""),
         ("userspace=i368", 11, "it is i386 or x86_64"),

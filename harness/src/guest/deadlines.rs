@@ -13,7 +13,8 @@ const DAY: f64 = 86_400.0;
 /// does not see (a slow disk, a kernel built with debugging) does not turn deadlines into verdicts. A whole cell takes some 16 s.
 const fn tcg_seconds(phase: Phase) -> u32 {
     match phase {
-        Phase::Firmware => 20,
+        // A BIOS takes one second; a UEFI firmware with its kernel's decompression, whose banner ends the phase there, ten.
+        Phase::Firmware => 60,
         Phase::FirstKernel => 90,
         // These two are passed through at once: the order is written, the trigger is a command with a deadline of its own.
         Phase::Ready | Phase::Armed => 20,
@@ -89,7 +90,7 @@ mod tests {
         let calibration = Calibration::new(Accel::Tcg, twice, 1, 1);
         let deadlines = Deadlines { calibration, overrides, ..Deadlines::default() };
         assert_eq!(deadlines.of(Phase::Capture), Limit::of(s(14)));
-        assert_eq!(deadlines.of(Phase::Firmware), Limit::of(s(40)));
+        assert_eq!(deadlines.of(Phase::Firmware), Limit::of(s(120)));
     }
 
     /// Bug: what a loaded host withheld from the probe counts against guests when the load is gone, or is allowed for twice while it
@@ -99,7 +100,7 @@ mod tests {
         let loaded = Speed::new(s(0), REFERENCE * 4, REFERENCE * 3);
         let calibration = Calibration::new(Accel::Tcg, loaded, 1, 1);
         let limit = Deadlines { calibration, ..Deadlines::default() }.of(Phase::Firmware);
-        assert_eq!(limit, Limit { wall: s(80), own: s(20) });
+        assert_eq!(limit, Limit { wall: s(240), own: s(60) });
     }
 
     /// Bug: a fast KVM leaves a phase no time at all, or an override of nothing ends it at once.

@@ -64,6 +64,8 @@ pub struct GuestPlan<'a> {
     pub accel: Accel,
     /// Where it begins.
     pub origin: Origin<'a>,
+    /// The image of a firmware in place of QEMU's own.
+    pub firmware: Option<&'a Path>,
     /// The first kernel's image: a bzImage, or an ELF with a PVH entry.
     pub kernel: &'a Path,
     /// Its initramfs.
@@ -100,6 +102,7 @@ impl GuestPlan<'_> {
         qemu_args(&MachineSpec {
             platform: &self.cell.platform,
             accel: self.accel,
+            firmware: self.firmware,
             kernel: self.kernel,
             initrd: Some(self.initramfs),
             cmdline: self.cmdline,

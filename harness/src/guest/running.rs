@@ -17,6 +17,7 @@ use super::ports::{self, Chunk, Port};
 use super::stopped::Stopped;
 use super::walk::{Action, Goal, Sight, Walk};
 use super::{GuestPlan, Listener, News, Reaped, Saved, first_words};
+use crate::cell::Firmware;
 use crate::channel::{Line, LineSplitter};
 use crate::classify;
 use crate::classify::console::Landmark;
@@ -313,7 +314,10 @@ impl Running {
                 let new = self.keep_console(&chunk);
                 self.tail.push(&chunk.bytes);
                 self.tell_console(listener);
-                let mut actions = self.walk.at(Sight::Console);
+                let mut actions = match self.a_kernel_spoke(plan.cell.platform.firmware, new) {
+                    true => self.walk.at(Sight::Console),
+                    false => Vec::new(),
+                };
                 let evidence = &self.record.evidence;
                 if let Some(from) = evidence.console_at_trigger
                     && self.walk.phase() < Phase::Capture
@@ -333,6 +337,16 @@ impl Running {
                 }
                 Ok(self.lines_kept() > before)
             }
+        }
+    }
+
+    /// Whether what came on the console beyond `new` bytes is a kernel's. QEMU's BIOS has no words there; a UEFI firmware clears
+    /// the screen, some seconds before its kernel speaks.
+    fn a_kernel_spoke(&self, firmware: Firmware, new: usize) -> bool {
+        match firmware {
+            Firmware::Bios => true,
+            Firmware::Uefi if self.walk.phase() > Phase::Firmware => true,
+            Firmware::Uefi => first_words::landmarks(&self.record.evidence.console, 0, new).next().is_some(),
         }
     }
 

@@ -13,6 +13,8 @@ pub struct MachineSpec<'a> {
     pub platform: &'a Platform,
     /// Accelerator.
     pub accel: Accel,
+    /// The image of a firmware in place of QEMU's own.
+    pub firmware: Option<&'a Path>,
     /// The kernel that boots, a bzImage.
     pub kernel: &'a Path,
     /// Its initramfs.
@@ -92,6 +94,11 @@ pub fn qemu_args(spec: &MachineSpec<'_>) -> Vec<OsString> {
     push(&["-object", &format!("memory-backend-ram,id=ram,size={memory},reserve=off")]);
     push(&["-machine", &format!("{},memory-backend=ram", platform.machine)]);
     push(&["-m", &memory, "-cpu", &platform.cpu, "-smp", &platform.cpus.to_string()]);
+    if let Some(firmware) = spec.firmware {
+        // Code and variables in one image, as a ROM: nothing of a guest's variables outlives it.
+        args.extend(["-bios".into(), firmware.into()]);
+    }
+    let mut push = |words: &[&str]| args.extend(words.iter().map(OsString::from));
     push(&["-append", spec.cmdline, "-kernel"]);
     args.push(spec.kernel.into());
     if let Some(initrd) = spec.initrd {
@@ -152,7 +159,7 @@ pub(crate) fn option_path(prefix: &str, path: &Path) -> OsString {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cell::{FirstBoot, Mib};
+    use crate::cell::{Firmware, FirstBoot, Mib};
     use std::num::NonZeroU32;
 
     fn mib(size: u32) -> Mib {
@@ -167,6 +174,7 @@ mod tests {
             cpu: "qemu64".into(),
             cpus: NonZeroU32::new(2).unwrap(),
             boot: FirstBoot::Fastest,
+            firmware: Firmware::Bios,
         }
     }
 
@@ -182,6 +190,7 @@ mod tests {
         let spec = MachineSpec {
             platform: &platform,
             accel: Accel::Tcg,
+            firmware: None,
             kernel: Path::new("/k/bzImage"),
             initrd: Some(Path::new("/r/initramfs.cpio")),
             cmdline: "console=ttyS0,115200 quiet",
@@ -253,13 +262,14 @@ chardev=qmp,mode=control";
         assert_eq!(counted, golden.replacen("\ntcg\n", "\ntcg\n-icount\nshift=0\n", 1));
     }
 
-    /// Bug: the script of a failed cell waits stopped, or needs the rig's sockets.
+    /// Bug: the script of a failed cell waits stopped, or needs the rig's sockets; or its machine starts with another firmware.
     #[test]
     fn by_hand_the_machine_runs_at_once_on_the_terminal() {
         let platform = platform();
         let spec = MachineSpec {
             platform: &platform,
             accel: Accel::Kvm,
+            firmware: Some(Path::new("f/OVMF.fd")),
             kernel: Path::new("k"),
             initrd: None,
             cmdline: "",
@@ -284,6 +294,7 @@ pipe,id=monitor,path=a,,b/monitor,logfile=a,,b/monitor.log
 -mon
 chardev=monitor";
         assert!(args.ends_with(ports), "{args}");
+        assert!(args.contains("-bios\nf/OVMF.fd\n"), "{args}");
         assert!(!args.contains("-S\n") && !args.contains("-initrd"), "{args}");
     }
 }

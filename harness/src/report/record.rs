@@ -179,4 +179,7 @@ pub struct Versions {
     pub loader: String,
     /// Digest of the agent in the first kernel.
     pub agent: String,
+    /// The firmware's package, where it is not QEMU's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub firmware: Option<String>,
 }

@@ -134,6 +134,7 @@ fn trial(name: &str, reservation: &str, outcomes: &[Outcome], text: &str) -> Tri
             capture: version(),
             loader: version(),
             agent: version(),
+            firmware: None,
         },
         accel: Accel::Tcg,
         accel_reason: None,

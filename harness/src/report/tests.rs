@@ -38,6 +38,7 @@ pub(crate) fn result(id: &str, verdict: Verdict) -> CellResult {
             capture: "1".into(),
             loader: "1".into(),
             agent: "1".into(),
+            firmware: None,
         },
         accel: Accel::Tcg,
         accel_reason: None,

@@ -175,6 +175,7 @@ async fn run_from(
         qemu: &shared.qemu,
         accel: shared.accel,
         origin,
+        firmware: files.firmware.as_deref(),
         kernel: &files.kernel,
         initramfs: &files.initramfs,
         cmdline: &cmdline,

@@ -142,6 +142,7 @@ async fn guest(
         qemu: &shared.qemu,
         accel: shared.accel,
         origin: Origin::Saved(&state.saved),
+        firmware: state.files.firmware.as_deref(),
         kernel: &state.files.kernel,
         initramfs: &state.files.initramfs,
         cmdline: &cmdline,

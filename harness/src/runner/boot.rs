@@ -9,7 +9,7 @@ use crate::cmdline::{Places, first_cmdline};
 use crate::first_image::{Route, route, with_initrd_below};
 use crate::guest::{GuestPlan, Inquiry, Origin, Saved, boot_and_save};
 use crate::judge;
-use crate::payload::{Payload, places};
+use crate::payload::{Payload, firmware, places};
 use crate::pvh::pvh_elf;
 use crate::scratch::GuestScratch;
 use std::collections::BTreeMap;
@@ -22,6 +22,8 @@ pub(super) type PvhFiles = Mutex<BTreeMap<String, Option<PathBuf>>>;
 /// The files that one boot's guests start with.
 #[derive(Debug)]
 pub(super) struct Files {
+    /// The image of a firmware in place of QEMU's own.
+    pub(super) firmware: Option<PathBuf>,
     /// The first kernel's image.
     pub(super) kernel: PathBuf,
     /// How it boots.
@@ -100,6 +102,7 @@ async fn boot_files(
         qemu: &shared.qemu,
         accel: shared.accel,
         origin: Origin::PowerOn,
+        firmware: files.firmware.as_deref(),
         kernel: &files.kernel,
         initramfs: &files.initramfs,
         cmdline: &cmdline,
@@ -158,12 +161,10 @@ fn prepare_now(shared: &Shared, cells: &[Arc<Cell>]) -> Result<(Files, usize), S
             let name = format!("{}-initrd-below-{last:#x}.bzimage", image.digest);
             keep(shared, KERNELS, &name, &with_initrd_below(&image.bytes, last))?
         }
-        (Route::BzImage | Route::Pvh, _) => {
-            let path = &image.file.bzimage;
-            // The script of the evidence folder runs somewhere else.
-            std::path::absolute(path).map_err(|error| format!("cannot find {}: {error}", path.display()))?
-        }
+        (Route::BzImage | Route::Pvh, _) => absolute(&image.file.bzimage)?,
     };
+    let firmware = firmware(first, &shared.artifacts).map_err(|error| error.to_string())?;
+    let firmware = firmware.map(|firmware| absolute(&firmware.image)).transpose()?;
     let parts: Vec<PathBuf> = payload
         .parts
         .iter()
@@ -175,7 +176,12 @@ fn prepare_now(shared: &Shared, cells: &[Arc<Cell>]) -> Result<(Files, usize), S
     std::fs::write(&initramfs, payload.initramfs())
         .map_err(|error| format!("cannot write {}: {error}", initramfs.display()))?;
     let key = key(shared, first, &kernel, &parts);
-    Ok((Files { kernel, route: way, initramfs, parts, key, _scratch: scratch }, fit))
+    Ok((Files { firmware, kernel, route: way, initramfs, parts, key, _scratch: scratch }, fit))
+}
+
+/// A path for scripts of evidence folders, which run somewhere else.
+fn absolute(path: &Path) -> Result<PathBuf, String> {
+    std::path::absolute(path).map_err(|error| format!("cannot find {}: {error}", path.display()))
 }
 
 /// Folder of the report for the archives of initramfs images.
@@ -209,7 +215,7 @@ fn key(shared: &Shared, cell: &Cell, kernel: &Path, parts: &[PathBuf]) -> String
         name(kernel),
         parts,
         first_cmdline(cell),
-        &cell.platform,
+        (&cell.platform, shared.artifacts.firmware(cell.platform.firmware).map(|file| &file.version)),
         (&shared.qemu, &shared.qemu_version, shared.accel.name()),
     );
     digest(format!("{all:?}").as_bytes())

@@ -106,6 +106,8 @@ async fn second_look(
         qemu,
         accel: Accel::Kvm,
         origin: Origin::PowerOn,
+        // It is the kernel that is tried, and a UEFI firmware would take the time that is allowed for it.
+        firmware: None,
         kernel: &kernel.file.bzimage,
         initramfs: &initramfs,
         cmdline: CMDLINE,

@@ -109,5 +109,6 @@ fn versions(shared: &Shared, cell: &Cell, qemu: &str) -> Versions {
             .loader(&cell.loader, cell.userspace)
             .map_or_else(unknown, |files: &LoaderFiles| files.version().to_owned()),
         agent: shared.artifacts.agent(cell.userspace).map_or_else(unknown, |agent| agent.digest.clone()),
+        firmware: shared.artifacts.firmware(cell.platform.firmware).map(|file| file.version.clone()),
     }
 }

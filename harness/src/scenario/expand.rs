@@ -202,6 +202,7 @@ impl Expansion<'_> {
                         cpu: written.cpu.0.clone(),
                         cpus: written.cpus,
                         boot: written.boot,
+                        firmware: written.firmware,
                     };
                     regions.push(PlacedRegion { region, platform, limit, at });
                 }

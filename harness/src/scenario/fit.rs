@@ -4,7 +4,7 @@
 //! Where QEMU puts RAM follows from machine type and size alone (hw/i386/pc_piix.c and pc_q35.c in QEMU's tree). On x86 the
 //! space below 4 GiB is shared with devices, so low RAM ends earlier and the rest of it begins at 4 GiB.
 
-use crate::cell::{Kernel, Mib, Platform, Reservation};
+use crate::cell::{Firmware, Kernel, Mib, Platform, Reservation};
 use guest_protocol::Arch;
 
 const MIB: u64 = 1 << 20;
@@ -38,6 +38,11 @@ const OFFSET_ALIGNMENT_MIB: u32 = 16;
 
 /// What firmware keeps of the end of low RAM for its tables (SeaBIOS takes 128 KiB and more with the guest's size).
 const FIRMWARE_TAIL: u64 = MIB;
+
+/// What a UEFI firmware keeps there: OVMF's own code, tables and variables take 22 MiB (seen: from 0xbeabb000 to 0xc0000000), and
+/// what it used to come up stays reserved for the first kernel's boot (`efi_reserve_boot_services`), as does the initramfs that it
+/// puts below, some 50 MiB.
+const UEFI_TAIL: u64 = 128 * MIB;
 
 /// The least RAM with which `size,high` means something: with less, nothing or little of RAM lies above 4 GiB.
 const LEAST_FOR_HIGH: u64 = 6 * GIB;
@@ -88,6 +93,16 @@ pub(super) fn why_not(first: &Kernel, reservation: Reservation, platform: &Platf
             most / GIB
         ));
     }
+    let tail = match (platform.firmware, first.arch) {
+        (Firmware::Bios, _) => FIRMWARE_TAIL,
+        (Firmware::Uefi, Arch::X86_64) => UEFI_TAIL,
+        (Firmware::Uefi, Arch::I386) => {
+            return Some(format!(
+                "{} is an i386 kernel, which the 64-bit UEFI firmware of {name} does not start: take firmware bios",
+                first.name
+            ));
+        }
+    };
     match reservation {
         Reservation::At { offset_mib, .. } => {
             if offset_mib % OFFSET_ALIGNMENT_MIB != 0 && has_coarse_offsets(first) {
@@ -99,8 +114,8 @@ pub(super) fn why_not(first: &Kernel, reservation: Reservation, platform: &Platf
             }
             let range = reservation.range()?;
             let below_kernel = range.start >= REAL_MODE_END && range.end < KERNEL_START;
-            let above_kernel = range.start >= KERNEL_START + KERNEL_AT_LEAST
-                && range.end < ram.low_end.saturating_sub(FIRMWARE_TAIL);
+            let above_kernel =
+                range.start >= KERNEL_START + KERNEL_AT_LEAST && range.end < ram.low_end.saturating_sub(tail);
             let high = range.start >= HIGH_START && range.end < ram.high_end;
             (!below_kernel && !above_kernel && !high).then(|| {
                 let high = match ram.high_end.checked_sub(HIGH_START) {
@@ -112,7 +127,7 @@ pub(super) fn why_not(first: &Kernel, reservation: Reservation, platform: &Platf
                      firmware has the first {}M and the last {}M of low RAM, the first kernel {}M and more from {}M on",
                     ram.low_end / MIB,
                     REAL_MODE_END / MIB,
-                    FIRMWARE_TAIL / MIB,
+                    tail / MIB,
                     KERNEL_AT_LEAST / MIB,
                     KERNEL_START / MIB,
                 )
@@ -232,6 +247,7 @@ mod tests {
             cpu: "qemu64".to_owned(),
             cpus: NonZeroU32::MIN,
             boot: FirstBoot::Fastest,
+            firmware: Firmware::Bios,
         }
     }
 

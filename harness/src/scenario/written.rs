@@ -3,7 +3,7 @@
 
 use super::problem::Finding;
 use super::surprises;
-use crate::cell::{FirstBoot, Loader, LowMemory, Mib, Reader, Reservation, Tamper, Trigger};
+use crate::cell::{Firmware, FirstBoot, Loader, LowMemory, Mib, Reader, Reservation, Tamper, Trigger};
 use crate::filter::Filter;
 use crate::outcome::{ExpectedPurgatoryEnd, HangCause};
 use guest_protocol::Arch;
@@ -75,6 +75,8 @@ pub(super) struct Platform {
     pub(super) cpus: NonZeroU32,
     #[serde(default)]
     pub(super) boot: FirstBoot,
+    #[serde(default)]
+    pub(super) firmware: Firmware,
 }
 
 /// Cells: combinations of what its axes list.

@@ -167,7 +167,8 @@ impl Bench {
         let lock = format!(
             r#"{{"kernels": [{{"series": "6.1", "flavour": "amd64", "deb": {deb}}}], "loaders": [],
                  "busybox": [],
-                 "rust": {{"version": "1.85.0", "compiler": [{deb}], "libraries": []}}}}"#
+                 "rust": {{"version": "1.85.0", "compiler": [{deb}], "libraries": []}},
+                 "ovmf": {deb}}}"#
         );
         std::fs::write(dir.path().join("lock.json"), lock).unwrap();
         Self { dir }

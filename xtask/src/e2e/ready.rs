@@ -6,7 +6,7 @@ use crate::exit::Failure;
 use crate::store::{self, Shared};
 use guest_protocol::Arch;
 use harness::artifacts::{Artifacts, capture_userspace};
-use harness::cell::{Cell, Loader, Reader};
+use harness::cell::{Cell, Firmware, Loader, Reader};
 use harness::store_source::StoreSource;
 use images::ArtifactName;
 use std::collections::{BTreeMap, BTreeSet};
@@ -57,7 +57,7 @@ pub(crate) async fn artifacts(
     resolve(cells, store, files, host).await
 }
 
-/// Fetches the kernels and reference loaders of these cells.
+/// Fetches the kernels, reference loaders and firmware of these cells.
 ///
 /// # Errors
 /// [`Failure::Rig`] where the network or the archive fails, [`Failure::Input`] where something cannot be had at all.
@@ -108,5 +108,9 @@ fn artifact_names(cells: &[Cell]) -> BTreeSet<ArtifactName> {
         let Reader::VmcoreDmesg(version) = cell.reader.as_ref()?;
         Some(ArtifactName::Loader { version: version.clone(), arch: capture_userspace(cell) })
     });
-    kernels.chain(loaders).chain(readers).collect()
+    let firmware = cells.iter().filter_map(|cell| match cell.platform.firmware {
+        Firmware::Bios => None,
+        Firmware::Uefi => Some(ArtifactName::Ovmf),
+    });
+    kernels.chain(loaders).chain(readers).chain(firmware).collect()
 }

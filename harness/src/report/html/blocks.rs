@@ -234,6 +234,7 @@ fn axes(result: &CellResult) -> Markup {
             (fact("first kernel", &versions.first))
             (fact("capture kernel", &versions.capture))
             (fact("loader", &format!("{} {}", cell.loader, versions.loader)))
+            @if let Some(firmware) = &versions.firmware { (fact("firmware", firmware)) }
             (fact("QEMU", &format!("{}, {accel}", versions.qemu)))
             @if let Some(args) = words(&cell.loader_args) { (fact("loader's arguments", &args)) }
             @if let Some(words) = words(&cell.first_cmdline) { (fact("first command line", &words)) }

@@ -3,7 +3,7 @@
 use super::*;
 use guest_protocol::Arch;
 use harness::accel::Accel;
-use harness::cell::{Cell, CellId, FirstBoot, Kernel, Loader, Mib, Platform, Reservation, Trigger};
+use harness::cell::{Cell, CellId, Firmware, FirstBoot, Kernel, Loader, Mib, Platform, Reservation, Trigger};
 use harness::judge::judge;
 use harness::outcome::{Expectation, ExpectedRefuser, ExpectedVmcore, Refuser, VmcoreState};
 use harness::report::{AttemptRecord, Versions};
@@ -31,6 +31,7 @@ pub(crate) fn result(id: &str, verdict: Verdict, outcomes: &[Outcome]) -> CellRe
             cpu: "qemu64".into(),
             cpus: NonZeroU32::MIN,
             boot: FirstBoot::Fastest,
+            firmware: Firmware::Bios,
         },
         trigger: Trigger::Nmi,
         reader: None,
@@ -75,6 +76,7 @@ pub(crate) fn result(id: &str, verdict: Verdict, outcomes: &[Outcome]) -> CellRe
             capture: "1".into(),
             loader: "1".into(),
             agent: "1".into(),
+            firmware: None,
         },
         accel: Accel::Tcg,
         accel_reason: None,
