@@ -264,12 +264,16 @@ pub fn make(inputs: &Inputs<'_>) -> Result<Plan, Refusal> {
             "the capture kernel has no room for all of this machine's memory map: {left_out} of its reserved ranges are left out"
         ));
     }
-    if options.hotplug && saved.is_some() {
-        warnings.push(
-            "--hotplug: once CPUs or memory have come or gone, the running kernel's own core header leaves the saved low memory out"
-                .into(),
-        );
-    }
+    let lost = match (load.running, image.entries.arch()) {
+        _ if !options.hotplug => None,
+        (Arch::I386, Arch::X86_64) => Some("the machine that an x86_64 capture kernel asks for"),
+        _ => saved.map(|_| "the low memory that is saved"),
+    };
+    warnings.extend(lost.map(|lost| {
+        alloc::format!(
+            "--hotplug: once CPUs or memory have come or gone, the running kernel writes a core header of its own, without {lost}"
+        )
+    }));
     Ok(Plan {
         region,
         limits,

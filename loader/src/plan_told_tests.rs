@@ -168,6 +168,10 @@ fn a_core_header_that_is_kept_up_to_date_has_room() {
     assert_eq!(size(&case), Ok(0x1000), "nobody asked");
     case.options.hotplug = true;
     assert_eq!(size(&case), Ok(0x10_0000));
+    assert_eq!(case.plan().unwrap().warnings, Vec::<String>::new());
+    case.options.backup = Backup::Always;
+    assert!(case.plan().unwrap().warnings[0].contains("without the low memory that is saved"));
+    case.options.backup = Backup::Auto;
     case.hotplug_size = Some(1);
     assert_eq!(size(&case), Ok(0x1000));
     case.hotplug_size = None;
