@@ -3,7 +3,6 @@
 
 use crate::kexec::Call;
 use crate::sysfs;
-use alloc::string::String;
 use core::fmt;
 
 /// What the files say. Empty where one is missing or cannot be read.
@@ -20,7 +19,7 @@ pub struct Looked<'a> {
 }
 
 /// The reason.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Denied {
     /// The process lacks the capability.
     NoCapability,
@@ -30,8 +29,8 @@ pub enum Denied {
     LimitUsedUp,
     /// The kernel is locked down.
     LockedDown {
-        /// How far.
-        level: String,
+        /// How far: the word that the kernel has for it.
+        level: &'static str,
         /// What it keeps from being done.
         call: Call,
     },
@@ -50,7 +49,7 @@ pub fn diagnose(call: Call, looked: &Looked<'_>) -> Denied {
     } else if sysfs::decimal(looked.limit_panic) == Some(0) {
         Denied::LimitUsedUp
     } else if let Some(level) = locked_down(looked.lockdown) {
-        Denied::LockedDown { level: String::from_utf8_lossy(level).into_owned(), call }
+        Denied::LockedDown { level, call }
     } else if field(looked.status, b"Seccomp:") == Some(b"2") {
         // SECCOMP_MODE_FILTER.
         Denied::Filtered
@@ -73,11 +72,16 @@ fn field<'a>(status: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
     lines.find_map(|line| line.strip_prefix(name)).map(<[u8]>::trim_ascii)
 }
 
-/// How far the kernel is locked down, if it is: the word in brackets (Documentation: kernel_lockdown(7)).
-fn locked_down(text: &[u8]) -> Option<&[u8]> {
-    let from = text.iter().position(|&byte| byte == b'[')? + 1;
-    let length = text[from..].iter().position(|&byte| byte == b']')?;
-    Some(&text[from..from + length]).filter(|&level| level != b"none")
+/// How far the kernel is locked down, if it is: the word in brackets (kernel_lockdown(7), security/lockdown/lockdown.c).
+fn locked_down(text: &[u8]) -> Option<&'static str> {
+    let is = |word: &[u8]| text.windows(word.len()).any(|at| at == word);
+    if is(b"[integrity]") {
+        Some("integrity")
+    } else if is(b"[confidentiality]") {
+        Some("confidentiality")
+    } else {
+        None
+    }
 }
 
 impl fmt::Display for Denied {
@@ -117,7 +121,7 @@ mod tests {
     const ROOT: &[u8] =
         b"Name:\tkexec-load\nCapPrm:\t000001ffffffffff\nCapEff:\t000001ffffffffff\nSeccomp:\t0\n";
 
-    fn of(looked: Looked<'_>) -> String {
+    fn of(looked: Looked<'_>) -> std::string::String {
         diagnose(Call::Load, &looked).to_string()
     }
 

@@ -16,11 +16,11 @@ use files::WholeFile;
 use kexec_load::addr::{PhysAddr, Span};
 use kexec_load::bzimage::{BzImage, Entries};
 use kexec_load::cmdline;
-use kexec_load::kexec::{self, Call, RawSegment};
+use kexec_load::kexec::{self, Call, Encoded, RawSegment};
 use kexec_load::options::{ImageType, Load, Syscall};
 use kexec_load::plan::{self, Inputs, Plan, Segment};
 use kexec_load::refusal::Refusal;
-use kexec_load::rule::{Arch, Entry, Reach};
+use kexec_load::rule::{Arch, Entry};
 
 /// Says something on standard error.
 pub(crate) fn complain(text: &str) {
@@ -51,15 +51,11 @@ pub(crate) fn unload(debug: bool, syscall: Syscall) -> Result<(), String> {
     if debug {
         complain(&format!("running kernel: {running}; unloading"));
     }
-    by(
-        syscall,
-        || file_load::unload(running),
-        || {
-            let none = kexec::encode(&[], Arch::OWN, Reach::Bits32(None)).map_err(unreachable_address)?;
-            call::kexec_load(0, 0, &none, kexec::flags(running))
-                .map_err(|errno| call::failed(Call::Load, errno))
-        },
-    )
+    by(syscall, &|| file_load::unload(running), &|| {
+        // Without segments, both forms are the same.
+        call::kexec_load(0, 0, &Encoded::Words32(Vec::new()), kexec::flags(running))
+            .map_err(|errno| call::failed(Call::Load, errno))
+    })
 }
 
 /// Plans a load and carries it out.
@@ -81,16 +77,16 @@ pub(crate) fn load(load: &Load) -> Result<(), String> {
     cmdline::append(&mut line, load.command_line.as_deref().unwrap_or_default());
     by(
         load.syscall,
-        || file_load::load(&kernel, image.as_ref().ok(), initrd.as_ref(), &line, load.debug),
-        || by_kexec_load(load, image.as_ref().map_err(|why| bad(why.clone()))?, initrd.as_ref(), &line),
+        &|| file_load::load(&kernel, image.as_ref().ok(), initrd.as_ref(), &line, load.debug),
+        &|| by_kexec_load(load, image.as_ref().map_err(|why| bad(why.clone()))?, initrd.as_ref(), &line),
     )
 }
 
 /// Does something by the system call that was asked for, and says why it was not the first of two.
 fn by(
     syscall: Syscall,
-    by_file_load: impl FnOnce() -> Result<(), NotLoaded>,
-    by_load: impl FnOnce() -> Result<(), String>,
+    by_file_load: &dyn Fn() -> Result<(), NotLoaded>,
+    by_load: &dyn Fn() -> Result<(), String>,
 ) -> Result<(), String> {
     if syscall == Syscall::Load {
         return by_load();
