@@ -4,7 +4,7 @@ use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::ffi::c_void;
-use rustix::fd::OwnedFd;
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{FileType, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::mm::{MapFlags, ProtFlags};
@@ -12,9 +12,10 @@ use rustix::mm::{MapFlags, ProtFlags};
 /// The largest text that is read from /proc or /sys. /proc/iomem of the largest machines has some hundred KiB.
 const LARGEST_TEXT: usize = 16 << 20;
 
-/// A file's bytes, mapped for as long as the process lives.
+/// A file's bytes, mapped for as long as the process lives, and the open file.
 pub(crate) struct MappedFile {
     path: String,
+    file: OwnedFd,
     bytes: &'static [u8],
 }
 
@@ -32,7 +33,7 @@ impl MappedFile {
             .filter(|&size| size <= isize::MAX as usize)
             .ok_or_else(|| format!("{name}: {} bytes are more than this program can map", stat.st_size))?;
         if size == 0 {
-            return Ok(Self { path: name, bytes: &[] });
+            return Ok(Self { path: name, file, bytes: &[] });
         }
         // SAFETY: a new private mapping at a place of the kernel's choice touches no memory of ours.
         let start = unsafe {
@@ -48,12 +49,18 @@ impl MappedFile {
         .map_err(|errno| failed(&name, errno))?;
         // SAFETY: the mapping has `size` readable bytes, and nothing unmaps it. Whoever changes the file meanwhile changes the
         // bytes: each is read as it is, and the kernel copies what it finds.
-        Ok(Self { path: name, bytes: unsafe { core::slice::from_raw_parts(start.cast::<u8>(), size) } })
+        let bytes = unsafe { core::slice::from_raw_parts(start.cast::<u8>(), size) };
+        Ok(Self { path: name, file, bytes })
     }
 
     /// The path as it was given.
     pub(crate) fn path(&self) -> &str {
         &self.path
+    }
+
+    /// The file itself, for a kernel that reads it.
+    pub(crate) fn file(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
     }
 
     /// The bytes.
@@ -88,7 +95,7 @@ pub(crate) fn read_up_to(path: &str, most: usize) -> Result<Vec<u8>, String> {
 /// Writes all bytes to standard output.
 pub(crate) fn write_stdout(mut bytes: &[u8]) -> Result<(), Errno> {
     // SAFETY: descriptor 1 is standard output; if it is closed, the write fails with EBADF.
-    let stdout = unsafe { rustix::fd::BorrowedFd::borrow_raw(1) };
+    let stdout = unsafe { BorrowedFd::borrow_raw(1) };
     while !bytes.is_empty() {
         match rustix::io::write(stdout, bytes) {
             Ok(written) => bytes = bytes.get(written..).unwrap_or_default(),
