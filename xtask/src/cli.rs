@@ -260,6 +260,11 @@ pub(crate) struct BuildLoaderArgs {
     /// Exits with 1 where the program for i386 has more bytes than it may have.
     #[arg(long)]
     pub(crate) size: bool,
+    /// Point the built programs at files that are no kernels and no initrds: pipes, devices, files that change while they are read.
+    ///
+    /// Exits with 1 where one is not refused by its name.
+    #[arg(long)]
+    pub(crate) check_files: bool,
     /// Build once more from a copy of the work tree in another folder, with another home of cargo's, and compare.
     ///
     /// Exits with 1 where a byte differs, and says where.

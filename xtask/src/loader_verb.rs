@@ -1,6 +1,7 @@
 //! `cargo xtask build-loader`: the loader for both architectures, put where people find it; its size; and whether another place gives
 //! the same bytes.
 
+mod odd_files;
 mod publish;
 mod reproducible;
 mod size;
@@ -32,16 +33,19 @@ pub(crate) async fn run(args: &BuildLoaderArgs, host: &Host) -> Result<Exit, Fai
             exit = Exit::NotAsExpected;
         }
     }
+    if args.check_files {
+        odd_files::check(&built, host).await?;
+    }
     if args.check_reproducible {
         reproducible::check(&built, &i686, host).await?;
     }
     Ok(exit)
 }
 
-/// What CI checks of the built loader: its size, and that another place gives the same bytes.
+/// What CI checks of the built loader: its size, what it makes of odd files, and that another place gives the same bytes.
 ///
 /// # Errors
-/// [`Failure::Check`] where it is too large, with the whole report, or where a byte differs.
+/// [`Failure::Check`] where it is too large, with the whole report, where a file is not refused, or where a byte differs.
 pub(crate) async fn check(i686: &Toolchain, host: &Host) -> Result<Exit, Failure> {
     let built = build::build(&host.repo, &[Program::Loader], i686, &host.interrupts).await?;
     for sizes in measure(&built, i686, host).await? {
@@ -50,6 +54,7 @@ pub(crate) async fn check(i686: &Toolchain, host: &Host) -> Result<Exit, Failure
         }
         output::line(sizes.summary());
     }
+    odd_files::check(&built, host).await?;
     reproducible::check(&built, i686, host).await
 }
 

@@ -57,7 +57,10 @@ pub(crate) async fn run(args: &TestArgs, host: &Host) -> Result<Exit, Failure> {
     done.push(
         step("lints of the programs for guests", build::lint(&host.repo, &i686, &host.interrupts)).await?,
     );
-    done.push(step("the loader: its size, the same bytes elsewhere", loader_verb::check(&i686, host)).await?);
+    done.push(
+        step("the loader: its size, odd files, the same bytes elsewhere", loader_verb::check(&i686, host))
+            .await?,
+    );
     done.push(step("end to end: smoke", e2e::run(&e2e_args, host)).await?);
     let judged = async { judge_verb::run(&judge_args(host.repo.test_report()), host) };
     done.push(step("its saved evidence comes to the same again", judged).await?);

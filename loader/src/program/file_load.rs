@@ -1,6 +1,6 @@
 //! Loading by kexec_file_load(2): the kernel reads the files, verifies them, and plans.
 
-use super::files::MappedFile;
+use super::files::WholeFile;
 use super::{call, complain, facts, native};
 use alloc::format;
 use alloc::string::{String, ToString};
@@ -39,9 +39,9 @@ impl NotLoaded {
 /// Loads these files, with this command line. `image` is what is known of the kernel; what this program cannot make out is left to the
 /// running kernel, which may be newer.
 pub(crate) fn load(
-    kernel: &MappedFile,
+    kernel: &WholeFile,
     image: Option<&BzImage<'_>>,
-    initrd: Option<&MappedFile>,
+    initrd: Option<&WholeFile>,
     line: &[u8],
     debug: bool,
 ) -> Result<(), NotLoaded> {
@@ -52,7 +52,7 @@ pub(crate) fn load(
     }
     cmdline::check(line).map_err(|why| NotLoaded::hopeless(why.to_string()))?;
     available(running)?;
-    let initrd = initrd.map(MappedFile::file);
+    let initrd = initrd.map(WholeFile::file);
     let flags = kexec::FILE_ON_CRASH | if initrd.is_some() { 0 } else { kexec::FILE_NO_INITRAMFS };
     if debug {
         complain(&format!(

@@ -12,7 +12,7 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use facts::Facts;
 use file_load::NotLoaded;
-use files::MappedFile;
+use files::WholeFile;
 use kexec_load::addr::PhysAddr;
 use kexec_load::bzimage::{BzImage, Entries};
 use kexec_load::cmdline;
@@ -64,13 +64,13 @@ pub(crate) fn unload(debug: bool, syscall: Syscall) -> Result<(), String> {
 
 /// Plans a load and carries it out.
 pub(crate) fn load(load: &Load) -> Result<(), String> {
-    let kernel = MappedFile::open(&load.kernel)?;
+    let kernel = WholeFile::open(&load.kernel)?;
     let bad = |why| Refusal::Image { path: kernel.path().into(), why }.to_string();
     let image = BzImage::parse(kernel.bytes());
     if let (ImageType::BzImage64, Ok(BzImage { entries: Entries::Only32, .. })) = (load.image_type, &image) {
         return Err(format!("{}: not a bzImage64, for it has no 64-bit entry", kernel.path()));
     }
-    let initrd = load.initrd.as_deref().map(MappedFile::open).transpose()?;
+    let initrd = load.initrd.as_deref().map(WholeFile::open).transpose()?;
     if let Some(initrd) = initrd.as_ref().filter(|initrd| initrd.bytes().is_empty()) {
         return Err(Refusal::EmptyInitrd { path: initrd.path().into() }.to_string());
     }
@@ -110,7 +110,7 @@ fn by(
 fn by_kexec_load(
     load: &Load,
     image: &BzImage<'_>,
-    initrd: Option<&MappedFile>,
+    initrd: Option<&WholeFile>,
     line: &[u8],
 ) -> Result<(), String> {
     let facts = Facts::gather(load)?;
@@ -118,7 +118,7 @@ fn by_kexec_load(
     let rules = facts.load(load);
     let plan = plan::make(&Inputs {
         image,
-        initrd: initrd.map(MappedFile::bytes),
+        initrd: initrd.map(WholeFile::bytes),
         command_line: line,
         options: load,
         release: &facts.release,
@@ -142,7 +142,7 @@ fn by_kexec_load(
         return print(&(describe(&facts, &plan).join("\n") + "\n"));
     }
     let buffers: Vec<RawSegment> =
-        plan.segments.iter().map(|segment| raw(segment, image, initrd.map(MappedFile::bytes))).collect();
+        plan.segments.iter().map(|segment| raw(segment, image, initrd.map(WholeFile::bytes))).collect();
     let encoded = kexec::encode(&buffers, Arch::OWN, rules.reach).map_err(unreachable_address)?;
     let flags = kexec::flags(facts.running) | if load.hotplug { kexec::UPDATE_ELFCOREHDR } else { 0 };
     call::kexec_load(plan.jump.0, buffers.len(), &encoded, flags)
