@@ -112,7 +112,7 @@ pub fn finish(line: &[u8], elfcorehdr: PhysAddr, cmdline_size: u64) -> Result<Ve
 }
 
 /// The words of a line. Double quotes keep spaces in a word, as the kernel reads them (lib/cmdline.c, `next_arg`).
-fn words(line: &[u8]) -> impl Iterator<Item = &[u8]> {
+pub(crate) fn words(line: &[u8]) -> impl Iterator<Item = &[u8]> {
     let mut quoted = false;
     line.split(move |&byte| {
         quoted ^= byte == b'"';

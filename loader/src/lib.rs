@@ -8,7 +8,8 @@
 //!        \________________ rule: the highest address of each kind of segment ______________/
 //!     control, working: what the running kernel and the capture kernel need of the region for themselves
 //!                                   layout: where each segment lies
-//!      boot_params (e820), command line, elfcorehdr, purgatory: what the segments hold
+//!      boot_params (e820), command line, elfcorehdr: what the segments hold
+//!                verification, serial, purgatory: what happens before the capture kernel starts
 //!                                   plan: all of it, ready for kexec_load
 //! ```
 //!
@@ -23,6 +24,7 @@ pub mod bytes;
 pub mod bzimage;
 pub mod cmdline;
 pub mod control;
+pub mod digest;
 pub mod e820;
 pub mod elfcorehdr;
 pub mod iomem;
@@ -36,7 +38,9 @@ pub mod purgatory;
 pub mod refusal;
 pub mod rule;
 pub mod segment;
+pub mod serial;
 pub mod sysfs;
+pub mod verification;
 pub mod working;
 
 #[cfg(test)]

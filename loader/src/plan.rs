@@ -12,11 +12,12 @@ use crate::elfcorehdr::{self, Crashed, Note};
 use crate::iomem::MemoryMap;
 use crate::kcore::DirectMap;
 use crate::layout::{self, Layout, Purpose, Request, Reserve};
-use crate::places::Places;
+use crate::options;
 use crate::purgatory::{self, Handover};
 use crate::refusal::Refusal;
 use crate::rule::{self, Arch, Entry, Limits};
 use crate::segment::SegmentKind;
+use crate::verification::Verification;
 use crate::working;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -26,10 +27,12 @@ use alloc::vec::Vec;
 pub struct Inputs<'a> {
     /// The capture kernel.
     pub image: &'a BzImage<'a>,
-    /// Size of the initrd in bytes, if there is one.
-    pub initrd_size: Option<u64>,
+    /// The initrd, if there is one.
+    pub initrd: Option<&'a [u8]>,
     /// The capture kernel's command line, without `elfcorehdr=`.
     pub command_line: &'a [u8],
+    /// What was asked for on the command line.
+    pub options: &'a options::Load,
     /// The running kernel's memory.
     pub memory: &'a MemoryMap,
     /// The rule's inputs.
@@ -42,8 +45,6 @@ pub struct Inputs<'a> {
     pub vmcoreinfo: Option<Note>,
     /// The running kernel's boot_params, empty if unknown.
     pub boot_params: &'a [u8],
-    /// Places of segments that were chosen by hand.
-    pub places: Places,
 }
 
 /// A plan.
@@ -61,6 +62,8 @@ pub struct Plan {
     pub segments: Vec<Segment>,
     /// Where the running kernel will take its control code and page tables from: its lowest page to its highest.
     pub control: Option<Span>,
+    /// What the purgatory verifies, and where it speaks.
+    pub verification: Verification,
     /// The command line as the capture kernel gets it, without the terminating zero.
     pub command_line: Vec<u8>,
     /// What will work less well than the user may expect.
@@ -89,9 +92,21 @@ pub enum Content {
     Bytes(Vec<u8>),
 }
 
+impl Content {
+    /// The bytes themselves.
+    pub fn bytes<'a>(&'a self, image: &BzImage<'a>, initrd: Option<&'a [u8]>) -> &'a [u8] {
+        match self {
+            Self::Kernel => image.kernel,
+            Self::Initrd => initrd.unwrap_or_default(),
+            Self::Bytes(bytes) => bytes,
+        }
+    }
+}
+
 /// Makes the plan, or says why there is none.
 pub fn make(inputs: &Inputs<'_>) -> Result<Plan, Refusal> {
-    let Inputs { image, memory, load, .. } = *inputs;
+    let Inputs { image, options, memory, load, .. } = *inputs;
+    let initrd_size = inputs.initrd.map(|bytes| bytes.len() as u64);
     cmdline::check(inputs.command_line).map_err(Refusal::CommandLine)?;
     // With `crashkernel=SIZE,high` there are two regions; the kernel takes segments in the upper one alone (crashk_res), and
     // the lower one is for the capture kernel's DMA.
@@ -118,7 +133,7 @@ pub fn make(inputs: &Inputs<'_>) -> Result<Plan, Refusal> {
     let mut reserves =
         alloc::vec![Reserve { purpose: Purpose::ControlPages, bytes: demand.bytes(), limit: limits.control }];
     if !load.ignore_address_limits {
-        reserves.push(working::reserve(image.entries.arch(), memory, region, inputs.initrd_size));
+        reserves.push(working::reserve(image.entries.arch(), memory, region, initrd_size));
     }
     let layout = layout::place(&Request {
         region,
@@ -126,7 +141,7 @@ pub fn make(inputs: &Inputs<'_>) -> Result<Plan, Refusal> {
         kernel_size: image.init_size,
         kernel_alignment: image.alignment,
         pref_address: image.pref_address,
-        initrd_size: inputs.initrd_size,
+        initrd_size,
         boot_params_size: boot_params::SIZE as u64
             + inputs.command_line.len() as u64
             + cmdline::LONGEST_ADDITION
@@ -134,7 +149,7 @@ pub fn make(inputs: &Inputs<'_>) -> Result<Plan, Refusal> {
         purgatory_size: purgatory::size() as u64,
         elfcorehdr_size: core.len() as u64,
         reserves,
-        places: inputs.places,
+        places: options.places,
         ignore_alignment: load.ignore_address_limits,
     })?;
     let taken: Vec<Span> = layout.spans().into_iter().map(|(_, span)| span).collect();
@@ -147,29 +162,20 @@ pub fn make(inputs: &Inputs<'_>) -> Result<Plan, Refusal> {
     let command_line = PhysAddr(layout.boot_params.start().0 + boot_params::SIZE as u64);
     let told = Told {
         kernel: layout.kernel.start(),
-        initrd: layout.initrd.zip(inputs.initrd_size).map(|(span, size)| (span.start(), size)),
+        initrd: layout.initrd.zip(initrd_size).map(|(span, size)| (span.start(), size)),
         command_line,
         e820: &e820,
         running: inputs.boot_params,
     };
     let mut params = boot_params::build(image, &told)?.to_vec();
     params.extend_from_slice(&line);
-    let handover = Handover {
-        running: load.running,
-        entry,
-        kernel: layout.kernel.start(),
-        boot_params: layout.boot_params.start(),
-    };
-    // The layout lies within the region, whose addresses do not wrap.
-    let (purgatory, jump) = purgatory::build(layout.purgatory.start(), &handover).ok_or(Refusal::NoRegion)?;
+    let spans = layout.spans();
     let contents = [
         (SegmentKind::Kernel, Content::Kernel),
         (SegmentKind::Initrd, Content::Initrd),
         (SegmentKind::BootParams, Content::Bytes(params)),
-        (SegmentKind::Purgatory, Content::Bytes(purgatory)),
         (SegmentKind::ElfCoreHeader, Content::Bytes(core)),
     ];
-    let spans = layout.spans();
     let mut segments: Vec<Segment> = contents
         .into_iter()
         .filter_map(|(kind, content)| {
@@ -177,6 +183,25 @@ pub fn make(inputs: &Inputs<'_>) -> Result<Plan, Refusal> {
             Some(Segment { kind, memory, content })
         })
         .collect();
+    let loaded = segments
+        .iter()
+        .map(|segment| (segment.kind, segment.memory, segment.content.bytes(image, inputs.initrd)));
+    let verification = Verification::new(options, inputs.command_line, loaded);
+    let handover = Handover {
+        running: load.running,
+        entry,
+        kernel: layout.kernel.start(),
+        boot_params: layout.boot_params.start(),
+        backup: None,
+    };
+    // The layout lies within the region, whose addresses do not wrap.
+    let (purgatory, jump) =
+        purgatory::build(layout.purgatory.start(), &handover, &verification).ok_or(Refusal::NoRegion)?;
+    segments.push(Segment {
+        kind: SegmentKind::Purgatory,
+        memory: layout.purgatory,
+        content: Content::Bytes(purgatory),
+    });
     sort_by_key(&mut segments, |segment| segment.memory);
     let mut command_line = line;
     command_line.pop();
@@ -187,6 +212,7 @@ pub fn make(inputs: &Inputs<'_>) -> Result<Plan, Refusal> {
         jump,
         segments,
         control,
+        verification,
         command_line,
         warnings: warnings(inputs, &layout, control),
     })

@@ -14,7 +14,7 @@ use kexec_load::bzimage::BzImage;
 use kexec_load::cmdline;
 use kexec_load::kexec::{self, RawSegment};
 use kexec_load::options::Load;
-use kexec_load::plan::{self, Content, Inputs, Plan, Segment};
+use kexec_load::plan::{self, Inputs, Plan, Segment};
 use kexec_load::refusal::Refusal;
 use kexec_load::rule::{Arch, Entry};
 
@@ -68,20 +68,23 @@ pub(crate) fn load(load: &Load) -> Result<(), String> {
     facts.warnings.iter().for_each(|warning| complain(&format!("warning: {warning}")));
     let plan = plan::make(&Inputs {
         image: &image,
-        initrd_size: initrd.as_ref().map(|initrd| initrd.bytes().len() as u64),
+        initrd: initrd.as_ref().map(MappedFile::bytes),
         command_line: &line,
+        options: load,
         memory: &facts.memory,
         load: facts.load(load),
         direct_map: &facts.direct_map,
         cpu_notes: &facts.cpu_notes,
         vmcoreinfo: facts.vmcoreinfo,
         boot_params: &facts.boot_params,
-        places: load.places,
     })
     .map_err(|refusal| refusal.to_string())?;
     plan.warnings.iter().for_each(|warning| complain(&format!("warning: {warning}")));
-    let buffers: Vec<RawSegment> =
-        plan.segments.iter().map(|segment| raw(segment, &image, initrd.as_ref())).collect();
+    let buffers: Vec<RawSegment> = plan
+        .segments
+        .iter()
+        .map(|segment| raw(segment, &image, initrd.as_ref().map(MappedFile::bytes)))
+        .collect();
     if load.debug {
         describe(&facts, &plan, &buffers).iter().for_each(|line| complain(line));
     }
@@ -101,12 +104,8 @@ pub(crate) fn load(load: &Load) -> Result<(), String> {
 }
 
 /// The bytes of a segment, as the call takes them.
-fn raw(segment: &Segment, image: &BzImage<'_>, initrd: Option<&MappedFile>) -> RawSegment {
-    let bytes = match &segment.content {
-        Content::Kernel => image.kernel,
-        Content::Initrd => initrd.map_or(&[][..], MappedFile::bytes),
-        Content::Bytes(bytes) => bytes,
-    };
+fn raw(segment: &Segment, image: &BzImage<'_>, initrd: Option<&[u8]>) -> RawSegment {
+    let bytes = segment.content.bytes(image, initrd);
     RawSegment { buffer: bytes.as_ptr() as u64, buffer_size: bytes.len() as u64, memory: segment.memory }
 }
 
@@ -140,6 +139,11 @@ fn describe(facts: &Facts, plan: &Plan, buffers: &[RawSegment]) -> Vec<String> {
         let loaded = Span::sized(segment.memory.start(), buffer.buffer_size)?;
         Some(format!("loaded: {} {loaded}", segment.kind))
     }));
+    let verification = &plan.verification;
+    for check in verification.checks.iter().flatten() {
+        lines.push(format!("digest: {} {}", check.segment, check.digest));
+    }
+    lines.extend(verification.serial.map(|serial| format!("serial port: {:#x}", serial.port)));
     lines.extend(plan.control.map(|span| format!("control pages of the running kernel: {span}")));
     lines.push(format!("command line: {}", String::from_utf8_lossy(&plan.command_line)));
     lines
