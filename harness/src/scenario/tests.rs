@@ -216,3 +216,26 @@ fn shuffled(text: &str, mut seed: u64) -> String {
     }
     serde_yaml::to_string(&document).unwrap()
 }
+
+#[test]
+fn what_the_rig_changes_is_expected_to_show() {
+    // A changed image that is expected to be captured would pass with a purgatory that looks at nothing.
+    for cell in suite("tamper.yaml", include_str!("../../../scenarios/tamper.yaml")).cells {
+        let stops = matches!(cell.expected, Expectation::StoppedByPurgatory { .. });
+        assert_eq!(stops, cell.tamper.segment().is_some(), "{}", cell.id);
+    }
+}
+
+#[test]
+fn every_contest_has_both_sides() {
+    // A loader of this repository without a reference beside it has no ratio.
+    let cells = suite("bench.yaml", include_str!("../../../scenarios/bench.yaml")).cells;
+    let of = |ours: bool| {
+        let cells = cells.iter().filter(move |cell| (cell.loader == crate::cell::Loader::InTree) == ours);
+        let names =
+            cells.map(|cell| (cell.first.name.as_str(), cell.userspace.name(), cell.reservation.to_string()));
+        names.collect::<BTreeSet<_>>()
+    };
+    assert_eq!(of(true), of(false));
+    assert_eq!(of(true).len(), 3);
+}
