@@ -5,7 +5,7 @@ use crate::cell::{Cell, CellId, Firmware, FirstBoot, Kernel, Loader, Mib, Platfo
 use crate::judge;
 use crate::outcome::{Expectation, ExpectedVmcore, Outcome};
 use crate::report::{CellResult, Versions};
-use guest_protocol::Arch;
+use guest_protocol::{Arch, Circumstances};
 use std::num::NonZeroU32;
 
 /// A size.
@@ -23,6 +23,7 @@ pub(crate) fn cell() -> Cell {
         userspace: Arch::I386,
         loader: Loader::InTree,
         loader_args: Vec::new(),
+        circumstances: Circumstances::None,
         capture: kernel,
         reservation: Reservation::At { size: mib(256), offset_mib: 1968 },
         platform: Platform {
@@ -38,7 +39,7 @@ pub(crate) fn cell() -> Cell {
         reader: None,
         first_cmdline: Vec::new(),
         capture_cmdline: Vec::new(),
-        expected: Expectation::Captured { vmcore: ExpectedVmcore::Verified },
+        expected: Expectation::captured(ExpectedVmcore::Verified),
     }
 }
 
