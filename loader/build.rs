@@ -7,4 +7,9 @@ fn main() {
     for arg in ["-nostartfiles", "-nostdlib", "-static", "-no-pie", "-Wl,--no-eh-frame-hdr", "-T", script] {
         println!("cargo:rustc-link-arg-bins={arg}");
     }
+    // Some hundred bytes, and with GNU ld up to a page for each segment: nothing is read-only only after relocation in a program that
+    // has no relocations, and nothing needs its code on other pages than its constants. The commit names a build, no id.
+    for arg in ["-Wl,--build-id=none", "-Wl,-z,norelro", "-Wl,-z,noseparate-code"] {
+        println!("cargo:rustc-link-arg-bins={arg}");
+    }
 }

@@ -16,6 +16,7 @@ mod elf;
 pub mod evidence;
 pub mod filter;
 pub mod first_image;
+pub mod gdb;
 pub mod guest;
 pub mod judge;
 pub mod last_lines;

@@ -35,8 +35,9 @@ fn main(args: &Args) -> u8 {
         Command::Version => {
             program::print(concat!("kexec-load ", env!("CARGO_PKG_VERSION"), "\n")).map(|()| DONE)
         }
+        Command::RegionSize => program::region_size().map(|()| DONE),
         Command::Status => program::status().map(|loaded| if loaded { REFUSED } else { DONE }),
-        Command::Unload { debug } => program::unload(debug).map(|()| DONE),
+        Command::Unload { debug, .. } => program::unload(debug).map(|()| DONE),
         Command::Load(load) => program::load(&load).map(|()| DONE),
     };
     done.unwrap_or_else(|failure| {

@@ -1,6 +1,7 @@
 //! The programs that run in guests: which toolchain builds them, in which environment, and where they end up.
 
 mod environment;
+mod flags;
 mod guest;
 mod i686;
 

@@ -39,8 +39,7 @@ impl Facts {
     pub(crate) fn gather() -> Result<Self, String> {
         let running = running_arch()?;
         let mut warnings = Vec::new();
-        let memory = MemoryMap::parse(&files::read("/proc/iomem")?)
-            .map_err(|unusable| Refusal::Memory(unusable).to_string())?;
+        let memory = memory()?;
         let direct_map = match running {
             Arch::I386 => DirectMap::WITHOUT_KASLR,
             Arch::X86_64 => direct_map().unwrap_or_else(|why| {
@@ -73,6 +72,11 @@ impl Facts {
             ignore_address_limits: load.ignore_address_limits,
         }
     }
+}
+
+/// The running kernel's memory.
+pub(crate) fn memory() -> Result<MemoryMap, String> {
+    MemoryMap::parse(&files::read("/proc/iomem")?).map_err(|unusable| Refusal::Memory(unusable).to_string())
 }
 
 /// The running kernel's architecture, not this program's.

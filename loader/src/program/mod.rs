@@ -34,6 +34,12 @@ pub(crate) fn status() -> Result<bool, String> {
     Ok(loaded)
 }
 
+/// Prints the size of the crash region in bytes, 0 if there is none.
+pub(crate) fn region_size() -> Result<(), String> {
+    let regions = facts::memory()?.crash_regions;
+    print(&format!("{}\n", regions.last().map_or(0, |region| region.size())))
+}
+
 /// Drops the crash image.
 pub(crate) fn unload(debug: bool) -> Result<(), String> {
     let running = facts::running_arch()?;

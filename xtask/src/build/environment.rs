@@ -39,13 +39,14 @@ fn is_cleared(name: &str) -> bool {
         || (name.starts_with("CARGO_TARGET_") && !name.ends_with("_LINKER"))
 }
 
-/// Takes away from `command` what would change the build, out of the environment that it would inherit.
-pub(super) fn isolate<'a>(command: &mut Command, inherited: impl Iterator<Item = &'a OsStr>) {
+/// Takes away from `command` what would change the build, out of the environment that it would inherit, and sets the compiler's flags to
+/// these alone (`flags::encode`).
+pub(super) fn isolate<'a>(command: &mut Command, inherited: impl Iterator<Item = &'a OsStr>, flags: &OsStr) {
     for name in inherited.filter(|name| name.to_str().is_some_and(is_cleared)) {
         command.env_remove(name);
     }
-    // Set and empty: no flags, whatever the configuration files say (cargo reference, `build.rustflags`).
-    command.env("CARGO_ENCODED_RUSTFLAGS", "");
+    // Set, even if empty: then the configuration files' flags do not count (cargo reference, `build.rustflags`).
+    command.env("CARGO_ENCODED_RUSTFLAGS", flags);
 }
 
 /// Takes away what `cargo run` told this program about its own package.
@@ -96,9 +97,9 @@ mod tests {
 
     /// Catches flags of a configuration file that come back when the variable is only removed.
     #[test]
-    fn flags_are_set_to_none() {
+    fn flags_are_those_that_were_asked_for() {
         let mut command = Command::new("cargo");
-        isolate(&mut command, [OsStr::new("RUSTFLAGS")].into_iter());
+        isolate(&mut command, [OsStr::new("RUSTFLAGS")].into_iter(), OsStr::new(""));
         let set: Vec<_> = command.as_std().get_envs().collect();
         assert_eq!(
             set,

@@ -1,6 +1,7 @@
 //! Builds the guest agent and the loader, for both architectures, with cargo.
 
 use super::environment::isolate;
+use super::flags;
 use super::i686::{self, Toolchain};
 use crate::exit::{Exit, Failure};
 use crate::interrupt::Interrupts;
@@ -98,8 +99,10 @@ pub(crate) async fn build(
 /// How much the compiler is to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Effort {
-    /// What is shipped: small.
+    /// What is shipped: small, and the same to the byte wherever it is built.
     Shipped,
+    /// The same code with its symbols and lines, for reports on sizes.
+    WithSymbols,
     /// Built again in no time after a small change, and a little larger.
     Quick,
 }
@@ -108,9 +111,21 @@ impl Effort {
     /// What is different from the profile in Cargo.toml.
     const fn settings(self) -> &'static [&'static str] {
         match self {
-            Self::Shipped => &[],
+            Self::Shipped | Self::WithSymbols => &[],
             Self::Quick => &["lto=false", "codegen-units=16", "incremental=true"],
         }
+    }
+
+    /// The compiler's flags.
+    async fn flags(self, root: &Path, arch: Arch) -> Result<Vec<OsString>, Failure> {
+        let mut flags: Vec<OsString> = flags::ALWAYS.iter().map(Into::into).collect();
+        if self == Self::WithSymbols {
+            flags.extend(flags::WITH_SYMBOLS.iter().map(Into::into));
+        }
+        if self != Self::Quick {
+            flags.extend(flags::remaps(root, target(arch)).await?);
+        }
+        Ok(flags)
     }
 }
 
@@ -139,7 +154,7 @@ impl Build<'_> {
         for setting in effort.settings() {
             words.extend(["--config".into(), format!("profile.{PROFILE}.{setting}").into()]);
         }
-        let mut command = cargo_command(root, &words, toolchain);
+        let mut command = cargo_command(root, &words, toolchain, &effort.flags(root, arch).await?);
         command.stderr(stderr);
         process::run(&mut command, None, interrupts).await.map_err(RunError::into_check)?;
         let path = folder.join(self::target(arch)).join(PROFILE).join(program.name());
@@ -185,7 +200,7 @@ pub(crate) async fn lint(repo: &Repo, i686: &Toolchain, interrupts: &Interrupts)
         for program in [Program::Agent, Program::Loader] {
             let mut words = arguments("clippy", program, arch, &folder);
             words.extend(["--", "-D", "warnings"].map(Into::into));
-            let mut command = cargo_command(repo.root(), &words, &Toolchain::InUse);
+            let mut command = cargo_command(repo.root(), &words, &Toolchain::InUse, &[]);
             process::run(&mut command, None, interrupts).await.map_err(RunError::into_check)?;
         }
     }
@@ -193,11 +208,11 @@ pub(crate) async fn lint(repo: &Repo, i686: &Toolchain, interrupts: &Interrupts)
 }
 
 /// Cargo in the environment for guest programs.
-fn cargo_command(root: &Path, arguments: &[OsString], toolchain: &Toolchain) -> Command {
+fn cargo_command(root: &Path, arguments: &[OsString], toolchain: &Toolchain, flags: &[OsString]) -> Command {
     let mut command = Command::new(tools::cargo());
     command.args(arguments).current_dir(root);
     let inherited: Vec<_> = std::env::vars_os().map(|(name, _)| name).collect();
-    isolate(&mut command, inherited.iter().map(OsString::as_os_str));
+    isolate(&mut command, inherited.iter().map(OsString::as_os_str), &flags::encode(flags));
     select(&mut command, toolchain, std::env::var_os("LD_LIBRARY_PATH").as_deref());
     command
 }
