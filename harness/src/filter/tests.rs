@@ -1,7 +1,7 @@
 //! What expressions select, where errors point, and that printing and parsing agree.
 
 use super::*;
-use crate::cell::{CellId, Firmware, FirstBoot, Kernel, Loader, Platform, Trigger};
+use crate::cell::{CellId, Firmware, FirstBoot, Kernel, Loader, LowMemory, Platform, Tamper, Trigger};
 use crate::outcome::{Expectation, ExpectedVmcore};
 use guest_protocol::{Arch, Circumstances};
 use proptest::prelude::*;
@@ -32,6 +32,8 @@ fn cell() -> Cell {
         reader: None,
         first_cmdline: Vec::new(),
         capture_cmdline: Vec::new(),
+        tamper: Tamper::None,
+        low_memory: LowMemory::Untouched,
         expected: Expectation::captured(ExpectedVmcore::Verified),
     }
 }

@@ -55,6 +55,8 @@ impl SameCell {
             cell.circumstances.name().to_owned(),
             cell.trigger.name().to_owned(),
             cell.reader.as_ref().map(ToString::to_string).unwrap_or_default(),
+            cell.tamper.name().to_owned(),
+            cell.low_memory.name().to_owned(),
             cell.first_cmdline.join("\n"),
             cell.capture_cmdline.join("\n"),
             result.repetition.to_string(),

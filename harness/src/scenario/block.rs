@@ -5,7 +5,7 @@ use super::position::NodePath;
 use super::problem::{At, Finding};
 use super::written::{Block, CoverageWord, Factor, Filled, Literal, Region, Regions, Text};
 use super::{Catalog, expand, id, overrides};
-use crate::cell::{Cell, CellId, Kernel, Platform, Reader, Trigger};
+use crate::cell::{Cell, CellId, Kernel, LowMemory, Platform, Reader, Tamper, Trigger};
 use crate::outcome::Expectation;
 use guest_protocol::Circumstances;
 use std::collections::{BTreeMap, BTreeSet};
@@ -54,7 +54,7 @@ struct Combination<'c> {
 
 impl Factor {
     /// What a block's axes are.
-    const AXES: [Self; 9] = [
+    const AXES: [Self; 11] = [
         Self::First,
         Self::Userspace,
         Self::Loader,
@@ -64,6 +64,8 @@ impl Factor {
         Self::Region,
         Self::Trigger,
         Self::Reader,
+        Self::Tamper,
+        Self::LowMemory,
     ];
 
     /// As it is written.
@@ -78,6 +80,8 @@ impl Factor {
             Self::Region => "region",
             Self::Trigger => "trigger",
             Self::Reader => "reader",
+            Self::Tamper => "tamper",
+            Self::LowMemory => "low-memory",
             Self::Pair => "pair",
             Self::Limit => "limit",
         }
@@ -94,6 +98,8 @@ impl Factor {
             Self::Region => format!("{} on {}", cell.reservation, cell.platform.name),
             Self::Trigger => cell.trigger.name().to_owned(),
             Self::Reader => cell.reader.as_ref().map(ToString::to_string).unwrap_or_default(),
+            Self::Tamper => cell.tamper.name().to_owned(),
+            Self::LowMemory => cell.low_memory.name().to_owned(),
             Self::Pair => format!("{}->{}", cell.first.arch, cell.capture.arch),
             Self::Limit => region.limit.unwrap_or_default().to_owned(),
         }
@@ -172,11 +178,18 @@ impl Checked<'_> {
             .iter()
             .flat_map(|args| block.circumstances.0.iter().map(move |met| (args, met.0.0)))
             .collect();
-        let ends: Vec<(Trigger, &Option<Reader>)> = block
+        let changes = block
+            .tamper
+            .0
+            .iter()
+            .flat_map(|tamper| block.low_memory.0.iter().map(move |low_memory| (tamper.0, low_memory.0)));
+        let changes: Vec<(Tamper, LowMemory)> = changes.collect();
+        let ends: Vec<(Trigger, &Option<Reader>, (Tamper, LowMemory))> = block
             .trigger
             .0
             .iter()
-            .flat_map(|trigger| readers.iter().map(|reader| (trigger.0, reader)))
+            .flat_map(|trigger| readers.iter().map(move |reader| (trigger.0, reader)))
+            .flat_map(|(trigger, reader)| changes.iter().map(move |&changes| (trigger, reader, changes)))
             .collect();
         let mut combinations = Vec::new();
         for first in &self.firsts {
@@ -185,7 +198,7 @@ impl Checked<'_> {
                     for userspace in &block.userspace.0 {
                         for loader in &block.loader.0 {
                             for &(args, circumstances) in &loads {
-                                for &(trigger, reader) in &ends {
+                                for &(trigger, reader, (tamper, low_memory)) in &ends {
                                     let mut cell = Cell {
                                         id: CellId(String::new()),
                                         suite: self.suite.to_owned(),
@@ -201,6 +214,8 @@ impl Checked<'_> {
                                         reader: reader.clone(),
                                         first_cmdline: words(&block.first_cmdline),
                                         capture_cmdline: words(&block.capture_cmdline),
+                                        tamper,
+                                        low_memory,
                                         expected: NOT_YET_EXPECTED,
                                     };
                                     cell.id = id::of(&cell);

@@ -13,7 +13,7 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use guest_protocol::{
     ExitKind, KernelFacts, LoadOrder, LoadReport, MAX_LOG_LINE, MAX_NONCE_BYTES, Message, Order, Plant,
-    Planted, Read, ReaderOrder, ReaderReport, Side, Told, VmcoreReport,
+    Planted, Read, ReaderOrder, ReaderReport, RunTime, Side, Told, VmcoreReport,
 };
 
 /// A program that ran.
@@ -25,8 +25,14 @@ pub struct Run {
     pub stdout: String,
     /// What it wrote to standard error.
     pub stderr: String,
-    /// Its time in milliseconds.
-    pub milliseconds: u64,
+    /// Its time.
+    pub time: RunTime,
+}
+
+impl Run {
+    const fn milliseconds(&self) -> u64 {
+        self.time.wall_ns / 1_000_000
+    }
 }
 
 /// What the conversation needs of the guest. A channel that fails is the end of every conversation, so neither
@@ -133,12 +139,14 @@ fn load_and_arm(guest: &mut impl Guest, order: &LoadOrder) -> Result<(), Failure
     let run = load(guest, order)?;
     // A kernel without that file has no kexec either: nothing is loaded.
     let crash_loaded = guest.crash_loaded()?.unwrap_or(false);
+    let milliseconds = run.milliseconds();
     guest.report(Message::Loaded(LoadReport {
         exit: run.exit,
         stdout: run.stdout,
         stderr: run.stderr,
         crash_loaded,
-        milliseconds: run.milliseconds,
+        milliseconds,
+        time: Some(run.time),
     }));
     if !crash_loaded && !order.arm_unloaded {
         return Ok(());
@@ -228,11 +236,12 @@ fn read_vmcore(guest: &mut impl Guest, reads: &[Read], reader: Option<&ReaderOrd
 
 fn run_reader(guest: &mut impl Guest, reader: &ReaderOrder) -> Result<(), Failure> {
     let run = guest.run(&reader.argv, reader.timeout_seconds, None)?;
+    let milliseconds = run.milliseconds();
     guest.report(Message::Reader(ReaderReport {
         exit: run.exit,
         stdout: run.stdout,
         stderr: run.stderr,
-        milliseconds: run.milliseconds,
+        milliseconds,
     }));
     Ok(())
 }

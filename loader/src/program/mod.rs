@@ -9,6 +9,7 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use facts::Facts;
 use files::MappedFile;
+use kexec_load::addr::Span;
 use kexec_load::bzimage::BzImage;
 use kexec_load::cmdline;
 use kexec_load::kexec::{self, RawSegment};
@@ -79,14 +80,14 @@ pub(crate) fn load(load: &Load) -> Result<(), String> {
     })
     .map_err(|refusal| refusal.to_string())?;
     plan.warnings.iter().for_each(|warning| complain(&format!("warning: {warning}")));
-    if load.debug {
-        describe(&facts, &plan).iter().for_each(|line| complain(line));
-    }
-    if load.dry_run {
-        return print(&(describe(&facts, &plan).join("\n") + "\n"));
-    }
     let buffers: Vec<RawSegment> =
         plan.segments.iter().map(|segment| raw(segment, &image, initrd.as_ref())).collect();
+    if load.debug {
+        describe(&facts, &plan, &buffers).iter().for_each(|line| complain(line));
+    }
+    if load.dry_run {
+        return print(&(describe(&facts, &plan, &buffers).join("\n") + "\n"));
+    }
     let encoded = kexec::encode(&buffers, Arch::OWN)
         .map_err(|address| format!("segment address {address} does not fit a 32-bit kexec_load call"))?;
     call::kexec_load(plan.jump.0, buffers.len(), &encoded, kexec::flags(facts.running)).map_err(|errno| {
@@ -116,7 +117,7 @@ fn failed_call(errno: syscalls::Errno) -> String {
 }
 
 /// The plan in lines: for people, and for whoever reads them by the words in front.
-fn describe(facts: &Facts, plan: &Plan) -> Vec<String> {
+fn describe(facts: &Facts, plan: &Plan, buffers: &[RawSegment]) -> Vec<String> {
     let entry = match plan.entry {
         Entry::Bits32 => "32-bit",
         Entry::Bits64 => "64-bit",
@@ -133,6 +134,11 @@ fn describe(facts: &Facts, plan: &Plan) -> Vec<String> {
     ];
     lines.extend(plan.segments.iter().map(|segment| {
         format!("segment: {} {} ({:#x} bytes)", segment.kind, segment.memory, segment.memory.size())
+    }));
+    // What lies behind these bytes in a segment is zero.
+    lines.extend(plan.segments.iter().zip(buffers).filter_map(|(segment, buffer)| {
+        let loaded = Span::sized(segment.memory.start(), buffer.buffer_size)?;
+        Some(format!("loaded: {} {loaded}", segment.kind))
     }));
     lines.extend(plan.control.map(|span| format!("control pages of the running kernel: {span}")));
     lines.push(format!("command line: {}", String::from_utf8_lossy(&plan.command_line)));
