@@ -3,129 +3,66 @@
 //! It is one position-independent blob with two entries and two exits:
 //!
 //! ```text
-//! x86_64 kernel -> entry64 (long mode, identity map) --+--> 64-bit exit: CS 0x10 64-bit, rsi = boot_params, jump to +0x200
-//!                                                      +--> mode drop --+
-//! i386 kernel   -> entry32 (protected mode, no paging) -----------------+--> 32-bit exit: CS 0x10 32-bit, DS 0x18,
-//!                                                                            esi = boot_params, jump to +0
+//! x86_64 kernel -> entry64 (long mode, identity map) -- verify, save --+--> 64-bit exit: CS 0x10 64-bit, rsi = boot_params,
+//!                                                                      |    jump to +0x200
+//!                                                                      +--> mode drop --+
+//! i386 kernel -> entry32 (protected mode, no paging) -- verify, save -------------------+--> 32-bit exit: CS 0x10 32-bit,
+//!                                                                 DS 0x18, esi = boot_params, jump to +0
 //! ```
+//!
+//! It verifies the SHA-256 of what was loaded (`verification` decides of what), and stops the machine rather than start a capture kernel that was
+//! damaged: one that writes a dump over the wrong partition is worse than none. Then it copies low memory into the backup segment, if there is one,
+//! and hands over.
 //!
 //! States at the exits: boot.rst, "32-bit Boot Protocol" and "64-bit Boot Protocol". It uses no SSE (CR4.OSFXSR is clear at
 //! the jump), no interrupts (there is no IDT), and reads nothing from the stack that it is given (undefined since Linux 6.14).
+//!
+//! The code lies in `.text`, so that this program can also call it: the digests of a load are computed by the very code that verifies
+//! them at the panic.
 
-use crate::addr::PhysAddr;
+mod data;
+
+use crate::addr::{PhysAddr, Span};
 use crate::rule::{Arch, Entry};
+use crate::verification::Verification;
 use alloc::vec::Vec;
 use core::arch::global_asm;
 
 global_asm!(
-    r#"
-    .pushsection .rodata.kexec_load_purgatory, "a", @progbits
-    .balign 16
-    .globl kexec_load_purgatory_start, kexec_load_purgatory_entry32
-    .globl kexec_load_purgatory_parameters, kexec_load_purgatory_end
-    .hidden kexec_load_purgatory_start, kexec_load_purgatory_entry32
-    .hidden kexec_load_purgatory_parameters, kexec_load_purgatory_end
-
-kexec_load_purgatory_start:
-    .code64
-    cli
-    cld
-    lgdt    (70f + {gdt_pointer})(%rip)
-    movl    ${data_selector}, %eax
-    movl    %eax, %ds
-    movl    %eax, %es
-    movl    %eax, %fs
-    movl    %eax, %gs
-    movl    %eax, %ss
-    leaq    80f(%rip), %rsp
-    leaq    kexec_load_purgatory_start(%rip), %rbx
-
-    /* The segments are not verified. A digest over them belongs here: there is a stack, and nothing is given up yet. */
-
-    cmpl    $64, (70f + {exit_bits})(%rip)
-    jne     20f
-
-    /* 64-bit exit. The far return loads CS from the new table. */
-    pushq   ${code_selector}
-    leaq    10f(%rip), %rax
-    pushq   %rax
-    lretq
-10: movq    (70f + {boot_params})(%rip), %rsi
-    movq    (70f + {kernel_entry})(%rip), %rax
-    xorl    %ebx, %ebx
-    xorl    %ecx, %ecx
-    xorl    %edx, %edx
-    xorl    %edi, %edi
-    xorl    %ebp, %ebp
-    jmpq    *%rax
-
-    /* Mode drop. CS becomes a 32-bit segment (compatibility mode), then paging and long mode go. */
-20: pushq   ${code_selector}
-    leaq    30f(%rip), %rax
-    pushq   %rax
-    lretq
-    .code32
-30: movl    %cr0, %eax
-    andl    $0x7fffffff, %eax           /* CR0.PG */
-    movl    %eax, %cr0
-    movl    $0xc0000080, %ecx           /* EFER */
-    rdmsr
-    andl    $~0x100, %eax               /* EFER.LME */
-    wrmsr
-    xorl    %eax, %eax
-    movl    %eax, %cr4                  /* PAE and LA57 */
-    jmp     50f
-
-kexec_load_purgatory_entry32:
-    cli
-    cld
-    call    40f
-40: popl    %ebx
-    subl    $(40b - kexec_load_purgatory_start), %ebx
-    lgdt    (70f + {gdt_pointer} - kexec_load_purgatory_start)(%ebx)
-    movl    ${data_selector}, %eax
-    movl    %eax, %ds
-    movl    %eax, %es
-    movl    %eax, %fs
-    movl    %eax, %gs
-    movl    %eax, %ss
-    leal    (80f - kexec_load_purgatory_start)(%ebx), %esp
-
-    /* The same place for an i386 kernel. */
-
-    pushl   ${code_selector}
-    leal    (50f - kexec_load_purgatory_start)(%ebx), %eax
-    pushl   %eax
-    lretl
-
-    /* 32-bit exit. EBX still holds the blob's address. */
-50: leal    (80f - kexec_load_purgatory_start)(%ebx), %esp
-    movl    (70f + {boot_params} - kexec_load_purgatory_start)(%ebx), %esi
-    movl    (70f + {kernel_entry} - kexec_load_purgatory_start)(%ebx), %eax
-    xorl    %ebx, %ebx
-    xorl    %ecx, %ecx
-    xorl    %edx, %edx
-    xorl    %edi, %edi
-    xorl    %ebp, %ebp
-    jmpl    *%eax
-
-    .balign 8
-kexec_load_purgatory_parameters:
-70: .skip   {parameters_size}
-    .balign 16
-    .skip   {stack_size}
-80:
-kexec_load_purgatory_end:
-    .popsection
-    "#,
-    gdt_pointer = const GDT_POINTER,
-    boot_params = const BOOT_PARAMS,
-    kernel_entry = const KERNEL_ENTRY,
-    exit_bits = const EXIT_BITS,
-    parameters_size = const PARAMETERS_SIZE,
-    stack_size = const STACK_SIZE,
-    code_selector = const CODE_SELECTOR,
-    data_selector = const DATA_SELECTOR,
+    ".pushsection .text.kexec_load_purgatory, \"ax\", @progbits",
+    ".balign 64",
+    include_str!("purgatory/jump.s"),
+    include_str!("purgatory/stop.s"),
+    include_str!("purgatory/verify.s"),
+    include_str!("purgatory/sha256_64.s"),
+    include_str!("purgatory/sha256_32.s"),
+    include_str!("purgatory/constants.s"),
+    ".balign 16",
+    "kexec_load_purgatory_data:",
+    ".Ldata:",
+    ".popsection",
+    gdt_pointer = const data::GDT_POINTER,
+    boot_params = const data::BOOT_PARAMS,
+    kernel_entry = const data::KERNEL_ENTRY,
+    stack = const data::STACK,
+    backup_from = const data::BACKUP_FROM,
+    backup_to = const data::BACKUP_TO,
+    backup_size = const data::BACKUP_SIZE,
+    exit_bits = const data::EXIT_BITS,
+    serial_port = const data::SERIAL_PORT,
+    serial_divisor = const data::SERIAL_DIVISOR,
+    on_mismatch = const data::ON_MISMATCH,
+    reset = const data::RESET,
+    checks_size = const data::CHECKS_SIZE,
+    greeting = const data::GREETING,
+    checks = const data::CHECKS,
+    check_address = const data::CHECK_ADDRESS,
+    check_length = const data::CHECK_LENGTH,
+    check_text = const data::CHECK_TEXT,
+    check_digest = const data::CHECK_DIGEST,
+    check_size = const data::CHECK_SIZE,
+    code_selector = const data::CODE_SELECTOR,
+    data_selector = const data::DATA_SELECTOR,
     options(att_syntax),
 );
 
@@ -138,35 +75,18 @@ global_asm!(".code32");
 unsafe extern "C" {
     static kexec_load_purgatory_start: [u8; 0];
     static kexec_load_purgatory_entry32: [u8; 0];
-    static kexec_load_purgatory_parameters: [u8; 0];
-    static kexec_load_purgatory_end: [u8; 0];
+    static kexec_load_purgatory_data: [u8; 0];
+
+    #[cfg(target_arch = "x86_64")]
+    #[link_name = "kexec_load_sha256_64"]
+    fn kexec_load_sha256(digest: *mut [u32; 8], message: *const u8, length: usize);
+    #[cfg(target_arch = "x86")]
+    #[link_name = "kexec_load_sha256_32"]
+    fn kexec_load_sha256(digest: *mut [u32; 8], message: *const u8, length: usize);
 }
 
-/// `__BOOT_CS` of the boot protocol.
-const CODE_SELECTOR: u16 = 0x10;
-/// `__BOOT_DS`.
-const DATA_SELECTOR: u16 = 0x18;
-/// The stack for the mode changes, with room for a digest over the segments, in bytes.
+/// Room for the frames of the deepest calls, in bytes: the digest's in 32-bit mode takes 720, and up to 511 for its alignment.
 const STACK_SIZE: usize = 4096;
-
-// The parameters: the GDT (four entries of 8 bytes), the pointer for `lgdt` (limit, 2 bytes; address, 8 bytes, of which
-// 32-bit code reads 4), and the values below.
-const GDT_ENTRIES: usize = 4;
-const GDT_POINTER: usize = 8 * GDT_ENTRIES;
-const BOOT_PARAMS: usize = 48;
-const KERNEL_ENTRY: usize = 56;
-const EXIT_BITS: usize = 64;
-const PARAMETERS_SIZE: usize = 72;
-
-/// Flat code of 64 bits: present, ring 0, readable, accessed, long (AMD64 manual volume 2, 4.8.1).
-const CODE_64: u64 = 0x00af_9b00_0000_ffff;
-/// Flat code of 32 bits, 4 GiB.
-const CODE_32: u64 = 0x00cf_9b00_0000_ffff;
-/// Flat data, 4 GiB, writable.
-const DATA: u64 = 0x00cf_9300_0000_ffff;
-
-/// The 64-bit entry lies this far behind the load address (boot.rst, "64-bit Boot Protocol").
-const ENTRY_64_OFFSET: u64 = 0x200;
 
 /// What the purgatory is to hand over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -179,52 +99,55 @@ pub struct Handover {
     pub kernel: PhysAddr,
     /// Where boot_params lies.
     pub boot_params: PhysAddr,
+    /// What is copied before.
+    pub backup: Option<Backup>,
 }
 
-/// The size of the purgatory in bytes.
+/// Memory of the crashed kernel that the capture kernel will use, and where a copy of it goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Backup {
+    /// The memory.
+    pub source: Span,
+    /// Where the copy begins.
+    pub target: PhysAddr,
+}
+
+/// The most memory that a purgatory takes, in bytes, its stack included. Only its first part is loaded; the stack is among the zeros that
+/// the kernel fills a segment up with.
 pub fn size() -> usize {
-    blob().len()
+    code().len() + data::MOST + STACK_SIZE
 }
 
 /// The purgatory for an address, and the address that the kernel must jump to. None if an address wraps.
-pub fn build(address: PhysAddr, handover: &Handover) -> Option<(Vec<u8>, PhysAddr)> {
-    let mut bytes = blob().to_vec();
-    let parameters = parameters_offset();
-    let (code, exit_bits, entry_offset): (u64, u32, u64) = match handover.entry {
-        Entry::Bits64 => (CODE_64, 64, ENTRY_64_OFFSET),
-        Entry::Bits32 => (CODE_32, 32, 0),
-    };
-    let mut put = |offset: usize, value: &[u8]| {
-        bytes[parameters + offset..parameters + offset + value.len()].copy_from_slice(value);
-    };
-    for (index, descriptor) in [0, 0, code, DATA].into_iter().enumerate() {
-        put(8 * index, &u64::to_le_bytes(descriptor));
-    }
-    put(GDT_POINTER, &((8 * GDT_ENTRIES - 1) as u16).to_le_bytes());
-    put(GDT_POINTER + 2, &address.checked_add(parameters as u64)?.0.to_le_bytes());
-    put(BOOT_PARAMS, &handover.boot_params.0.to_le_bytes());
-    put(KERNEL_ENTRY, &handover.kernel.checked_add(entry_offset)?.0.to_le_bytes());
-    put(EXIT_BITS, &exit_bits.to_le_bytes());
+pub fn build(
+    address: PhysAddr,
+    handover: &Handover,
+    verification: &Verification,
+) -> Option<(Vec<u8>, PhysAddr)> {
+    let mut bytes = code().to_vec();
+    let end = address.checked_add(size() as u64)?.align_down(16);
+    data::append(&mut bytes, address, end, handover, verification)?;
     let start = match handover.running {
         Arch::X86_64 => 0,
-        Arch::I386 => entry32_offset() as u64,
+        Arch::I386 => offset_of_label(&raw const kexec_load_purgatory_entry32) as u64,
     };
     Some((bytes, address.checked_add(start)?))
 }
 
-/// The blob as it was assembled, parameters empty.
-fn blob() -> &'static [u8] {
+/// SHA-256 of the message.
+pub(crate) fn sha256(message: &[u8]) -> [u32; 8] {
+    let mut digest = [0; 8];
+    // SAFETY: the function reads the message and writes the eight words of the digest. Its 32-bit form walks its stack pointer up its
+    // frame; this program handles no signals, which would overwrite what lies below.
+    unsafe { kexec_load_sha256(&raw mut digest, message.as_ptr(), message.len()) };
+    digest
+}
+
+/// The code as it was assembled, to which nothing is linked.
+fn code() -> &'static [u8] {
     let start = (&raw const kexec_load_purgatory_start).cast::<u8>();
-    // SAFETY: start and end are labels of one section of read-only data, in this order, defined above.
-    unsafe { core::slice::from_raw_parts(start, offset_of_label(&raw const kexec_load_purgatory_end)) }
-}
-
-fn entry32_offset() -> usize {
-    offset_of_label(&raw const kexec_load_purgatory_entry32)
-}
-
-fn parameters_offset() -> usize {
-    offset_of_label(&raw const kexec_load_purgatory_parameters)
+    // SAFETY: start and data are labels of one section, in this order, defined above.
+    unsafe { core::slice::from_raw_parts(start, offset_of_label(&raw const kexec_load_purgatory_data)) }
 }
 
 fn offset_of_label(label: *const [u8; 0]) -> usize {
@@ -232,53 +155,7 @@ fn offset_of_label(label: *const [u8; 0]) -> usize {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::bytes::{u16_at, u32_at, u64_at};
-
-    const AT: PhysAddr = PhysAddr(0x8aff_d000);
-
-    fn handover(running: Arch, entry: Entry) -> Handover {
-        Handover { running, entry, kernel: PhysAddr(0x7b00_0000), boot_params: PhysAddr(0x8aff_9000) }
-    }
-
-    /// Catches an entry of the wrong mode, a code segment that does not fit the exit, and an exit at the wrong offset.
-    #[test]
-    fn every_pair_gets_its_entry_and_exit() {
-        use Entry::{Bits32, Bits64};
-        let cases = [
-            (Arch::X86_64, Bits64, 0, CODE_64, 0x7b00_0200, 64),
-            (Arch::X86_64, Bits32, 0, CODE_32, 0x7b00_0000, 32),
-            (Arch::I386, Bits32, entry32_offset(), CODE_32, 0x7b00_0000, 32),
-        ];
-        for (running, entry, start, code, jump, bits) in cases {
-            let (bytes, begin) = build(AT, &handover(running, entry)).unwrap();
-            let at = parameters_offset();
-            assert_eq!(begin.0, AT.0 + start as u64);
-            assert_eq!(u64_at(&bytes, at + 16), Some(code));
-            assert_eq!(u64_at(&bytes, at + KERNEL_ENTRY), Some(jump));
-            assert_eq!(u64_at(&bytes, at + BOOT_PARAMS), Some(0x8aff_9000));
-            assert_eq!(u32_at(&bytes, at + EXIT_BITS), Some(bits));
-            assert_eq!(u16_at(&bytes, at + GDT_POINTER), Some(31));
-            assert_eq!(u64_at(&bytes, at + GDT_POINTER + 2), Some(AT.0 + at as u64));
-        }
-    }
-
-    /// The blob holds code for both modes and its parameters, whatever this program was built for.
-    #[test]
-    fn the_blob_is_whole() {
-        let bytes = blob();
-        assert_eq!(bytes[..2], [0xfa, 0xfc], "cli, cld");
-        assert_eq!(bytes[entry32_offset()..][..2], [0xfa, 0xfc], "cli, cld");
-        assert!(parameters_offset() + PARAMETERS_SIZE + STACK_SIZE <= bytes.len());
-        assert!(
-            bytes[parameters_offset()..].iter().all(|&byte| byte == 0),
-            "nothing is patched by the linker"
-        );
-    }
-
-    #[test]
-    fn an_address_that_wraps_gives_none() {
-        assert_eq!(build(PhysAddr(u64::MAX - 10), &handover(Arch::X86_64, Entry::Bits64)), None);
-    }
-}
+mod arena;
+#[cfg(test)]
+#[path = "purgatory/tests.rs"]
+mod tests;
