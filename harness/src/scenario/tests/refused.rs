@@ -3,7 +3,7 @@
 use super::*;
 
 /// A scenario without anything wrong.
-const GOOD: &str = "\
+pub(super) const GOOD: &str = "\
 suite: mine
 description: a text
 platforms:
@@ -73,6 +73,15 @@ fn errors_of_form_are_told_with_their_place() {
             "14:10",
             "unknown variant `halted`",
         ),
+        (
+            "    capture:",
+            "    circumstances: [lockdwn]\n    capture:",
+            "9:21",
+            "no circumstances of a load: none",
+        ),
+        ("cpus: 1", "firmware: efi", "4:60", "unknown variant `efi`"),
+        ("    vmcore:", "    acpi: yes\n    vmcore:", "14:11", "take yes for a boolean"),
+        ("    vmcore:", "    setup-data: [seed]\n    vmcore:", "14:18", "unknown variant `seed`"),
         ("256M@1968M on pc-4g", "256@1968M on pc-4g", "10:14", "is no reservation"),
         ("256M@1968M on pc-4g", "256M@1968M pc-4g", "10:14", "is no region"),
         ("256M@1968M on pc-4g", "0M@1968M on pc-4g", "10:14", "at least 1M"),
@@ -164,6 +173,18 @@ fn what_does_not_fit_together_is_told_with_its_place() {
             "9:13",
             "no kexec-tools 2.0.0 for i386",
         ),
+        (
+            "    capture:",
+            "    circumstances: [none, load-limit-used-up]\n    capture:",
+            "9:20",
+            "5.10-amd64 does not count loads",
+        ),
+        (
+            "i386]\n    loader: [in-tree]",
+            "x86_64]\n    loader: [in-tree]\n    circumstances: [no-64-bit-code]",
+            "9:20",
+            "64-bit code itself",
+        ),
         ("loader: [in-tree]", "loader: [in-tree, in-tree]", "6:5", "comes twice out of this block"),
         ("when: all", "when: cpus=2", "6:5", "no rule of `expect` matches cell 5.10-amd64.i386"),
         ("    vmcore: verified\n", "", "12:14", "add `vmcore: verified`"),
@@ -172,6 +193,12 @@ fn what_does_not_fit_together_is_told_with_its_place() {
             "    vmcore: verified\n    cause: nothing-took-over\n",
             "15:5",
             "`cause` says nothing",
+        ),
+        (
+            "captured\n    vmcore: verified",
+            "unreserved\n    acpi: found",
+            "14:5",
+            "`acpi` says nothing about the outcome",
         ),
         ("vmcore: verified", "vmcore: wrong", "13:14", "is expected with what is wrong"),
         ("vmcore: verified\n", "vmcore: verified\n    why: [x]\n", "15:5", "`why` says nothing"),
