@@ -1,5 +1,6 @@
 //! A cell: one fully determined trial. Made by the scenario module, run by the guest module, judged with its expectation.
 
+mod changes;
 mod literals;
 
 use crate::outcome::Expectation;
@@ -8,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 
+pub use changes::{LowMemory, Tamper};
 pub use literals::LiteralError;
 
 /// Stable, readable name of a cell, derived from its content and never from its position.
@@ -50,6 +52,12 @@ pub struct Cell {
     pub first_cmdline: Vec<String>,
     /// Words for the capture kernel's command line beyond those that every cell has.
     pub capture_cmdline: Vec<String>,
+    /// The part of the loaded crash image in which the rig flips a bit before the panic.
+    #[serde(default)]
+    pub tamper: Tamper,
+    /// What the rig does to the first kernel's memory below 640 KiB before the panic.
+    #[serde(default)]
+    pub low_memory: LowMemory,
     /// What must come of it.
     pub expected: Expectation,
 }

@@ -3,8 +3,8 @@
 mod words;
 
 use crate::outcome::{
-    Expectation, ExpectedRefuser, ExpectedVmcore, HangCause, HangProof, Outcome, Refuser, Verdict,
-    VmcoreState,
+    Expectation, ExpectedPurgatoryEnd, ExpectedRefuser, ExpectedVmcore, HangCause, HangProof, Outcome,
+    PurgatoryEnd, Refuser, Verdict, VmcoreState,
 };
 pub use words::{describe, describe_expectation, near_miss, telling_line};
 pub(crate) use words::{errno_words, signal_words};
@@ -66,6 +66,14 @@ fn meets(outcome: &Outcome, expected: &Expectation) -> bool {
         (Expectation::Hung { cause }, Outcome::Hung { at: _, proof, cause: found }) => {
             proves(proof) && cause_meets(*found, *cause)
         }
+        (
+            Expectation::StoppedByPurgatory { segment, message, end },
+            Outcome::StoppedByPurgatory { line, segment: found, end: found_end },
+        ) => {
+            (segment.is_none() || segment == found)
+                && missing_texts(line, message).is_empty()
+                && end_meets(found_end, *end)
+        }
         (Expectation::Unreserved, Outcome::Unreserved { .. }) => true,
         (Expectation::Observed, outcome) => speaks_of_the_loader(outcome),
         // An outcome of another kind never meets an expectation; `judge` names every kind when it says what it is instead.
@@ -73,6 +81,7 @@ fn meets(outcome: &Outcome, expected: &Expectation) -> bool {
             Expectation::Captured { .. }
             | Expectation::Refused { .. }
             | Expectation::Hung { .. }
+            | Expectation::StoppedByPurgatory { .. }
             | Expectation::Unreserved,
             _,
         ) => false,
@@ -117,6 +126,15 @@ const fn refuser_meets(found: Refuser, expected: ExpectedRefuser) -> bool {
         (Refuser::Loader, ExpectedRefuser::Kernel) | (Refuser::Kernel { .. }, ExpectedRefuser::Loader) => {
             false
         }
+    }
+}
+
+const fn end_meets(found: &PurgatoryEnd, expected: ExpectedPurgatoryEnd) -> bool {
+    match (found, expected) {
+        (PurgatoryEnd::Halted { .. } | PurgatoryEnd::Loops { .. }, ExpectedPurgatoryEnd::Stopped)
+        | (PurgatoryEnd::Reset { .. }, ExpectedPurgatoryEnd::Reset) => true,
+        (PurgatoryEnd::Halted { .. } | PurgatoryEnd::Loops { .. }, ExpectedPurgatoryEnd::Reset)
+        | (PurgatoryEnd::Reset { .. }, ExpectedPurgatoryEnd::Stopped) => false,
     }
 }
 

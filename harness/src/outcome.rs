@@ -44,6 +44,11 @@ pub enum Outcome {
     StoppedByPurgatory {
         /// What it said.
         line: String,
+        /// The segment that it names.
+        #[serde(default)]
+        segment: Option<String>,
+        /// How it left the machine.
+        end: PurgatoryEnd,
     },
     /// The machine was reset (triple fault, reboot) after the trigger.
     Reset {
@@ -193,6 +198,27 @@ pub enum LoadFailure {
     },
 }
 
+/// How a purgatory that does not start the capture kernel left the machine.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "how", rename_all = "kebab-case")]
+pub enum PurgatoryEnd {
+    /// Every CPU is halted with interrupts off, one of them inside of the purgatory.
+    Halted {
+        /// Its instruction pointer.
+        ip: u64,
+    },
+    /// A CPU goes round inside of the purgatory, and nothing more is said.
+    Loops {
+        /// Its instruction pointer.
+        ip: u64,
+    },
+    /// The machine was reset behind what it said.
+    Reset {
+        /// QEMU's reason for the reset.
+        reason: String,
+    },
+}
+
 /// What shows a hang, strongest first.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "proof", rename_all = "kebab-case")]
@@ -250,6 +276,15 @@ pub enum Expectation {
         /// The cause.
         cause: HangCause,
     },
+    /// The purgatory finds the loaded image changed, says so, and does not start the capture kernel.
+    StoppedByPurgatory {
+        /// The segment that it names; none where any will do.
+        segment: Option<String>,
+        /// Every one of these stands in what it says.
+        message: Vec<String>,
+        /// How it leaves the machine.
+        end: ExpectedPurgatoryEnd,
+    },
     /// The first kernel gives no such region.
     Unreserved,
     /// Something that speaks of the loader, whatever it says: for loaders that are not judged but compared. A trial that says
@@ -270,6 +305,17 @@ pub enum ExpectedVmcore {
         /// Every one of these stands in what is said to be wrong with it. At least one, or any fault would do.
         why: Vec<String>,
     },
+}
+
+/// How a purgatory is expected to leave the machine.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ExpectedPurgatoryEnd {
+    /// Standing still, halted or going round.
+    #[default]
+    Stopped,
+    /// Reset.
+    Reset,
 }
 
 /// The refuser that is expected.

@@ -126,6 +126,7 @@ impl Shell<'_> {
             initrd: Some(&own.join("initramfs")),
             cmdline: &first_cmdline(&cell),
             wiring: Wiring::ByHand { folder: own },
+            counted: false,
             start: Start::PowerOn,
         });
         args.extend(gdb_args(self.gdb));

@@ -1,7 +1,9 @@
 //! Values that several unit tests start from.
 
 use crate::accel::Accel;
-use crate::cell::{Cell, CellId, Firmware, FirstBoot, Kernel, Loader, Mib, Platform, Reservation, Trigger};
+use crate::cell::{
+    Cell, CellId, Firmware, FirstBoot, Kernel, Loader, LowMemory, Mib, Platform, Reservation, Tamper, Trigger,
+};
 use crate::judge;
 use crate::outcome::{Expectation, ExpectedVmcore, Outcome};
 use crate::report::{CellResult, Versions};
@@ -38,6 +40,8 @@ pub(crate) fn cell() -> Cell {
         reader: None,
         first_cmdline: Vec::new(),
         capture_cmdline: Vec::new(),
+        tamper: Tamper::None,
+        low_memory: LowMemory::Untouched,
         expected: Expectation::Captured { vmcore: ExpectedVmcore::Verified },
     }
 }

@@ -33,6 +33,8 @@ fn cell(first: Arch, capture: Arch) -> Cell {
         reader: None,
         first_cmdline: Vec::new(),
         capture_cmdline: Vec::new(),
+        tamper: Default::default(),
+        low_memory: Default::default(),
         expected: Expectation::Captured { vmcore: ExpectedVmcore::Verified },
     }
 }

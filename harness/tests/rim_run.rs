@@ -124,6 +124,8 @@ fn cell(id: &str) -> Cell {
         reader: None,
         first_cmdline: Vec::new(),
         capture_cmdline: Vec::new(),
+        tamper: Default::default(),
+        low_memory: Default::default(),
         expected: Expectation::Captured { vmcore: ExpectedVmcore::Verified },
     }
 }

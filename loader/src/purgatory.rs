@@ -66,6 +66,14 @@ global_asm!(
     options(att_syntax),
 );
 
+#[cfg(target_arch = "x86")]
+global_asm!(
+    ".pushsection .text.kexec_load_sha256_any, \"ax\", @progbits",
+    include_str!("purgatory/far.s"),
+    ".popsection",
+    options(att_syntax),
+);
+
 // The assembler goes on in this program's own mode.
 #[cfg(target_arch = "x86_64")]
 global_asm!(".code64");
@@ -81,7 +89,7 @@ unsafe extern "C" {
     #[link_name = "kexec_load_sha256_64"]
     fn kexec_load_sha256(digest: *mut [u32; 8], message: *const u8, length: usize);
     #[cfg(target_arch = "x86")]
-    #[link_name = "kexec_load_sha256_32"]
+    #[link_name = "kexec_load_sha256_any"]
     fn kexec_load_sha256(digest: *mut [u32; 8], message: *const u8, length: usize);
 }
 

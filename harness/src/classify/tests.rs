@@ -4,9 +4,12 @@ mod captured;
 mod early;
 mod panicked;
 mod properties;
+mod purgatory;
 
 use super::*;
-use crate::cell::{Cell, CellId, Firmware, FirstBoot, Kernel, Loader, Mib, Platform, Reservation, Trigger};
+use crate::cell::{
+    Cell, CellId, Firmware, FirstBoot, Kernel, Loader, LowMemory, Mib, Platform, Reservation, Tamper, Trigger,
+};
 use crate::cmdline::capture_cmdline;
 use crate::evidence::{CpuState, PhaseWait, QmpEvent, RegisterSample, Timed};
 use crate::outcome::{Expectation, ExpectedVmcore};
@@ -76,6 +79,8 @@ fn cell(first: Arch, capture: Arch) -> Cell {
         reader: None,
         first_cmdline: Vec::new(),
         capture_cmdline: Vec::new(),
+        tamper: Tamper::None,
+        low_memory: LowMemory::Untouched,
         expected: Expectation::Captured { vmcore: ExpectedVmcore::Verified },
     }
 }
@@ -131,6 +136,7 @@ fn loaded() -> LoadReport {
         stderr: String::new(),
         crash_loaded: true,
         milliseconds: 210,
+        time: None,
     }
 }
 

@@ -1,6 +1,6 @@
 //! The axes of a cell: their names, the values that they can have, and those that a cell has.
 
-use crate::cell::{Cell, Firmware, Loader, Reader, Reservation, Trigger};
+use crate::cell::{Cell, Firmware, Loader, LowMemory, Reader, Reservation, Tamper, Trigger};
 use guest_protocol::Arch;
 use std::fmt;
 
@@ -37,11 +37,13 @@ pub enum Axis {
     Firmware,
     Trigger,
     Reader,
+    Tamper,
+    LowMemory,
 }
 
 impl Axis {
     /// All axes, in the order of their documentation.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 24] = [
         Self::Id,
         Self::Suite,
         Self::First,
@@ -64,6 +66,8 @@ impl Axis {
         Self::Firmware,
         Self::Trigger,
         Self::Reader,
+        Self::Tamper,
+        Self::LowMemory,
     ];
 
     /// Its name in expressions.
@@ -91,6 +95,8 @@ impl Axis {
             Self::Firmware => "firmware",
             Self::Trigger => "trigger",
             Self::Reader => "reader",
+            Self::Tamper => "tamper",
+            Self::LowMemory => "low-memory",
         }
     }
 
@@ -125,6 +131,10 @@ impl Axis {
             Self::Firmware => "bios or uefi",
             Self::Trigger => "nmi",
             Self::Reader => "none, or what reads the vmcore beside the agent: vmcore-dmesg@VERSION",
+            Self::Tamper => {
+                "none, or the part of the loaded image that the rig changes: kernel, initrd, boot_params, purgatory, elfcorehdr"
+            }
+            Self::LowMemory => "untouched, or planted: the rig wrote a pattern below 640 KiB",
         }
     }
 
@@ -173,6 +183,8 @@ impl Axis {
                 NO_READER => Some(value.to_owned()),
                 _ => value.parse::<Reader>().ok().map(|reader| reader.to_string()),
             },
+            Self::Tamper => value.parse::<Tamper>().ok().map(|tamper| tamper.name().to_owned()),
+            Self::LowMemory => value.parse::<LowMemory>().ok().map(|low| low.name().to_owned()),
         }
     }
 
@@ -204,6 +216,8 @@ impl Axis {
             Self::Firmware => one(cell.platform.firmware.name()),
             Self::Trigger => one(cell.trigger.name()),
             Self::Reader => vec![cell.reader.as_ref().map_or(NO_READER.to_owned(), Reader::to_string)],
+            Self::Tamper => one(cell.tamper.name()),
+            Self::LowMemory => one(cell.low_memory.name()),
         }
     }
 }

@@ -115,7 +115,9 @@ impl Axis {
             | Self::Machine
             | Self::Firmware
             | Self::Trigger
-            | Self::Reader => None,
+            | Self::Reader
+            | Self::Tamper
+            | Self::LowMemory => None,
         }
     }
 

@@ -1,7 +1,7 @@
 //! What expressions select, where errors point, and that printing and parsing agree.
 
 use super::*;
-use crate::cell::{CellId, Firmware, FirstBoot, Kernel, Loader, Platform, Trigger};
+use crate::cell::{CellId, Firmware, FirstBoot, Kernel, Loader, LowMemory, Platform, Tamper, Trigger};
 use crate::outcome::{Expectation, ExpectedVmcore};
 use guest_protocol::Arch;
 use proptest::prelude::*;
@@ -31,6 +31,8 @@ fn cell() -> Cell {
         reader: None,
         first_cmdline: Vec::new(),
         capture_cmdline: Vec::new(),
+        tamper: Tamper::None,
+        low_memory: LowMemory::Untouched,
         expected: Expectation::Captured { vmcore: ExpectedVmcore::Verified },
     }
 }

@@ -28,7 +28,21 @@ fn outcomes() -> Vec<Outcome> {
         Outcome::Refused { by: Refuser::Kernel { errno: 12 }, message: "kexec_load: ENOMEM (x)".to_owned() },
         Outcome::LoadFailed { how: LoadFailure::NothingLoaded, stderr: text() },
         Outcome::CapturePanicked { line: text() },
-        Outcome::StoppedByPurgatory { line: text() },
+        Outcome::StoppedByPurgatory {
+            line: "SHA-256 of the kernel at 0x1-0x2 does not match".to_owned(),
+            segment: Some("kernel".to_owned()),
+            end: PurgatoryEnd::Halted { ip: 1 },
+        },
+        Outcome::StoppedByPurgatory {
+            line: "sha256 digests do not match".to_owned(),
+            segment: None,
+            end: PurgatoryEnd::Loops { ip: 1 },
+        },
+        Outcome::StoppedByPurgatory {
+            line: "SHA-256 of the initrd at 0x1-0x2 does not match".to_owned(),
+            segment: Some("initrd".to_owned()),
+            end: PurgatoryEnd::Reset { reason: text() },
+        },
         Outcome::Reset { at: Phase::Capture, reason: text() },
         Outcome::NotPanicked { seen: text() },
         Outcome::Unreserved { why: text() },
@@ -70,6 +84,30 @@ fn an_expectation_is_met_by_its_own_outcome_only() {
     let by_kernel = met_by(&refused(ExpectedRefuser::Kernel, &[]));
     assert!(matches!(by_kernel.as_slice(), [Outcome::Refused { by: Refuser::Kernel { errno: 12 }, .. }]));
     assert!(met_by(&refused(ExpectedRefuser::Loader, &["0x37ffffff", "0xffffffff"])).is_empty());
+    let stopped = |segment: Option<&str>, message: &[&str], end| Expectation::StoppedByPurgatory {
+        segment: segment.map(str::to_owned),
+        message: message.iter().map(|text| (*text).to_owned()).collect(),
+        end,
+    };
+    let (still, reset) = (ExpectedPurgatoryEnd::Stopped, ExpectedPurgatoryEnd::Reset);
+    for (expected, found) in [
+        (stopped(Some("kernel"), &[], still), Some("kernel")),
+        (stopped(None, &["sha256 digests"], still), None),
+        (stopped(Some("initrd"), &["SHA-256"], reset), Some("initrd")),
+    ] {
+        let met = met_by(&expected);
+        assert!(
+            matches!(met.as_slice(), [Outcome::StoppedByPurgatory { segment, .. }] if segment.as_deref() == found),
+            "{expected:?}: {met:?}"
+        );
+    }
+    for missed in [
+        stopped(Some("initrd"), &[], still),
+        stopped(Some("kernel"), &[], reset),
+        stopped(Some("kernel"), &["sha256"], still),
+    ] {
+        assert!(met_by(&missed).is_empty(), "{missed:?}");
+    }
     assert!(matches!(met_by(&Expectation::Unreserved).as_slice(), [Outcome::Unreserved { .. }]));
 }
 

@@ -2,8 +2,8 @@
 
 use super::{missing_texts, proves, refuser_meets};
 use crate::outcome::{
-    Expectation, ExpectedRefuser, ExpectedVmcore, HangCause, HangProof, LoadFailure, Outcome, Refuser,
-    VmcoreState,
+    Expectation, ExpectedPurgatoryEnd, ExpectedRefuser, ExpectedVmcore, HangCause, HangProof, LoadFailure,
+    Outcome, PurgatoryEnd, Refuser, VmcoreState,
 };
 use crate::quote::quote;
 
@@ -60,7 +60,14 @@ pub fn describe(outcome: &Outcome) -> String {
             }
         }
         Outcome::CapturePanicked { line } => format!("the capture kernel panicked: {}", quote(line)),
-        Outcome::StoppedByPurgatory { line } => format!("stopped by the purgatory: {}", quote(line)),
+        Outcome::StoppedByPurgatory { line, segment: _, end } => {
+            let end = match end {
+                PurgatoryEnd::Halted { ip } => format!("halted at {ip:#x}"),
+                PurgatoryEnd::Loops { ip } => format!("it goes round at {ip:#x}"),
+                PurgatoryEnd::Reset { reason } => format!("reset: {}", quote(reason)),
+            };
+            format!("stopped by the purgatory ({end}): {}", quote(line))
+        }
         Outcome::Reset { at, reason } => format!("reset during {}: {}", at.in_words(), quote(reason)),
         Outcome::NotPanicked { seen } => format!("the first kernel did not panic: {}", quote(seen)),
         Outcome::Unreserved { why } => format!("no such crash region: {why}"),
@@ -91,6 +98,14 @@ pub fn describe_expectation(expected: &Expectation) -> String {
             }
         }
         Expectation::Hung { cause } => format!("hung, {}", cause_words(*cause)),
+        Expectation::StoppedByPurgatory { segment, message, end } => {
+            let end = match end {
+                ExpectedPurgatoryEnd::Stopped => "stopped",
+                ExpectedPurgatoryEnd::Reset => "reset",
+            };
+            let named = segment.iter().chain(message).map(String::as_str);
+            format!("{end} by the purgatory, naming {}", in_quotes(named, " and "))
+        }
         Expectation::Unreserved => "no such crash region".to_owned(),
         Expectation::Observed => "observed, whatever comes of it".to_owned(),
     }
@@ -104,6 +119,30 @@ pub fn near_miss(outcome: &Outcome, expected: &Expectation) -> Option<String> {
         let missing = missing_texts(message, texts);
         return (refuser_meets(*by, *expected_by) && !missing.is_empty())
             .then(|| format!("the refusal does not name {}", in_quotes(missing.into_iter(), " nor ")));
+    }
+    if let (
+        Outcome::StoppedByPurgatory { line, segment: found, end: _ },
+        Expectation::StoppedByPurgatory { segment, message, end },
+    ) = (outcome, expected)
+    {
+        let missing = missing_texts(line, message);
+        return Some(match (segment, found) {
+            (Some(segment), Some(found)) if segment != found => {
+                format!("the purgatory names another segment: expected: {segment}; found: {found}")
+            }
+            (Some(segment), None) => format!("the purgatory names no segment: expected: {segment}"),
+            _ if !missing.is_empty() => {
+                format!("the purgatory does not say {}", in_quotes(missing.into_iter(), " nor "))
+            }
+            _ => match end {
+                ExpectedPurgatoryEnd::Stopped => {
+                    "the purgatory was to stop, not to reset the machine".to_owned()
+                }
+                ExpectedPurgatoryEnd::Reset => {
+                    "the purgatory was to reset the machine, not to stop".to_owned()
+                }
+            },
+        });
     }
     if let (Outcome::Hung { proof, cause: found, .. }, Expectation::Hung { cause }) = (outcome, expected) {
         return Some(if proves(proof) {

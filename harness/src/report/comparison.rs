@@ -54,6 +54,8 @@ impl SameCell {
             loader_args.join("\n"),
             cell.trigger.name().to_owned(),
             cell.reader.as_ref().map(ToString::to_string).unwrap_or_default(),
+            cell.tamper.name().to_owned(),
+            cell.low_memory.name().to_owned(),
             cell.first_cmdline.join("\n"),
             cell.capture_cmdline.join("\n"),
             result.repetition.to_string(),

@@ -3,9 +3,9 @@
 
 use super::problem::Finding;
 use super::surprises;
-use crate::cell::{Firmware, FirstBoot, Loader, Mib, Reader, Reservation, Trigger};
+use crate::cell::{Firmware, FirstBoot, Loader, LowMemory, Mib, Reader, Reservation, Tamper, Trigger};
 use crate::filter::Filter;
-use crate::outcome::HangCause;
+use crate::outcome::{ExpectedPurgatoryEnd, HangCause};
 use guest_protocol::Arch;
 use serde::de::value::SeqAccessDeserializer;
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
@@ -93,6 +93,10 @@ pub(super) struct Block {
     #[serde(default = "nmi")]
     pub(super) trigger: Filled<Literal<Trigger>>,
     pub(super) reader: Option<Filled<Literal<Reader>>>,
+    #[serde(default = "no_tampering")]
+    pub(super) tamper: Filled<Literal<Tamper>>,
+    #[serde(default = "untouched")]
+    pub(super) low_memory: Filled<Literal<LowMemory>>,
     #[serde(default)]
     pub(super) first_cmdline: Vec<Text>,
     #[serde(default)]
@@ -128,6 +132,8 @@ pub(super) enum Factor {
     Region,
     Trigger,
     Reader,
+    Tamper,
+    LowMemory,
     /// The architectures of both kernels.
     Pair,
     /// The name that regions stand under.
@@ -153,6 +159,8 @@ pub(super) struct Rule {
     pub(super) by: Option<RefuserWord>,
     pub(super) message: Option<Filled<Text>>,
     pub(super) cause: Option<HangCause>,
+    pub(super) segment: Option<Text>,
+    pub(super) end: Option<ExpectedPurgatoryEnd>,
 }
 
 /// The outcomes that can be expected.
@@ -162,6 +170,7 @@ pub(super) enum OutcomeWord {
     Captured,
     Refused,
     Hung,
+    StoppedByPurgatory,
     Unreserved,
     Observed,
 }
@@ -217,6 +226,14 @@ fn no_words() -> Filled<Vec<Text>> {
 
 fn nmi() -> Filled<Literal<Trigger>> {
     Filled(vec![Literal(Trigger::Nmi)])
+}
+
+fn no_tampering() -> Filled<Literal<Tamper>> {
+    Filled(vec![Literal(Tamper::None)])
+}
+
+fn untouched() -> Filled<Literal<LowMemory>> {
+    Filled(vec![Literal(LowMemory::Untouched)])
 }
 
 /// A text. Nothing else is taken for one: `5.10` is a number, and would lose its last digit on the way.

@@ -87,7 +87,7 @@ fn find(cell: &Cell, evidence: &Evidence, outcome: &Outcome) -> Finding {
         Outcome::LoadFailed { .. } => Finding::LoaderFailed { what: describe(outcome) },
         Outcome::Hung { at, proof, cause } => hung(evidence, *at, proof, *cause),
         Outcome::CapturePanicked { line } => panicked(Side::Capture, line),
-        Outcome::StoppedByPurgatory { line } => Finding::PurgatoryStopped { line: line.clone() },
+        Outcome::StoppedByPurgatory { line, .. } => Finding::PurgatoryStopped { line: line.clone() },
         Outcome::Reset { reason, .. } => reset(evidence, reason),
         Outcome::NotPanicked { seen } => Finding::NotPanicked { seen: not_panicked(evidence, seen) },
         Outcome::Unreserved { why } => Finding::Unreserved { why: unreserved(evidence, why) },

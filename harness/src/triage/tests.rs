@@ -18,6 +18,7 @@ fn loaded(stderr: &str, exit: ExitKind) -> Timed<Report> {
         stderr: stderr.to_owned(),
         crash_loaded: true,
         milliseconds: 45_000,
+        time: None,
     };
     Timed { ms: 1, what: Report { seq: 1, kernel: Side::First, message: Message::Loaded(report) } }
 }
@@ -228,7 +229,11 @@ fn every_outcome_has_one_line() {
             cause: HangCause::FaultInPanicPath,
         },
         Outcome::CapturePanicked { line: text() },
-        Outcome::StoppedByPurgatory { line: text() },
+        Outcome::StoppedByPurgatory {
+            line: text(),
+            segment: None,
+            end: crate::outcome::PurgatoryEnd::Halted { ip: 1 },
+        },
         Outcome::Reset { at: Phase::Panicking, reason: text() },
         Outcome::NotPanicked { seen: text() },
         Outcome::Unreserved { why: text() },

@@ -11,7 +11,7 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use guest_protocol::{
     ExitKind, KernelFacts, LoadOrder, LoadReport, MAX_LOG_LINE, MAX_NONCE_BYTES, Message, Order, Plant,
-    Planted, Read, ReaderOrder, ReaderReport, Side, VmcoreReport,
+    Planted, Read, ReaderOrder, ReaderReport, RunTime, Side, VmcoreReport,
 };
 
 /// A program that ran.
@@ -23,8 +23,14 @@ pub struct Run {
     pub stdout: String,
     /// What it wrote to standard error.
     pub stderr: String,
-    /// Its time in milliseconds.
-    pub milliseconds: u64,
+    /// Its time.
+    pub time: RunTime,
+}
+
+impl Run {
+    const fn milliseconds(&self) -> u64 {
+        self.time.wall_ns / 1_000_000
+    }
 }
 
 /// What the conversation needs of the guest. A channel that fails is the end of every conversation, so neither
@@ -123,12 +129,14 @@ fn load_and_arm(guest: &mut impl Guest, order: &LoadOrder) -> Result<(), Failure
     let run = guest.run(&order.argv, order.timeout_seconds)?;
     // A kernel without that file has no kexec either: nothing is loaded.
     let crash_loaded = guest.crash_loaded()?.unwrap_or(false);
+    let milliseconds = run.milliseconds();
     guest.report(Message::Loaded(LoadReport {
         exit: run.exit,
         stdout: run.stdout,
         stderr: run.stderr,
         crash_loaded,
-        milliseconds: run.milliseconds,
+        milliseconds,
+        time: Some(run.time),
     }));
     if !crash_loaded && !order.arm_unloaded {
         return Ok(());
@@ -192,11 +200,12 @@ fn read_vmcore(guest: &mut impl Guest, reads: &[Read], reader: Option<&ReaderOrd
 
 fn run_reader(guest: &mut impl Guest, reader: &ReaderOrder) -> Result<(), Failure> {
     let run = guest.run(&reader.argv, reader.timeout_seconds)?;
+    let milliseconds = run.milliseconds();
     guest.report(Message::Reader(ReaderReport {
         exit: run.exit,
         stdout: run.stdout,
         stderr: run.stderr,
-        milliseconds: run.milliseconds,
+        milliseconds,
     }));
     Ok(())
 }

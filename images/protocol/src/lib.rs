@@ -203,6 +203,20 @@ pub struct LoadReport {
     pub crash_loaded: bool,
     /// Wall-clock time of the loader's run, in milliseconds of guest time.
     pub milliseconds: u64,
+    /// The same in detail; none in reports of agents that did not measure it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub time: Option<RunTime>,
+}
+
+/// The time that a program took.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct RunTime {
+    /// From just before it was forked off until its end was seen, in nanoseconds of the guest's monotonic clock.
+    pub wall_ns: u64,
+    /// CPU time in its own code, in microseconds, as the kernel accounts it (getrusage(2)).
+    pub user_us: u64,
+    /// CPU time in the kernel for it, likewise.
+    pub system_us: u64,
 }
 
 /// What became of an independent reader of /proc/vmcore.

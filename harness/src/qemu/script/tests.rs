@@ -148,6 +148,7 @@ fn loaded(status: u8, stderr: &str) -> String {
         stderr: stderr.into(),
         crash_loaded: status == 0,
         milliseconds: 1,
+        time: None,
     };
     says(Side::First, Message::Loaded(report))
 }

@@ -117,7 +117,7 @@ impl Guest for Scripted {
             exit: ExitKind::Exited { status: 0 },
             stdout: "".into(),
             stderr: "".into(),
-            milliseconds: 5,
+            time: RunTime { wall_ns: 5_000_000, user_us: 1, system_us: 2 },
         })
     }
     fn crash_loaded(&mut self) -> Result<Option<bool>, Failure> {

@@ -10,7 +10,7 @@ use core::ptr;
 use guest_agent::conversation::Run;
 use guest_agent::failure::{Errno, Failure};
 use guest_agent::output::Output;
-use guest_protocol::ExitKind;
+use guest_protocol::{ExitKind, RunTime};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::{AsFd, AsRawFd, OwnedFd};
 use rustix::fs::{Mode, OFlags, fcntl_setfl, open};
@@ -34,15 +34,18 @@ const TICK_MS: u64 = 20;
 /// What the agent itself could not do. A program that cannot be started is [`ExitKind::NotStarted`].
 pub(crate) fn run(argv: &[String], timeout_seconds: u32) -> Result<Run, Failure> {
     let program = Program::new(argv)?;
-    let started = milliseconds();
+    let (cpu_before, started) = (cpu_of_children()?, nanoseconds());
     let mut child = match Child::start(&program)? {
         Ok(child) => child,
         Err(Errno(errno)) => {
             let exit = ExitKind::NotStarted { errno };
-            return Ok(Run { exit, stdout: String::new(), stderr: String::new(), milliseconds: 0 });
+            let time = RunTime { wall_ns: 0, user_us: 0, system_us: 0 };
+            return Ok(Run { exit, stdout: String::new(), stderr: String::new(), time });
         }
     };
-    let exit = child.watch(started.saturating_add(u64::from(timeout_seconds) * 1000))?;
+    let limit = u64::from(timeout_seconds) * 1_000_000_000;
+    let (exit, ended) = child.watch(started.saturating_add(limit))?;
+    let cpu = cpu_of_children()?;
     // Read once more: what was written last lies in the pipes still.
     child.stdout.drain();
     child.stderr.drain();
@@ -50,8 +53,35 @@ pub(crate) fn run(argv: &[String], timeout_seconds: u32) -> Result<Run, Failure>
         exit,
         stdout: child.stdout.output.into_text(),
         stderr: child.stderr.output.into_text(),
-        milliseconds: milliseconds().saturating_sub(started),
+        time: RunTime {
+            wall_ns: ended.saturating_sub(started),
+            user_us: cpu.user_us.saturating_sub(cpu_before.user_us),
+            system_us: cpu.system_us.saturating_sub(cpu_before.system_us),
+        },
     })
+}
+
+/// CPU time in microseconds.
+struct CpuTime {
+    user_us: u64,
+    system_us: u64,
+}
+
+/// CPU time of all children that have ended and were waited for.
+fn cpu_of_children() -> Result<CpuTime, Failure> {
+    /// RUSAGE_CHILDREN (include/uapi/linux/resource.h).
+    const CHILDREN: isize = -1;
+    // `struct rusage` (the same file): two times of two `long` each, seconds and microseconds, and 14 further `long`. `isize` is
+    // `long` in both userspaces.
+    let mut usage = [0_isize; 18];
+    // SAFETY: the kernel writes one `struct rusage`, which is what is pointed to.
+    unsafe { syscall!(Sysno::getrusage, CHILDREN, usage.as_mut_ptr()) }
+        .map_err(|error| Failure::errno("ask for the CPU time of children", Errno(error.into_raw())))?;
+    let [user_s, user_us, system_s, system_us, ..] = usage;
+    let time = |seconds: isize, micros: isize| {
+        seconds.unsigned_abs() as u64 * 1_000_000 + micros.unsigned_abs() as u64
+    };
+    Ok(CpuTime { user_us: time(user_s, user_us), system_us: time(system_s, system_us) })
 }
 
 /// Forks; `None` in the child. The program has one thread, so that the child is a whole copy and may do anything.
@@ -159,28 +189,29 @@ impl Child {
         })
     }
 
-    /// Drains the child's streams until it has ended, or kills it at the deadline (in milliseconds of [`milliseconds`]).
-    /// Only the child itself is waited for: a process that it leaves behind, with its streams open, is killed.
-    fn watch(&mut self, deadline: u64) -> Result<ExitKind, Failure> {
+    /// Drains the child's streams until it has ended, or kills it at the deadline (in nanoseconds of [`nanoseconds`]); and says when
+    /// it ended. Only the child itself is waited for: a process that it leaves behind, with its streams open, is killed.
+    fn watch(&mut self, deadline: u64) -> Result<(ExitKind, u64), Failure> {
         let exit = loop {
-            let left = deadline.saturating_sub(milliseconds());
+            let left = deadline.saturating_sub(nanoseconds()).div_ceil(1_000_000);
             self.wait_for_event(if self.pidfd.is_some() { left } else { left.min(TICK_MS) })?;
             self.stdout.drain();
             self.stderr.drain();
             if let Some(status) = self.status(WaitOptions::NOHANG)? {
                 break exit_kind(status);
             }
-            if milliseconds() >= deadline {
+            if nanoseconds() >= deadline {
                 break ExitKind::TimedOut;
             }
         };
+        let ended = nanoseconds();
         // Fails where nobody is left in the group, which is the rule.
         let _ = kill_process_group(self.pid, Signal::KILL);
         if exit == ExitKind::TimedOut {
             self.status(WaitOptions::empty())?;
         }
         reap_all();
-        Ok(exit)
+        Ok((exit, ended))
     }
 
     fn wait_for_event(&self, milliseconds: u64) -> Result<(), Failure> {
@@ -245,8 +276,8 @@ fn exit_kind(status: WaitStatus) -> ExitKind {
     }
 }
 
-/// The monotonic clock, in milliseconds.
-fn milliseconds() -> u64 {
+/// The monotonic clock, in nanoseconds.
+fn nanoseconds() -> u64 {
     let now = clock_gettime(ClockId::Monotonic);
-    now.tv_sec as u64 * 1000 + now.tv_nsec as u64 / 1_000_000
+    now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
 }

@@ -37,6 +37,8 @@ pub(crate) fn result(id: &str, verdict: Verdict, outcomes: &[Outcome]) -> CellRe
         reader: None,
         first_cmdline: Vec::new(),
         capture_cmdline: Vec::new(),
+        tamper: Default::default(),
+        low_memory: Default::default(),
         expected: expected.clone(),
     };
     let attempts: Vec<_> = outcomes
