@@ -4,7 +4,7 @@ mod changes;
 mod literals;
 
 use crate::outcome::Expectation;
-use guest_protocol::{Arch, PhysRange};
+use guest_protocol::{Arch, Circumstances, PhysRange};
 use serde::{Deserialize, Serialize};
 use std::num::NonZeroU32;
 use std::path::PathBuf;
@@ -38,6 +38,9 @@ pub struct Cell {
     pub loader: Loader,
     /// Arguments for the loader beyond those that every load has, such as `--ignore-address-limits`.
     pub loader_args: Vec<String>,
+    /// What the load meets with.
+    #[serde(default, skip_serializing_if = "Circumstances::is_none")]
+    pub circumstances: Circumstances,
     /// The kernel that kexec starts.
     pub capture: Kernel,
     /// What `crashkernel=` asks for.
@@ -73,6 +76,18 @@ pub struct Kernel {
     pub pae: bool,
     /// A local bzImage; none means the lock file's.
     pub path: Option<PathBuf>,
+}
+
+impl Kernel {
+    /// Its version, major and minor, by its name in the lock file. Of a local image it is not known before it boots.
+    pub fn version(&self) -> Option<(u32, u32)> {
+        if self.path.is_some() {
+            return None;
+        }
+        let (version, _) = self.name.split_once('-')?;
+        let (major, minor) = version.split_once('.')?;
+        Some((major.parse().ok()?, minor.parse().ok()?))
+    }
 }
 
 /// What loads the capture kernel.

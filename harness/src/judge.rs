@@ -1,5 +1,6 @@
 //! Compares an outcome with its expectation. Pure; what was observed is decided in [`crate::classify`], not here.
 
+mod told;
 mod words;
 
 use crate::outcome::{
@@ -57,8 +58,8 @@ pub(crate) fn deciding(attempts: &[Verdict], overall: Verdict) -> Option<usize> 
 
 fn meets(outcome: &Outcome, expected: &Expectation) -> bool {
     match (expected, outcome) {
-        (Expectation::Captured { vmcore }, Outcome::Captured { vmcore: found }) => {
-            vmcore_meets(found, vmcore)
+        (Expectation::Captured { vmcore, told: expected }, Outcome::Captured { vmcore: found, told }) => {
+            vmcore_meets(found, vmcore) && told::wrong(told.as_ref(), expected).is_empty()
         }
         (Expectation::Refused { by, message }, Outcome::Refused { by: refuser, message: said }) => {
             refuser_meets(*refuser, *by) && missing_texts(said, message).is_empty()

@@ -7,7 +7,7 @@ use crate::cell::{
 use crate::judge;
 use crate::outcome::{Expectation, ExpectedVmcore, Outcome};
 use crate::report::{CellResult, Versions};
-use guest_protocol::Arch;
+use guest_protocol::{Arch, Circumstances};
 use std::num::NonZeroU32;
 
 /// A size.
@@ -25,6 +25,7 @@ pub(crate) fn cell() -> Cell {
         userspace: Arch::I386,
         loader: Loader::InTree,
         loader_args: Vec::new(),
+        circumstances: Circumstances::None,
         capture: kernel,
         reservation: Reservation::At { size: mib(256), offset_mib: 1968 },
         platform: Platform {
@@ -42,7 +43,7 @@ pub(crate) fn cell() -> Cell {
         capture_cmdline: Vec::new(),
         tamper: Tamper::None,
         low_memory: LowMemory::Untouched,
-        expected: Expectation::Captured { vmcore: ExpectedVmcore::Verified },
+        expected: Expectation::captured(ExpectedVmcore::Verified),
     }
 }
 

@@ -10,9 +10,10 @@ use crate::addr::{PAGE, Span};
 use crate::e820;
 use crate::iomem::MemoryMap;
 use crate::options::Backup;
+use crate::text;
 
 /// The first release whose kernels keep out of low memory.
-const KEPT_FREE_SINCE: (u32, u32) = (5, 5);
+const KEPT_FREE_SINCE: (u64, u64) = (5, 5);
 
 /// What is to be saved of the memory of a running kernel of this release (`uname -r`): whole pages, since no kernel uses parts of one.
 pub fn source(choice: Backup, release: &[u8], memory: &MemoryMap) -> Option<Span> {
@@ -26,12 +27,10 @@ pub fn source(choice: Backup, release: &[u8], memory: &MemoryMap) -> Option<Span
 }
 
 /// The first two numbers of a release such as `5.10.0-32-amd64`.
-fn version(release: &[u8]) -> Option<(u32, u32)> {
-    let mut numbers = core::str::from_utf8(release).ok()?.split('.').map(|part| {
-        let end = part.find(|c: char| !c.is_ascii_digit()).unwrap_or(part.len());
-        part.get(..end)?.parse().ok()
-    });
-    Some((numbers.next()??, numbers.next()??))
+fn version(release: &[u8]) -> Option<(u64, u64)> {
+    let (major, rest) = text::split_once(release, b".")?;
+    let end = rest.iter().position(|byte| !byte.is_ascii_digit()).unwrap_or(rest.len());
+    Some((text::number(major, 10)?, text::number(&rest[..end], 10)?))
 }
 
 #[cfg(test)]

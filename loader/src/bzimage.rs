@@ -3,7 +3,7 @@
 //! Offsets and meanings: `Documentation/arch/x86/boot.rst`, "The Real-Mode Kernel Header".
 
 use crate::addr::PhysAddr;
-use crate::bytes::{u16_at, u32_at, u64_at};
+use crate::bytes::{array_at, u16_at, u32_at, u64_at};
 use crate::rule::Arch;
 use alloc::string::String;
 use core::fmt;
@@ -276,9 +276,9 @@ fn check_payload(kernel: &[u8], offset: u32, length: u32) -> Result<(), NotABzIm
         Ok(())
     } else {
         Err(NotABzImage::Unsuitable(alloc::format!(
-            "corrupt bzImage: its payload at {offset:#x} begins with {:02x?}, which is no format that kernels are \
+            "corrupt bzImage: its payload at {offset:#x} begins with {:#010x}, which is no format that kernels are \
              compressed with",
-            &payload[..payload.len().min(4)]
+            u32::from_be_bytes(array_at(payload, 0).unwrap_or_default())
         )))
     }
 }

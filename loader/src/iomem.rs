@@ -5,6 +5,7 @@
 //! kernel" lies inside of "System RAM".
 
 use crate::addr::{PhysAddr, Span, sort_by_key};
+use crate::text;
 use alloc::vec::Vec;
 
 /// What a range of memory is, in the numbers of e820 (zero-page.rst, `E820_TYPE_*` of asm/e820/types.h).
@@ -87,12 +88,9 @@ impl MemoryMap {
 /// Start, last byte and name of a line.
 fn parse_line(line: &[u8]) -> Option<(u64, u64, &[u8])> {
     let indent = line.iter().take_while(|&&byte| byte == b' ').count();
-    let line = core::str::from_utf8(&line[indent..]).ok()?;
-    // By the colon, not by " : ": looking for a text in a text would cost five KB of the program.
-    let (range, name) = line.split_once(':')?;
-    let (start, last) = range.strip_suffix(' ')?.split_once('-')?;
-    let hex = |digits: &str| u64::from_str_radix(digits, 16).ok();
-    Some((hex(start)?, hex(last)?, name.strip_prefix(' ')?.trim_end().as_bytes()))
+    let (range, name) = text::split_once(&line[indent..], b" : ")?;
+    let (start, last) = text::split_once(range, b"-")?;
+    Some((text::number(start, 16)?, text::number(last, 16)?, name.trim_ascii_end()))
 }
 
 /// The kind that a top-level name stands for.

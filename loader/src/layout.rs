@@ -133,9 +133,12 @@ pub fn place(request: &Request) -> Result<Layout, Refusal> {
     let world = World::new(request, &pieces)?;
     let mut order: Vec<usize> = (0..pieces.len()).collect();
     // The usual order is the first that is tried.
-    let layout =
-        permute(&mut order, 0, &mut |order| world.settle(order)).and_then(|placed| Layout::of(&placed));
-    layout.ok_or_else(|| world.why_not())
+    let mut placed = None;
+    permute(&mut order, 0, &mut |order| {
+        placed = world.settle(order);
+        placed.is_some()
+    });
+    placed.and_then(|placed| Layout::of(&placed)).ok_or_else(|| world.why_not())
 }
 
 /// A segment that wants a place.
@@ -321,7 +324,7 @@ impl<'a> World<'a> {
         let Self { request: &Request { region, mem_min, .. }, pieces, pages, first } = *self;
         let mut order: Vec<usize> = (0..pieces.len()).collect();
         for count in 1..=pieces.len() {
-            if permute(&mut order[..count], 0, &mut |order| self.highest(order)).is_none() {
+            if !permute(&mut order[..count], 0, &mut |order| self.highest(order).is_some()) {
                 let Piece { kind: segment, size, lowest, limit, .. } = pieces[count - 1];
                 let usable = Span::new(first.max(lowest), pages.last().min(limit.last));
                 let limit = (region.last() > limit.last).then_some(limit);
@@ -332,9 +335,9 @@ impl<'a> World<'a> {
         // The most that any order leaves, for the reserve that falls furthest short of what it needs.
         let shortest = self.request.reserves.iter().map(|&reserve| {
             let mut left = 0;
-            permute::<()>(&mut order, 0, &mut |order| {
+            permute(&mut order, 0, &mut |order| {
                 left = left.max(self.highest(order).map_or(0, |placed| self.left(&placed, reserve.limit)));
-                None
+                false
             });
             (reserve, left)
         });
@@ -345,20 +348,20 @@ impl<'a> World<'a> {
     }
 }
 
-/// Calls `found` with every order of `items` from `fixed` on, the present one first, until it finds something.
-fn permute<T>(items: &mut [usize], fixed: usize, found: &mut dyn FnMut(&[usize]) -> Option<T>) -> Option<T> {
+/// Calls `found` with every order of `items` from `fixed` on, the present one first, until it says yes; whether it did.
+fn permute(items: &mut [usize], fixed: usize, found: &mut dyn FnMut(&[usize]) -> bool) -> bool {
     if fixed >= items.len() {
         return found(items);
     }
     for other in fixed..items.len() {
         items.swap(fixed, other);
-        let result = permute(items, fixed + 1, found);
+        let done = permute(items, fixed + 1, found);
         items.swap(fixed, other);
-        if result.is_some() {
-            return result;
+        if done {
+            return true;
         }
     }
-    None
+    false
 }
 
 #[cfg(test)]

@@ -46,6 +46,7 @@ pub mod segment;
 pub mod serial;
 pub mod setup_data;
 pub mod sysfs;
+pub mod text;
 pub mod verification;
 pub mod working;
 

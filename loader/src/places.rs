@@ -3,6 +3,7 @@
 
 use crate::addr::PhysAddr;
 use crate::segment::SegmentKind;
+use crate::text;
 use alloc::string::String;
 use core::fmt;
 
@@ -72,20 +73,15 @@ impl Places {
             .into_iter()
             .find(|kind| kind.name().as_bytes() == name)
             .ok_or_else(|| BadPlaces::UnknownSegment(shown(name)))?;
-        let address = hexadecimal(address)
+        let address = address
+            .strip_prefix(b"0x")
+            .and_then(|digits| text::number(digits, 16))
             .ok_or_else(|| BadPlaces::NotHexadecimal { segment, found: shown(address) })?;
         match self.0[segment as usize].replace(PhysAddr(address)) {
             None => Ok(()),
             Some(_) => Err(BadPlaces::Twice(segment)),
         }
     }
-}
-
-/// A number with `0x`, without signs, which `from_str_radix` alone would take.
-fn hexadecimal(text: &[u8]) -> Option<u64> {
-    let digits = text.strip_prefix(b"0x")?;
-    let digits = digits.iter().all(u8::is_ascii_hexdigit).then_some(digits)?;
-    u64::from_str_radix(core::str::from_utf8(digits).ok()?, 16).ok()
 }
 
 #[cfg(test)]

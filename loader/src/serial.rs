@@ -5,6 +5,7 @@
 //! of `earlycon=` and `earlyprintk=`.
 
 use crate::cmdline;
+use crate::text;
 use core::num::NonZeroU16;
 
 /// A 16550 or its like.
@@ -75,19 +76,13 @@ fn first_field(text: &[u8]) -> &[u8] {
 }
 
 fn decimal(digits: &[u8]) -> Option<u64> {
-    number(digits, 10)
+    text::number(digits, 10)
 }
 
 /// A port with `0x`.
 fn io_port(text: &[u8]) -> Option<NonZeroU16> {
-    let port = number(text.strip_prefix(b"0x")?, 16).filter(|&port| port <= LAST_PORT)?;
+    let port = text::number(text.strip_prefix(b"0x")?, 16).filter(|&port| port <= LAST_PORT)?;
     NonZeroU16::new(port as u16)
-}
-
-/// A number without a sign, which `from_str_radix` alone would take.
-fn number(digits: &[u8], radix: u32) -> Option<u64> {
-    let digits = core::str::from_utf8(digits).ok()?;
-    u64::from_str_radix(digits, radix).ok().filter(|_| !digits.starts_with('+'))
 }
 
 #[cfg(test)]

@@ -2,43 +2,36 @@
 
 use crate::addr::{PAGE, PhysAddr};
 use crate::elfcorehdr::Note;
+use crate::text;
 use alloc::vec::Vec;
-
-/// The text as a trimmed string; none if it is not UTF-8.
-fn text(bytes: &[u8]) -> Option<&str> {
-    core::str::from_utf8(bytes).ok().map(str::trim)
-}
 
 /// A decimal number, as in `crash_notes_size`.
 pub fn decimal(bytes: &[u8]) -> Option<u64> {
-    text(bytes)?.parse().ok()
+    text::number(bytes.trim_ascii(), 10)
 }
 
 /// A hexadecimal number with or without `0x`, as in `crash_notes`.
 pub fn hexadecimal(bytes: &[u8]) -> Option<u64> {
-    let digits = text(bytes)?;
-    u64::from_str_radix(digits.strip_prefix("0x").unwrap_or(digits), 16).ok()
+    let digits = bytes.trim_ascii();
+    text::number(digits.strip_prefix(b"0x").unwrap_or(digits), 16)
 }
 
 /// /sys/kernel/vmcoreinfo: address and size, both hexadecimal (kernel/ksysfs.c).
 pub fn vmcoreinfo(bytes: &[u8]) -> Option<Note> {
-    let (address, size) = text(bytes)?.split_once(' ')?;
-    let note =
-        Note { address: PhysAddr(hexadecimal(address.as_bytes())?), size: hexadecimal(size.as_bytes())? };
+    let (address, size) = text::split_once(bytes.trim_ascii(), b" ")?;
+    let note = Note { address: PhysAddr(hexadecimal(address)?), size: hexadecimal(size)? };
     (note.address.0 != 0 && note.size != 0).then_some(note)
 }
 
 /// A list of CPUs such as `0-3,5` (Documentation/admin-guide/cputopology.rst).
 pub fn cpu_list(bytes: &[u8]) -> Option<Vec<u32>> {
     /// More CPUs than any x86 kernel can be built for (CONFIG_NR_CPUS).
-    const MOST: u32 = 8192;
+    const MOST: u64 = 8192;
     let mut cpus = Vec::new();
-    for part in text(bytes)?.split(',') {
-        let (first, last) = part.split_once('-').unwrap_or((part, part));
-        let (first, last): (u32, u32) = (first.parse().ok()?, last.parse().ok()?);
-        if last >= MOST {
-            return None;
-        }
+    for part in bytes.trim_ascii().split(|&byte| byte == b',') {
+        let (first, last) = text::split_once(part, b"-").unwrap_or((part, part));
+        let last = text::number(last, 10).filter(|&last| last < MOST)? as u32;
+        let first = text::number(first, 10).filter(|&first| first < MOST)? as u32;
         cpus.extend(first..=last);
     }
     Some(cpus)
@@ -50,17 +43,16 @@ pub fn lowmem_last(zoneinfo: &[u8]) -> Option<PhysAddr> {
     let mut in_low_zone = false;
     let mut spanned = 0;
     let mut last = None;
-    for line in text(zoneinfo)?.lines() {
-        let line = line.trim();
-        if let Some(header) = line.strip_prefix("Node ") {
-            // "0, zone      DMA".
-            let zone = header.split(' ').next_back();
-            in_low_zone = matches!(zone, Some("DMA" | "DMA32" | "Normal"));
+    for line in zoneinfo.split(|&byte| byte == b'\n') {
+        let line = line.trim_ascii();
+        if let Some(header) = line.strip_prefix(b"Node ") {
+            let zone = text::split_once(header, b"zone").map(|(_, zone)| zone.trim_ascii());
+            in_low_zone = matches!(zone, Some(b"DMA" | b"DMA32" | b"Normal"));
             spanned = 0;
-        } else if let Some(pages) = line.strip_prefix("spanned ") {
-            spanned = pages.trim().parse::<u64>().ok()?;
-        } else if let Some(first) = line.strip_prefix("start_pfn:") {
-            let pages = first.trim().parse::<u64>().ok()?.checked_add(spanned)?;
+        } else if let Some(pages) = line.strip_prefix(b"spanned ") {
+            spanned = decimal(pages)?;
+        } else if let Some(first) = line.strip_prefix(b"start_pfn:") {
+            let pages = decimal(first)?.checked_add(spanned)?;
             let end = PhysAddr(pages.checked_mul(PAGE)?).checked_sub(1);
             if in_low_zone && spanned != 0 {
                 last = last.max(end);

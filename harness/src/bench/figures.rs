@@ -63,7 +63,7 @@ impl Basis {
         let leg = |leg: &crate::guest::Leg| match self {
             Self::Time => Some(ms(leg.wall)),
             Self::Cpu => leg.cpu.map(ms),
-            Self::Instructions => Some(ms(leg.guest())),
+            Self::Instructions => leg.instructions().map(|count| count as f64 / 1e6),
         };
         match quantity {
             Quantity::Load => Some(match self {
@@ -265,5 +265,12 @@ pub(super) mod tests {
         assert_eq!((of(Basis::Time, Quantity::Load), of(Basis::Time, Quantity::ToKernel)), (10.0, 40.0));
         assert_eq!((of(Basis::Cpu, Quantity::Load), of(Basis::Cpu, Quantity::ToKernel)), (3.0, 20.0));
         assert!((of(Basis::Instructions, Quantity::ToKernel) - 40.0).abs() < 0.01);
+        let mut long = all;
+        long[0].rounds[0].panic.to_kernel.cpu = Some(Duration::from_secs(3));
+        let figures = &contests(&long, Basis::Instructions)[0].entrants[0].figures;
+        assert!(
+            figures.contains_key(&Quantity::Load) && !figures.contains_key(&Quantity::ToKernel),
+            "it may have gone round"
+        );
     }
 }

@@ -23,7 +23,7 @@ pub(super) fn find(cell: &Cell, story: &Story<'_>, ready: &KernelFacts, evidence
         let what = with_foreign_lines(format!("the {} agent: {what}", side_words(side)), evidence);
         return Finding::Final(match (side, story.up) {
             // Its kernel came up and could not serve it, which is how too little or wrong memory shows as well.
-            (Side::Capture, Some(_)) => Outcome::Captured { vmcore: VmcoreState::Wrong { why: what } },
+            (Side::Capture, Some(_)) => Outcome::captured(VmcoreState::Wrong { why: what }),
             (Side::Capture, None) | (Side::First, _) => Outcome::RigError { what },
         });
     }
@@ -103,7 +103,7 @@ fn after_up(
         }
     } else {
         match vmcore::state(cell, story, ready, up, evidence, report, &text) {
-            Ok(vmcore) => Outcome::Captured { vmcore },
+            Ok(vmcore) => Outcome::Captured { vmcore, told: story.told.cloned() },
             Err(what) => Outcome::RigError { what },
         }
     };
@@ -126,7 +126,7 @@ fn before_vmcore(cell: &Cell, text: &Text, evidence: &Evidence) -> Finding {
     match &evidence.end {
         Some(GuestEnd::ByItself) => {
             let why = "the capture kernel's agent ended before it reported on the vmcore".to_owned();
-            Finding::Likely(Outcome::Captured { vmcore: VmcoreState::Wrong { why } })
+            Finding::Likely(Outcome::captured(VmcoreState::Wrong { why }))
         }
         Some(
             GuestEnd::Deadline { .. }

@@ -14,8 +14,8 @@ use crate::cmdline::capture_cmdline;
 use crate::evidence::{CpuState, PhaseWait, QmpEvent, RegisterSample, Timed};
 use crate::outcome::{Expectation, ExpectedVmcore};
 use guest_protocol::{
-    Arch, ExitKind, FirstLog, Found, HexBytes, KernelFacts, LoadHeader, LoadReport, Mapping, Message,
-    PhysRange, Place, Plant, Planted, ReadResult, Report, Side, Vmcore, VmcoreReport,
+    Arch, Circumstances, ExitKind, FirstLog, Found, HexBytes, KernelFacts, LoadHeader, LoadReport, Mapping,
+    Message, PhysRange, Place, Plant, Planted, ReadResult, Report, Side, Vmcore, VmcoreReport,
 };
 use std::num::NonZeroU32;
 
@@ -64,6 +64,7 @@ fn cell(first: Arch, capture: Arch) -> Cell {
         userspace: Arch::I386,
         loader: Loader::InTree,
         loader_args: Vec::new(),
+        circumstances: Circumstances::None,
         capture: kernel("capture", capture),
         reservation: "256M@1968M".parse().unwrap(),
         platform: Platform {
@@ -81,7 +82,7 @@ fn cell(first: Arch, capture: Arch) -> Cell {
         capture_cmdline: Vec::new(),
         tamper: Tamper::None,
         low_memory: LowMemory::Untouched,
-        expected: Expectation::Captured { vmcore: ExpectedVmcore::Verified },
+        expected: Expectation::captured(ExpectedVmcore::Verified),
     }
 }
 

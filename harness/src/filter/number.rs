@@ -106,6 +106,7 @@ impl Axis {
             | Self::Userspace
             | Self::Loader
             | Self::Args
+            | Self::Circumstances
             | Self::Capture
             | Self::CaptureArch
             | Self::Pair

@@ -3,7 +3,7 @@
 use super::*;
 use crate::cell::{CellId, Firmware, FirstBoot, Kernel, Loader, LowMemory, Platform, Tamper, Trigger};
 use crate::outcome::{Expectation, ExpectedVmcore};
-use guest_protocol::Arch;
+use guest_protocol::{Arch, Circumstances};
 use proptest::prelude::*;
 use std::num::NonZeroU32;
 
@@ -16,6 +16,7 @@ fn cell() -> Cell {
         userspace: Arch::I386,
         loader: Loader::KexecTools("2.0.25".to_owned()),
         loader_args: vec!["--a".to_owned(), "--b=c d".to_owned()],
+        circumstances: Circumstances::None,
         capture: kernel("5.10-686-pae", Arch::I386),
         reservation: "256M@1968M".parse().unwrap(),
         platform: Platform {
@@ -33,7 +34,7 @@ fn cell() -> Cell {
         capture_cmdline: Vec::new(),
         tamper: Tamper::None,
         low_memory: LowMemory::Untouched,
-        expected: Expectation::Captured { vmcore: ExpectedVmcore::Verified },
+        expected: Expectation::captured(ExpectedVmcore::Verified),
     }
 }
 
@@ -54,6 +55,7 @@ fn every_axis_selects_by_its_value() {
         "loader=kexec-tools@2.0.25",
         "args=\"--a --b=c d\"",
         "args~--b",
+        "circumstances=none",
         "capture=5.10-686-pae",
         "capture.arch=i386",
         "pair=x86_64->i386",
@@ -89,6 +91,7 @@ fn every_axis_selects_by_its_value() {
         "memory=8G",
         "cpus=1",
         "firmware=uefi",
+        "circumstances=lockdown",
         "reservation!=at",
     ] {
         assert!(!parse(other).matches(&cell()), "{other}");

@@ -117,6 +117,7 @@ impl Walk {
                 | Message::Armed { .. }
                 | Message::Up(_)
                 | Message::Vmcore(_)
+                | Message::Told(_)
                 | Message::Reader(_)
                 | Message::Done
                 | Message::Trouble { .. },

@@ -9,7 +9,7 @@ fn outcomes() -> Vec<Outcome> {
     let hung = |proof, cause| Outcome::Hung { at: Phase::Panicking, proof, cause };
     let vmcores =
         [VmcoreState::Verified, VmcoreState::Wrong { why: text() }, VmcoreState::Absent { why: text() }];
-    let mut all: Vec<Outcome> = vmcores.into_iter().map(|vmcore| Outcome::Captured { vmcore }).collect();
+    let mut all: Vec<Outcome> = vmcores.into_iter().map(Outcome::captured).collect();
     for cause in [
         HangCause::DestinationTooLarge,
         HangCause::FaultInPanicPath,
@@ -64,20 +64,14 @@ fn met_by(expected: &Expectation) -> Vec<Outcome> {
 #[test]
 fn an_expectation_is_met_by_its_own_outcome_only() {
     // One row too many here is a cell that passes for the wrong reason.
-    let captured = |vmcore| Expectation::Captured { vmcore };
-    assert_eq!(
-        met_by(&captured(ExpectedVmcore::Verified)),
-        [Outcome::Captured { vmcore: VmcoreState::Verified }]
-    );
+    let captured = |vmcore| Expectation::captured(vmcore);
+    assert_eq!(met_by(&captured(ExpectedVmcore::Verified)), [Outcome::captured(VmcoreState::Verified)]);
     assert_eq!(
         met_by(&captured(ExpectedVmcore::Absent)),
-        [Outcome::Captured { vmcore: VmcoreState::Absent { why: "text".to_owned() } }]
+        [Outcome::captured(VmcoreState::Absent { why: "text".to_owned() })]
     );
     let wrong = |why: &str| captured(ExpectedVmcore::Wrong { why: vec![why.to_owned()] });
-    assert_eq!(
-        met_by(&wrong("tex")),
-        [Outcome::Captured { vmcore: VmcoreState::Wrong { why: "text".to_owned() } }]
-    );
+    assert_eq!(met_by(&wrong("tex")), [Outcome::captured(VmcoreState::Wrong { why: "text".to_owned() })]);
     assert!(met_by(&wrong("virtual address")).is_empty());
     let by_loader = met_by(&refused(ExpectedRefuser::Loader, &["0x37ffffff", "0x7b000000"]));
     assert!(matches!(by_loader.as_slice(), [Outcome::Refused { by: Refuser::Loader, .. }]));
@@ -145,7 +139,7 @@ fn an_expected_hang_needs_its_cause_and_a_proof() {
 
 #[test]
 fn what_is_no_loaders_fault_is_an_error_and_never_a_failure() {
-    let expected = Expectation::Captured { vmcore: ExpectedVmcore::Verified };
+    let expected = Expectation::captured(ExpectedVmcore::Verified);
     for outcome in outcomes() {
         let no_fault = matches!(
             outcome,

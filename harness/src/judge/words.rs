@@ -1,6 +1,6 @@
 //! Outcomes and expectations in words: for the table, and for the sentence that says where the two differ.
 
-use super::{missing_texts, proves, refuser_meets};
+use super::{missing_texts, proves, refuser_meets, told, vmcore_meets};
 use crate::outcome::{
     Expectation, ExpectedPurgatoryEnd, ExpectedRefuser, ExpectedVmcore, HangCause, HangProof, LoadFailure,
     Outcome, PurgatoryEnd, Refuser, VmcoreState,
@@ -10,7 +10,7 @@ use crate::quote::quote;
 /// An outcome in a few words, for one line of the table.
 pub fn describe(outcome: &Outcome) -> String {
     match outcome {
-        Outcome::Captured { vmcore } => match vmcore {
+        Outcome::Captured { vmcore, .. } => match vmcore {
             VmcoreState::Verified => "captured, vmcore verified".to_owned(),
             VmcoreState::Wrong { why } => format!("captured, vmcore wrong: {why}"),
             VmcoreState::Absent { why } => format!("captured, no vmcore ({})", quote(why)),
@@ -81,10 +81,15 @@ pub fn describe(outcome: &Outcome) -> String {
 /// An expectation in a few words, to stand beside an outcome that differs.
 pub fn describe_expectation(expected: &Expectation) -> String {
     match expected {
-        Expectation::Captured { vmcore: ExpectedVmcore::Verified } => "captured, vmcore verified".to_owned(),
-        Expectation::Captured { vmcore: ExpectedVmcore::Absent } => "captured, no vmcore".to_owned(),
-        Expectation::Captured { vmcore: ExpectedVmcore::Wrong { why } } => {
-            format!("captured, vmcore wrong: {}", in_quotes(why.iter().map(String::as_str), " and "))
+        Expectation::Captured { vmcore, told } => {
+            let vmcore = match vmcore {
+                ExpectedVmcore::Verified => "vmcore verified".to_owned(),
+                ExpectedVmcore::Absent => "no vmcore".to_owned(),
+                ExpectedVmcore::Wrong { why } => {
+                    format!("vmcore wrong: {}", in_quotes(why.iter().map(String::as_str), " and "))
+                }
+            };
+            format!("captured, {vmcore}{}", told::in_words(told))
         }
         Expectation::Refused { by, message } => {
             let by = match by {
@@ -119,6 +124,12 @@ pub fn near_miss(outcome: &Outcome, expected: &Expectation) -> Option<String> {
         let missing = missing_texts(message, texts);
         return (refuser_meets(*by, *expected_by) && !missing.is_empty())
             .then(|| format!("the refusal does not name {}", in_quotes(missing.into_iter(), " nor ")));
+    }
+    if let (Outcome::Captured { vmcore, told }, Expectation::Captured { vmcore: wanted, told: expected }) =
+        (outcome, expected)
+    {
+        let wrong = told::wrong(told.as_ref(), expected);
+        return (vmcore_meets(vmcore, wanted) && !wrong.is_empty()).then(|| wrong.join("; "));
     }
     if let (
         Outcome::StoppedByPurgatory { line, segment: found, end: _ },

@@ -52,6 +52,7 @@ impl SameCell {
             reservation.to_string(),
             format!("{platform:?}"),
             loader_args.join("\n"),
+            cell.circumstances.name().to_owned(),
             cell.trigger.name().to_owned(),
             cell.reader.as_ref().map(ToString::to_string).unwrap_or_default(),
             cell.tamper.name().to_owned(),
@@ -68,6 +69,9 @@ impl SameCell {
             if !words.is_empty() {
                 name.push_str(&format!(", {}", words.join(" ")));
             }
+        }
+        if !cell.circumstances.is_none() {
+            name.push_str(&format!(", {}", cell.circumstances.name()));
         }
         let place = match cell.reservation.kind_name() {
             "at" => format!("{} 896M", Axis::Region.values(cell).concat()),

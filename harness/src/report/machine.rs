@@ -46,6 +46,7 @@ impl Machine {
                     | Message::Armed { .. }
                     | Message::Up(_)
                     | Message::Vmcore(_)
+                    | Message::Told(_)
                     | Message::Reader(_)
                     | Message::Done
                     | Message::Trouble { .. },

@@ -7,6 +7,7 @@ use super::written::{Block, CoverageWord, Factor, Filled, Literal, Region, Regio
 use super::{Catalog, expand, id, overrides};
 use crate::cell::{Cell, CellId, Kernel, LowMemory, Platform, Reader, Tamper, Trigger};
 use crate::outcome::Expectation;
+use guest_protocol::Circumstances;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Stands in a cell until its rule is found: rules ask for a cell's axes, so the cell has to be there before.
@@ -53,11 +54,12 @@ struct Combination<'c> {
 
 impl Factor {
     /// What a block's axes are.
-    const AXES: [Self; 10] = [
+    const AXES: [Self; 11] = [
         Self::First,
         Self::Userspace,
         Self::Loader,
         Self::LoaderArgs,
+        Self::Circumstances,
         Self::Capture,
         Self::Region,
         Self::Trigger,
@@ -73,6 +75,7 @@ impl Factor {
             Self::Userspace => "userspace",
             Self::Loader => "loader",
             Self::LoaderArgs => "loader-args",
+            Self::Circumstances => "circumstances",
             Self::Capture => "capture",
             Self::Region => "region",
             Self::Trigger => "trigger",
@@ -90,6 +93,7 @@ impl Factor {
             Self::Userspace => cell.userspace.to_string(),
             Self::Loader => cell.loader.to_string(),
             Self::LoaderArgs => cell.loader_args.join(" "),
+            Self::Circumstances => cell.circumstances.name().to_owned(),
             Self::Capture => cell.capture.name.clone(),
             Self::Region => format!("{} on {}", cell.reservation, cell.platform.name),
             Self::Trigger => cell.trigger.name().to_owned(),
@@ -168,6 +172,12 @@ impl Checked<'_> {
             None => vec![None],
             Some(readers) => readers.0.iter().map(|reader| Some(reader.0.clone())).collect(),
         };
+        let loads: Vec<(&Vec<Text>, Circumstances)> = block
+            .loader_args
+            .0
+            .iter()
+            .flat_map(|args| block.circumstances.0.iter().map(move |met| (args, met.0.0)))
+            .collect();
         let changes = block
             .tamper
             .0
@@ -187,7 +197,7 @@ impl Checked<'_> {
                 for region in &self.regions {
                     for userspace in &block.userspace.0 {
                         for loader in &block.loader.0 {
-                            for args in &block.loader_args.0 {
+                            for &(args, circumstances) in &loads {
                                 for &(trigger, reader, (tamper, low_memory)) in &ends {
                                     let mut cell = Cell {
                                         id: CellId(String::new()),
@@ -196,6 +206,7 @@ impl Checked<'_> {
                                         userspace: userspace.0.0,
                                         loader: loader.0.clone(),
                                         loader_args: words(args),
+                                        circumstances,
                                         capture: capture.clone(),
                                         reservation: region.region.reservation,
                                         platform: region.platform.clone(),

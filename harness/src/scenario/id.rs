@@ -5,9 +5,10 @@
 //! first    . userspace . loader . capture . reservation . platform
 //! ```
 //!
-//! Behind these six stand, in this order and only where they are not the default: the loader's further arguments, the trigger,
-//! the reader, what the rig changes (`tamper-…`, `low-memory-planted`), words for the first kernel's command line (`first-…`), and for
-//! the capture kernel's (`capture-…`). The expectation and the suite are no part of it: the same trial keeps its id when it is expected otherwise.
+//! Behind these six stand, in this order and only where they are not the default: the loader's further arguments, the circumstances
+//! of the load, the trigger, the reader, what the rig changes (`tamper-…`, `low-memory-planted`), words for the first kernel's command
+//! line (`first-…`), and for the capture kernel's (`capture-…`). The expectation and the suite are no part of it: the same trial keeps
+//! its id when it is expected otherwise.
 
 use crate::cell::{Cell, CellId, Loader, LowMemory, Reader, Trigger};
 
@@ -35,6 +36,9 @@ pub(super) fn of(cell: &Cell) -> CellId {
     if !cell.loader_args.is_empty() {
         let args: Vec<&str> = cell.loader_args.iter().map(|arg| arg.trim_start_matches('-')).collect();
         parts.push(args.join("+"));
+    }
+    if !cell.circumstances.is_none() {
+        parts.push(cell.circumstances.name().to_owned());
     }
     match cell.trigger {
         Trigger::Nmi => {}

@@ -5,7 +5,7 @@ use super::problem::{At, Finding};
 use super::written::{self, Filled, OutcomeWord, RefuserWord, Text, VmcoreWord};
 use crate::cell::Cell;
 use crate::filter::Filter;
-use crate::outcome::{Expectation, ExpectedRefuser, ExpectedVmcore, HangCause};
+use crate::outcome::{Expectation, ExpectedRefuser, ExpectedTold, ExpectedVmcore, HangCause};
 
 /// Stands in a message for the cell's crash region, as loaders print it: `0x7b000000-0x8affffff`.
 const REGION: &str = "{region}";
@@ -30,7 +30,18 @@ impl Rule {
                 findings.push(Finding { at: At::Node(at.key_itself(key)), what });
             }
         };
-        foreign("vmcore", rule.vmcore.is_some(), rule.outcome == OutcomeWord::Captured);
+        let told = ExpectedTold {
+            setup_data: rule.setup_data.iter().flat_map(|kinds| &kinds.0).copied().collect(),
+            acpi: rule.acpi,
+            efi: rule.efi,
+            memory_map: rule.memory_map,
+        };
+        let captured = rule.outcome == OutcomeWord::Captured;
+        foreign("vmcore", rule.vmcore.is_some(), captured);
+        foreign("setup-data", rule.setup_data.is_some(), captured);
+        foreign("acpi", rule.acpi.is_some(), captured);
+        foreign("efi", rule.efi.is_some(), captured);
+        foreign("memory-map", rule.memory_map.is_some(), captured);
         foreign("why", rule.why.is_some(), rule.vmcore == Some(VmcoreWord::Wrong));
         foreign("by", rule.by.is_some(), rule.outcome == OutcomeWord::Refused);
         let says = matches!(rule.outcome, OutcomeWord::Refused | OutcomeWord::StoppedByPurgatory);
@@ -55,7 +66,7 @@ impl Rule {
                 Some(VmcoreWord::Wrong) => Some(ExpectedVmcore::Wrong { why: texts(&rule.why) }),
                 None => None,
             }
-            .map(|vmcore| Expectation::Captured { vmcore }),
+            .map(|vmcore| Expectation::Captured { vmcore, told: told.clone() }),
             OutcomeWord::Refused => rule.by.map(|by| Expectation::Refused {
                 by: match by {
                     RefuserWord::Loader => ExpectedRefuser::Loader,

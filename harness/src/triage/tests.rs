@@ -207,9 +207,9 @@ fn where_nothing_is_known_what_was_awaited_is_said() {
 fn every_outcome_has_one_line() {
     let text = || "one\ntwo".to_owned();
     let outcomes = [
-        Outcome::Captured { vmcore: VmcoreState::Verified },
-        Outcome::Captured { vmcore: VmcoreState::Wrong { why: text() } },
-        Outcome::Captured { vmcore: VmcoreState::Absent { why: text() } },
+        Outcome::captured(VmcoreState::Verified),
+        Outcome::captured(VmcoreState::Wrong { why: text() }),
+        Outcome::captured(VmcoreState::Absent { why: text() }),
         Outcome::Refused { by: crate::outcome::Refuser::Loader, message: text() },
         Outcome::LoadFailed { how: LoadFailure::TimedOut, stderr: text() },
         Outcome::LoadFailed { how: LoadFailure::Killed { signal: 11 }, stderr: text() },

@@ -5,7 +5,7 @@
 //!
 //! ```text
 //! first kernel    agent: Ready  ->  rig: Order::Load  ->  agent: Loaded  ->  agent: Armed  ->  rig triggers the panic
-//! capture kernel  agent: Up     ->  rig: Order::Read  ->  agent: Vmcore  ->  agent: Done, then power-off
+//! capture kernel  agent: Up     ->  rig: Order::Read  ->  agent: Vmcore  ->  agent: Told  ->  agent: Done, then power-off
 //! ```
 //!
 //! Where the order to read names a reader and there is a vmcore, the agent reports [`Message::Reader`] before *done*.
@@ -20,13 +20,17 @@
 #![no_std]
 extern crate alloc;
 
+mod circumstances;
 mod hex;
+mod told;
 
 use alloc::string::String;
 use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};
 
+pub use circumstances::Circumstances;
 pub use hex::HexBytes;
+pub use told::{Efi, SetupData, Told};
 
 /// Kernel command line parameter that tells the agent which side it is on: `kdump_rig=first` or `kdump_rig=capture`.
 pub const SIDE_PARAMETER: &str = "kdump_rig";
@@ -154,6 +158,8 @@ pub enum Message {
     Up(KernelFacts),
     /// What /proc/vmcore holds.
     Vmcore(VmcoreReport),
+    /// What the capture kernel was told of its machine.
+    Told(Told),
     /// The reader that was ordered ran on /proc/vmcore; what became of it.
     Reader(ReaderReport),
     /// Everything is said; the guest powers off next.
@@ -389,6 +395,9 @@ pub struct LoadOrder {
     pub argv: Vec<String>,
     /// How long the loader may run, in seconds of guest time.
     pub timeout_seconds: u32,
+    /// What the agent does before it starts the loader.
+    #[serde(default, skip_serializing_if = "Circumstances::is_none")]
+    pub circumstances: Circumstances,
     /// Whether to arm after a load that left nothing loaded as well, so that what the panic then does can be seen.
     pub arm_unloaded: bool,
 }

@@ -2,6 +2,7 @@
 
 use super::{Backup, ImageType, OnMismatch};
 use crate::addr::PhysAddr;
+use crate::text;
 use alloc::string::String;
 use core::fmt;
 
@@ -37,9 +38,7 @@ fn number(text: &[u8]) -> Option<u64> {
         [b'0', digits @ ..] if !digits.is_empty() => (digits, 8),
         digits => (digits, 10),
     };
-    // from_str_radix takes a sign.
-    let digits = digits.first().is_some_and(|&first| first != b'+').then_some(digits)?;
-    u64::from_str_radix(core::str::from_utf8(digits).ok()?, radix).ok()
+    text::number(digits, radix)
 }
 
 /// `--mem-min`, `--mem-max`.

@@ -3,8 +3,11 @@
  *
  *     void kexec_load_sha256_any(uint32_t digest[8], const uint8_t *message, uint32_t length)     cdecl
  *
- * An x86_64 kernel lets every program run 64-bit code, which needs a third of the time: it is a far call away. Whether the kernel
+ * An x86_64 kernel lets every program run 64-bit code, which needs a third of the time: it is a far jump away. Whether the kernel
  * is one, the processor tells: LAR gives a segment's attributes to whoever may use it (Intel SDM volume 2A).
+ *
+ * Jumps, not a far call and return: QEMU 7.2 makes the accesses of those to the stack as the kernel's, which SMAP forbids, and the kernel dies
+ * of the fault (seen with `-cpu max`).
  */
 
     .set    USER_CS, 0x33                       /* arch/x86/include/asm/segment.h, __USER_CS */
@@ -25,8 +28,10 @@ kexec_load_sha256_any:
     movl    12(%esp), %edi
     movl    16(%esp), %esi
     movl    20(%esp), %edx
-    lcall   $USER_CS, $1f
-    addl    $8, %esp                            /* the far return address */
+    pushl   %cs                                 /* where it jumps back to */
+    pushl   $2f
+    ljmpl   $USER_CS, $1f
+2:  addl    $8, %esp
     popl    %esi
     popl    %edi
     ret

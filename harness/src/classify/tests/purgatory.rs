@@ -126,8 +126,8 @@ fn the_pattern_below_640_kib_must_be_in_the_vmcore() {
         life.console(9100, NMI_PANIC).up().reads(VmcoreReport::Present(report)).done().outcome()
     };
     let state = |found| match with(Some(found)) {
-        Outcome::Captured { vmcore: VmcoreState::Wrong { why } } => why,
-        Outcome::Captured { vmcore: VmcoreState::Verified } => "verified".to_owned(),
+        Outcome::Captured { vmcore: VmcoreState::Wrong { why }, .. } => why,
+        Outcome::Captured { vmcore: VmcoreState::Verified, .. } => "verified".to_owned(),
         other => format!("{other:?}"),
     };
     assert_eq!(state(Found::Bytes(HexBytes(vec![7; 8]))), "verified");

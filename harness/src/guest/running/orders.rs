@@ -31,6 +31,7 @@ impl Running {
             log_line,
             argv: plan.loader_argv.to_vec(),
             timeout_seconds: limit.max(1.0) as u32,
+            circumstances: plan.cell.circumstances,
             arm_unloaded: false,
         }
     }

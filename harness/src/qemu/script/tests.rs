@@ -4,8 +4,8 @@ mod shell;
 
 use super::*;
 use guest_protocol::{
-    Arch, ExitKind, Found, HexBytes, KernelFacts, LoadOrder, LoadReport, Message, Place, Plant, Planted,
-    ReadResult, Report, Side, Vmcore, VmcoreReport,
+    Arch, Circumstances, ExitKind, Found, HexBytes, KernelFacts, LoadOrder, LoadReport, Message, Place,
+    Plant, Planted, ReadResult, Report, Side, Vmcore, VmcoreReport,
 };
 use std::process::{Command, Output, Stdio};
 use std::time::Instant;
@@ -78,6 +78,7 @@ fn orders(plants: Vec<Plant>) -> String {
         log_line: "x".into(),
         argv: vec!["/bin/kexec-load".into()],
         timeout_seconds: 1,
+        circumstances: Circumstances::None,
         arm_unloaded: false,
     });
     json(&order) + "\n"

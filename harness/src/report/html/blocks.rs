@@ -237,6 +237,7 @@ fn axes(result: &CellResult) -> Markup {
             @if let Some(firmware) = &versions.firmware { (fact("firmware", firmware)) }
             (fact("QEMU", &format!("{}, {accel}", versions.qemu)))
             @if let Some(args) = words(&cell.loader_args) { (fact("loader's arguments", &args)) }
+            @if !cell.circumstances.is_none() { (fact("circumstances", cell.circumstances.name())) }
             @if let Some(words) = words(&cell.first_cmdline) { (fact("first command line", &words)) }
             @if let Some(words) = words(&cell.capture_cmdline) { (fact("capture command line", &words)) }
             @if let Some(reader) = &cell.reader { (fact("reader", &reader.to_string())) }

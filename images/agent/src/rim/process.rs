@@ -1,12 +1,13 @@
 //! Running a program: fork, execve, both its streams drained, a deadline, and nobody left behind.
 
-use super::errno;
+use super::{bound, errno};
 use alloc::ffi::CString;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::ffi::{CStr, c_char};
 use core::ptr;
+use guest_agent::circumstances::Bound;
 use guest_agent::conversation::Run;
 use guest_agent::failure::{Errno, Failure};
 use guest_agent::output::Output;
@@ -28,14 +29,14 @@ const ENVIRONMENT: [&CStr; 2] = [c"PATH=/usr/sbin:/usr/bin:/sbin:/bin", c"HOME=/
 /// How often a child is looked at on kernels before 5.3, which have no pidfd to wait for, in milliseconds.
 const TICK_MS: u64 = 20;
 
-/// Runs a program to its end, or to the end of its time.
+/// Runs a program to its end, or to the end of its time, within a bound.
 ///
 /// # Errors
-/// What the agent itself could not do. A program that cannot be started is [`ExitKind::NotStarted`].
-pub(crate) fn run(argv: &[String], timeout_seconds: u32) -> Result<Run, Failure> {
+/// What the agent itself could not do, the bound included. A program that cannot be started is [`ExitKind::NotStarted`].
+pub(crate) fn run(argv: &[String], timeout_seconds: u32, bound: Option<Bound>) -> Result<Run, Failure> {
     let program = Program::new(argv)?;
     let (cpu_before, started) = (cpu_of_children()?, nanoseconds());
-    let mut child = match Child::start(&program)? {
+    let mut child = match Child::start(&program, bound)? {
         Ok(child) => child,
         Err(Errno(errno)) => {
             let exit = ExitKind::NotStarted { errno };
@@ -153,7 +154,7 @@ struct Child {
 
 impl Child {
     /// Starts the program; the inner error is execve's.
-    fn start(program: &Program) -> Result<Result<Self, Errno>, Failure> {
+    fn start(program: &Program, bound: Option<Bound>) -> Result<Result<Self, Errno>, Failure> {
         let pipe = || {
             pipe_with(PipeFlags::CLOEXEC)
                 .map_err(|error| Failure::errno("create a pipe for the loader", errno(error)))
@@ -162,18 +163,18 @@ impl Child {
             .map_err(|error| Failure::errno("open /dev/null", errno(error)))?;
         let (stdout, child_stdout) = pipe()?;
         let (stderr, child_stderr) = pipe()?;
-        // The child's end closes when execve succeeds; else the child writes its errno there.
+        // The child's end closes when execve succeeds; else the child writes there what failed, and its errno.
         let (failure, child_failure) = pipe()?;
         let forked = fork().map_err(|error| Failure::errno("fork for the loader", error))?;
         let Some(pid) = forked else {
-            become_program(program, [&nothing, &child_stdout, &child_stderr], &child_failure)
+            become_program(program, bound, [&nothing, &child_stdout, &child_stderr], &child_failure)
         };
         drop((nothing, child_stdout, child_stderr, child_failure));
-        let mut errno_bytes = [0; 4];
+        let mut failed = [0; 5];
         let refused = loop {
-            match read(&failure, &mut errno_bytes) {
+            match read(&failure, &mut failed) {
                 Err(rustix::io::Errno::INTR) => {}
-                Ok(4) => break Some(Errno(i32::from_ne_bytes(errno_bytes))),
+                Ok(5) => break Some(failed),
                 Ok(_) => break None,
                 Err(error) => return Err(Failure::errno("wait for the loader's start", errno(error))),
             }
@@ -181,8 +182,12 @@ impl Child {
         let pidfd = pidfd_open(pid, PidfdFlags::empty()).ok();
         let child = Self { pid, pidfd, stdout: Stream::new(stdout)?, stderr: Stream::new(stderr)? };
         Ok(match refused {
-            Some(error) => {
+            Some([stage, errno @ ..]) => {
                 child.status(WaitOptions::empty())?;
+                let error = Errno(i32::from_ne_bytes(errno));
+                if stage == IN_BOUND {
+                    return Err(Failure::errno(format!("bind the loader by {bound:?}"), error));
+                }
                 Err(error)
             }
             None => Ok(child),
@@ -243,22 +248,35 @@ impl Child {
     }
 }
 
-/// In the child: puts its streams in place, in a session of its own, and becomes the program.
-fn become_program(program: &Program, streams: [&OwnedFd; 3], failure: &OwnedFd) -> ! {
-    let become_it = || -> Result<usize, syscalls::Errno> {
-        // SAFETY: setsid(2) and dup2(2) take numbers and touch no memory. execve(2) reads strings and arrays which end in
-        // null and live as long as `program`.
+/// What a child says before the errno of what failed: starting the program, or taking on its bound.
+const IN_START: u8 = 0;
+const IN_BOUND: u8 = 1;
+
+/// In the child: puts its streams in place, in a session of its own, takes on the bound, and becomes the program.
+fn become_program(program: &Program, bound: Option<Bound>, streams: [&OwnedFd; 3], failure: &OwnedFd) -> ! {
+    let place_streams = || -> Result<(), syscalls::Errno> {
+        // SAFETY: setsid(2) and dup2(2) take numbers and touch no memory.
         unsafe {
             syscall!(Sysno::setsid)?;
             for (target, stream) in streams.into_iter().enumerate() {
                 syscall!(Sysno::dup2, stream.as_raw_fd(), target)?;
             }
-            syscall!(Sysno::execve, program.argv[0], program.argv.as_ptr(), program.envp.as_ptr())
         }
+        Ok(())
     };
-    if let Err(error) = become_it() {
+    let become_it = || -> Result<usize, (u8, syscalls::Errno)> {
+        place_streams().map_err(|error| (IN_START, error))?;
+        if let Some(bound) = bound {
+            bound::take_on(bound).map_err(|error| (IN_BOUND, error))?;
+        }
+        // SAFETY: execve(2) reads strings and arrays which end in null and live as long as `program`.
+        unsafe { syscall!(Sysno::execve, program.argv[0], program.argv.as_ptr(), program.envp.as_ptr()) }
+            .map_err(|error| (IN_START, error))
+    };
+    if let Err((stage, error)) = become_it() {
+        let [a, b, c, d] = error.into_raw().to_ne_bytes();
         // Should the parent not learn of it, it sees the status.
-        let _ = rustix::io::write(failure, &error.into_raw().to_ne_bytes());
+        let _ = rustix::io::write(failure, &[stage, a, b, c, d]);
     }
     static_start::exit(127)
 }
