@@ -37,7 +37,10 @@ pub enum Denied {
     /// None of these, and a seccomp filter is in place.
     Filtered,
     /// None of all these.
-    Unknown,
+    Unknown {
+        /// Whether lockdown can be told at all: its file is on a file system of its own, which small systems do not mount.
+        lockdown_seen: bool,
+    },
 }
 
 /// Finds the reason, in the order in which the kernel looks.
@@ -54,7 +57,7 @@ pub fn diagnose(call: Call, looked: &Looked<'_>) -> Denied {
         // SECCOMP_MODE_FILTER.
         Denied::Filtered
     } else {
-        Denied::Unknown
+        Denied::Unknown { lockdown_seen: !looked.lockdown.is_empty() }
     }
 }
 
@@ -106,9 +109,13 @@ impl fmt::Display for Denied {
             Self::Filtered => f.write_str(
                 "a seccomp filter is on this process (/proc/self/status), as in a container. Run this outside of it",
             ),
-            Self::Unknown => f.write_str(
-                "CAP_SYS_BOOT, kernel.kexec_load_disabled, kernel.kexec_load_limit_panic and lockdown would permit it, as far as they can be \
-                 read: a security module may not, or this is a container. See the kernel log",
+            Self::Unknown { lockdown_seen: false } => f.write_str(
+                "the kernel may be locked down, as with secure boot, in which case -s helps: mount securityfs at /sys/kernel/security, or \
+                 see the kernel log",
+            ),
+            Self::Unknown { lockdown_seen: true } => f.write_str(
+                "CAP_SYS_BOOT, kernel.kexec_load_disabled, kernel.kexec_load_limit_panic and lockdown would permit it: a security module \
+                 may not, or this is a container. See the kernel log",
             ),
         }
     }
@@ -147,7 +154,7 @@ mod tests {
             ),
             (Looked { status: filtered, ..permits }, "a seccomp filter is on"),
             (permits, "a security module may not"),
-            (Looked::default(), "a security module may not"),
+            (Looked { lockdown: b"", ..permits }, "mount securityfs"),
         ] {
             assert!(of(looked).contains(words), "{words}: {}", of(looked));
         }
@@ -167,7 +174,8 @@ mod tests {
     fn odd_texts_say_nothing() {
         for odd in [&b""[..], b"[", b"]none[", b"CapEff:", b"CapEff:\tnone", b"\xff\xff"] {
             let looked = Looked { status: odd, disabled: odd, limit_panic: odd, lockdown: odd };
-            assert_eq!(diagnose(Call::Load, &looked), Denied::Unknown, "{odd:?}");
+            let denied = diagnose(Call::Load, &looked);
+            assert!(matches!(denied, Denied::Unknown { .. }), "{odd:?}: {denied:?}");
         }
     }
 }
