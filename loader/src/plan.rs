@@ -188,7 +188,7 @@ pub fn make(inputs: &Inputs<'_>) -> Result<Plan, Refusal> {
         pref_address: image.pref_address,
         initrd_size,
         boot_params_size: known.size(entries.min(most_entries)),
-        purgatory_size: purgatory::size() as u64,
+        purgatory_size: purgatory::size(load.running) as u64,
         elfcorehdr_size: core_size.max(hotplug_size),
         backup_size: source.map(Span::size),
         reserves,
