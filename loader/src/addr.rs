@@ -1,6 +1,7 @@
 //! Physical addresses and ranges of them. Arithmetic is checked or absent: an address that wraps is a bug in waiting,
 //! in the i386 build above all, so everything is 64 bits wide in both builds.
 
+use alloc::vec::Vec;
 use core::fmt;
 
 /// Size of a page, in bytes, on every x86.
@@ -101,6 +102,20 @@ impl Span {
         let below = hole.start.checked_sub(1).and_then(|last| Self::new(self.start, last));
         let above = hole.last.checked_add(1).and_then(|start| Self::new(start, self.last));
         [below, above]
+    }
+
+    /// What is left without any of the `holes`, ascending.
+    pub fn without_all(self, holes: &[Self]) -> Vec<Self> {
+        holes.iter().fold(alloc::vec![self], |left, &hole| {
+            left.into_iter().flat_map(|part| part.without(hole)).flatten().collect()
+        })
+    }
+
+    /// The whole units of `unit` bytes (a power of two) in it, at multiples of `unit`. The very last of all addresses counts as
+    /// beyond it, lest an end wraps.
+    pub fn whole_units(self, unit: u64) -> Option<Self> {
+        let end = PhysAddr(self.last.0.saturating_add(1)).align_down(unit);
+        Self::new(self.start.align_up(unit)?, end.checked_sub(1)?)
     }
 }
 

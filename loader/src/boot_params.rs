@@ -1,16 +1,14 @@
 //! boot_params, the "zero page" that the capture kernel is given: its setup header filled in, the memory map, and where
 //! command line and initrd lie. Offsets: `Documentation/arch/x86/zero-page.rst` and `boot.rst`.
 
-use crate::addr::{PhysAddr, Span};
+use crate::addr::PhysAddr;
 use crate::bzimage::{BzImage, HEADER_START};
-use crate::e820::Entry;
-use crate::refusal::Refusal;
-use alloc::boxed::Box;
+use crate::e820::{self, Entry};
+use crate::efi::Efi;
+use alloc::vec::Vec;
 
 /// Size of boot_params in bytes.
 pub const SIZE: usize = 4096;
-/// Entries of `e820_table` (E820_MAX_ENTRIES_ZEROPAGE).
-pub const E820_MAX: usize = 128;
 /// `type_of_loader`: 0xff is a loader without an assigned number (boot.rst).
 const LOADER_UNKNOWN: u8 = 0xff;
 
@@ -35,14 +33,14 @@ mod at {
     pub(super) const RAMDISK_SIZE: usize = 0x21c;
     /// `cmd_line_ptr`, 4 bytes.
     pub(super) const CMD_LINE_PTR: usize = 0x228;
-    /// `e820_table`, entries of 20 bytes: address, size, type.
+    /// `setup_data`, 8 bytes.
+    pub(super) const SETUP_DATA: usize = 0x250;
+    /// `e820_table`.
     pub(super) const E820_TABLE: usize = 0x2d0;
 }
 
 /// Size of `screen_info` in bytes.
 const SCREEN_INFO_SIZE: usize = 0x40;
-/// Size of an e820 entry in bytes.
-const E820_ENTRY_SIZE: usize = 20;
 
 /// What the capture kernel is told.
 #[derive(Clone, Copy, Debug)]
@@ -53,27 +51,35 @@ pub struct Told<'a> {
     pub initrd: Option<(PhysAddr, u64)>,
     /// Where the command line lies.
     pub command_line: PhysAddr,
-    /// The memory map.
+    /// The memory map. What is more than fits is left to setup_data.
     pub e820: &'a [Entry],
-    /// boot_params of the running kernel (/sys/kernel/boot_params/data), for what firmware told it; empty if unknown.
+    /// The first item of setup_data, if there is any.
+    pub setup_data: Option<PhysAddr>,
+    /// ACPI's root table, if its place is known.
+    pub rsdp: Option<PhysAddr>,
+    /// UEFI, and where its memory map was put.
+    pub efi: Option<(&'a Efi, PhysAddr)>,
+    /// boot_params of the running kernel (/sys/kernel/boot_params/data), for its screen; empty if unknown.
     pub running: &'a [u8],
 }
 
-/// Fills boot_params.
-pub fn build(image: &BzImage<'_>, told: &Told<'_>) -> Result<Box<[u8; SIZE]>, Refusal> {
-    if told.e820.len() > E820_MAX {
-        return Err(Refusal::TooManyE820Entries { entries: told.e820.len(), most: E820_MAX });
-    }
-    let mut page = Box::new([0u8; SIZE]);
+/// Fills boot_params: [`SIZE`] bytes.
+pub fn build(image: &BzImage<'_>, told: &Told<'_>) -> Vec<u8> {
+    let mut page = alloc::vec![0u8; SIZE];
     let mut put = |offset: usize, bytes: &[u8]| page[offset..offset + bytes.len()].copy_from_slice(bytes);
     put(HEADER_START, image.header);
-    // The screen as the running kernel found it, and the place of the ACPI tables, which UEFI told it alone.
+    // The screen as the running kernel found it.
     if let Some(screen) = told.running.get(at::SCREEN_INFO..at::SCREEN_INFO + SCREEN_INFO_SIZE) {
         put(at::SCREEN_INFO, screen);
     }
-    if let Some(rsdp) = told.running.get(at::ACPI_RSDP..at::ACPI_RSDP + 8) {
-        put(at::ACPI_RSDP, rsdp);
+    if let Some((efi, map)) = told.efi {
+        let (offset, info) = efi.info(map);
+        put(offset, &info);
     }
+    // Zero where there is none.
+    let or_zero = |address: Option<PhysAddr>| address.map_or(0, |address| address.0).to_le_bytes();
+    put(at::ACPI_RSDP, &or_zero(told.rsdp));
+    put(at::SETUP_DATA, &or_zero(told.setup_data));
     put(at::TYPE_OF_LOADER, &[LOADER_UNKNOWN]);
     // Only the 32-bit half exists; a kernel above 4 GiB is entered at 64 bits and does not look at it.
     put(at::CODE32_START, &low(told.kernel.0));
@@ -85,15 +91,12 @@ pub fn build(image: &BzImage<'_>, told: &Told<'_>) -> Result<Box<[u8; SIZE]>, Re
         put(at::RAMDISK_SIZE, &low(size));
         put(at::EXT_RAMDISK_SIZE, &high(size));
     }
-    for (index, Entry { span, kind }) in told.e820.iter().enumerate() {
-        let offset = at::E820_TABLE + index * E820_ENTRY_SIZE;
-        put(offset, &span.start().0.to_le_bytes());
-        put(offset + 8, &Span::size(*span).to_le_bytes());
-        put(offset + 16, &kind.number().to_le_bytes());
+    let entries = told.e820.iter().take(e820::IN_BOOT_PARAMS);
+    put(at::E820_ENTRIES, &[entries.len() as u8]);
+    for (index, entry) in entries.enumerate() {
+        put(at::E820_TABLE + index * e820::ENTRY_SIZE, &entry.encode());
     }
-    // At most 128, by the check above.
-    put(at::E820_ENTRIES, &[told.e820.len() as u8]);
-    Ok(page)
+    page
 }
 
 /// The lower four bytes.
@@ -111,6 +114,7 @@ mod tests {
     use super::*;
     use crate::bytes::{u32_at, u64_at};
     use crate::bzimage::tests::FakeImage;
+    use crate::efi;
     use crate::iomem::Kind;
     use crate::testing::span;
 
@@ -120,8 +124,11 @@ mod tests {
         let image = BzImage::parse(&file).unwrap();
         let mut running = [0u8; SIZE];
         running[0x06] = 3;
-        running[0x70..0x78].copy_from_slice(&0xf_5b20u64.to_le_bytes());
+        running[0x70] = 1;
+        running[0x250] = 1;
+        running[0x1c0..0x1e0].fill(1);
         running[0x1e8] = 77;
+        let efi = efi::tests::ovmf();
         let told = Told {
             kernel: PhysAddr(0x2_1000_0000),
             initrd: Some((PhysAddr(0x2_1ff0_0000), 0x1_0000_0123)),
@@ -130,33 +137,47 @@ mod tests {
                 Entry { span: span(0x1000, 0x9efff), kind: Kind::Ram },
                 Entry { span: span(0x2_1000_0000, 0x2_1fff_ffff), kind: Kind::Ram },
             ],
+            setup_data: Some(PhysAddr(0x2_1fff_1900)),
+            rsdp: Some(PhysAddr(0x7fb7_e014)),
+            efi: Some((&efi, PhysAddr(0x2_1fff_1800))),
             running: &running,
         };
-        let page = build(&image, &told).unwrap();
+        let page = build(&image, &told);
         assert_eq!(u32_at(&page[..], 0x202), Some(u32::from_le_bytes(*b"HdrS")));
         assert_eq!(u32_at(&page[..], 0x260), Some(0x0290_0000), "init_size is read again by the kernel");
         assert_eq!((page[0x210], page[0x1ef], page[0x06]), (0xff, 0, 3));
         assert_eq!((u32_at(&page[..], 0x218), u32_at(&page[..], 0xc0)), (Some(0x1ff0_0000), Some(2)));
         assert_eq!((u32_at(&page[..], 0x21c), u32_at(&page[..], 0xc4)), (Some(0x123), Some(1)));
         assert_eq!((u32_at(&page[..], 0x228), u32_at(&page[..], 0xc8)), (Some(0x1fff_1000), Some(2)));
-        assert_eq!(u64_at(&page[..], 0x70), Some(0xf_5b20));
+        assert_eq!(u64_at(&page[..], 0x70), Some(0x7fb7_e014));
+        assert_eq!(u64_at(&page[..], 0x250), Some(0x2_1fff_1900));
+        assert_eq!(page[0x1c0..0x1e0], efi.info(PhysAddr(0x2_1fff_1800)).1);
         assert_eq!(page[0x1e8], 2, "the running kernel's map is not taken over");
         assert_eq!(u64_at(&page[..], 0x2d0 + 20), Some(0x2_1000_0000));
         assert_eq!(u64_at(&page[..], 0x2d0 + 28), Some(0x1000_0000));
         assert_eq!(u32_at(&page[..], 0x2d0 + 36), Some(1));
     }
 
+    /// Catches what the running kernel was told handed on where it does not hold for the capture kernel: setup_data that is gone, UEFI that
+    /// it could not use.
     #[test]
-    fn more_entries_than_fit_are_refused() {
+    fn what_is_not_there_is_zero() {
         let file = FakeImage::x86_64().build();
         let image = BzImage::parse(&file).unwrap();
-        let e820 = [Entry { span: span(0, 1), kind: Kind::Reserved }; 129];
-        let told =
-            |e820| Told { kernel: PhysAddr(0), initrd: None, command_line: PhysAddr(0), e820, running: &[] };
-        assert!(build(&image, &told(&e820[..128])).is_ok());
-        assert_eq!(
-            build(&image, &told(&e820)).unwrap_err(),
-            Refusal::TooManyE820Entries { entries: 129, most: 128 }
-        );
+        let many = [Entry { span: span(0, 1), kind: Kind::Reserved }; 129];
+        let told = Told {
+            kernel: PhysAddr(0),
+            initrd: None,
+            command_line: PhysAddr(0),
+            e820: &many,
+            setup_data: None,
+            rsdp: None,
+            efi: None,
+            running: &[1; SIZE],
+        };
+        let page = build(&image, &told);
+        assert_eq!((u64_at(&page, 0x70), u64_at(&page, 0x250), page[0x1c0]), (Some(0), Some(0), 0));
+        assert_eq!(page[0x1e8], 128);
+        assert_eq!(page[0x2d0 + 128 * 20], 0, "boot_params has no room for more");
     }
 }

@@ -24,6 +24,8 @@ const LOADED_HIGH: u8 = 1 << 0;
 const XLF_KERNEL_64: u16 = 1 << 0;
 /// `xloadflags` bit 1: kernel, boot_params, command line and initrd may lie above 4 GiB.
 const XLF_CAN_BE_LOADED_ABOVE_4G: u16 = 1 << 1;
+/// `xloadflags` bit 4: the kernel takes UEFI over from the kernel before it.
+const XLF_EFI_KEXEC: u16 = 1 << 4;
 /// `xloadflags` bit 5: the 64-bit entry can be taken with five levels of page tables.
 const XLF_5LEVEL: u16 = 1 << 5;
 
@@ -36,6 +38,9 @@ impl Protocol {
     const INIT_SIZE: Self = Self(0x020a);
     /// The first with `xloadflags`.
     const XLOADFLAGS: Self = Self(0x020c);
+    /// The first whose kernels all read `acpi_rsdp_addr` in boot_params (Linux 5.5). It came without a version of its own (4.20, boot.rst
+    /// under 2.14), so that some older ones read it too.
+    pub const ACPI_RSDP: Self = Self(0x020f);
 }
 
 impl fmt::Display for Protocol {
@@ -90,6 +95,8 @@ pub enum Entries {
         above_4g: bool,
         /// XLF_5LEVEL: the 64-bit entry can be taken with five levels of page tables.
         five_levels: bool,
+        /// XLF_EFI_KEXEC: UEFI can be handed on to the kernel.
+        efi_kexec: bool,
     },
 }
 
@@ -192,6 +199,7 @@ impl<'a> BzImage<'a> {
             Entries::Both {
                 above_4g: xloadflags & XLF_CAN_BE_LOADED_ABOVE_4G != 0,
                 five_levels: xloadflags & XLF_5LEVEL != 0,
+                efi_kexec: xloadflags & XLF_EFI_KEXEC != 0,
             }
         };
         Ok(Self {

@@ -76,7 +76,7 @@ impl FakeImage {
 fn reads_the_fields_that_matter() {
     let file = FakeImage::x86_64().build();
     let image = BzImage::parse(&file).unwrap();
-    assert_eq!(image.entries, Entries::Both { above_4g: true, five_levels: true });
+    assert_eq!(image.entries, Entries::Both { above_4g: true, five_levels: true, efi_kexec: true });
     assert_eq!(image.init_size, 0x0290_0000);
     assert_eq!(image.pref_address, PhysAddr(0x100_0000));
     assert_eq!(image.initrd_addr_max, PhysAddr(0x7fff_ffff));

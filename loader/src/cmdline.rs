@@ -1,6 +1,7 @@
-//! The capture kernel's command line: `elfcorehdr=`, and what the user gave, or the running kernel's own.
+//! The capture kernel's command line: `elfcorehdr=`, `acpi_rsdp=` for kernels that learn of it by nothing else, and what the user gave, or the
+//! running kernel's own.
 //!
-//! The loader's word stands first: a kernel reads no parameters behind a bare `--`, and an unbalanced quote swallows what
+//! The loader's words stand first: a kernel reads no parameters behind a bare `--`, and an unbalanced quote swallows what
 //! follows it (kernel/params.c, lib/cmdline.c).
 
 use crate::addr::PhysAddr;
@@ -16,7 +17,7 @@ const LONGEST: u64 = 2047;
 pub enum BadCommandLine {
     /// It is too long with what is appended.
     TooLong {
-        /// Bytes that it has, `elfcorehdr=` included.
+        /// Bytes that it has, all that is added included.
         length: u64,
         /// Bytes that the capture kernel takes.
         most: u64,
@@ -40,7 +41,7 @@ impl fmt::Display for BadCommandLine {
         match self {
             Self::TooLong { length, most } => write!(
                 f,
-                "command line too long: {length} bytes with elfcorehdr=, and the capture kernel takes {most}"
+                "command line too long: {length} bytes with what the loader adds, and the capture kernel takes {most}"
             ),
             Self::Taken { parameter } => {
                 write!(f, "the command line must not have {parameter}=: the loader alone knows its value")
@@ -78,8 +79,15 @@ pub fn append(line: &mut Vec<u8>, addition: &[u8]) {
     line.extend_from_slice(addition);
 }
 
-/// Bytes that `elfcorehdr=` can add: a space, the name, 17 digits of KiB, and the suffix.
-pub const LONGEST_ADDITION: u64 = " elfcorehdr=".len() as u64 + 17 + 1;
+/// Bytes that the loader's words can add: the names, a space behind each, 17 digits of KiB with their suffix, and 16 digits.
+pub const LONGEST_ADDITION: u64 = "elfcorehdr= acpi_rsdp=0x ".len() as u64 + 17 + 1 + 16;
+
+/// Whether the line has a word for this parameter.
+pub fn has(line: &[u8], parameter: &str) -> bool {
+    words(line).any(|word| {
+        word.strip_prefix(parameter.as_bytes()).is_some_and(|rest| rest.is_empty() || rest.starts_with(b"="))
+    })
+}
 
 /// Checks a command line as far as the user is answerable for it.
 pub fn check(line: &[u8]) -> Result<(), BadCommandLine> {
@@ -88,20 +96,24 @@ pub fn check(line: &[u8]) -> Result<(), BadCommandLine> {
     {
         return Err(BadCommandLine::Control { offset, byte });
     }
-    let taken = "elfcorehdr";
-    match words(line)
-        .any(|word| word.strip_prefix(taken.as_bytes()).is_some_and(|rest| rest.starts_with(b"=")))
-    {
-        true => Err(BadCommandLine::Taken { parameter: taken }),
-        false => Ok(()),
-    }
+    let parameter = "elfcorehdr";
+    if has(line, parameter) { Err(BadCommandLine::Taken { parameter }) } else { Ok(()) }
 }
 
-/// The final command line with its terminating zero. The length is measured with everything in it.
-pub fn finish(line: &[u8], elfcorehdr: PhysAddr, cmdline_size: u64) -> Result<Vec<u8>, BadCommandLine> {
+/// The final command line with its terminating zero. The length is measured with everything in it. Somebody who gave `acpi_rsdp=` by
+/// hand knows better.
+pub fn finish(
+    line: &[u8],
+    elfcorehdr: PhysAddr,
+    rsdp: Option<PhysAddr>,
+    cmdline_size: u64,
+) -> Result<Vec<u8>, BadCommandLine> {
     check(line)?;
     // A page address, so nothing is lost by counting in KiB (kernel-parameters.txt, "elfcorehdr=").
     let mut whole = alloc::format!("elfcorehdr={}K", elfcorehdr.0 >> 10).into_bytes();
+    if let Some(rsdp) = rsdp.filter(|_| !has(line, "acpi_rsdp")) {
+        append(&mut whole, alloc::format!("acpi_rsdp={rsdp}").as_bytes());
+    }
     append(&mut whole, line);
     let most = cmdline_size.min(LONGEST);
     if whole.len() as u64 > most {
@@ -127,22 +139,32 @@ mod tests {
 
     #[test]
     fn elfcorehdr_stands_first_in_kib() {
-        let line = finish(b"console=ttyS0 -- rescue \"", PhysAddr(0x8aff_f000), 2047).unwrap();
+        let line = finish(b"console=ttyS0 -- rescue \"", PhysAddr(0x8aff_f000), None, 2047).unwrap();
         assert_eq!(line, b"elfcorehdr=2277372K console=ttyS0 -- rescue \"\0");
-        assert_eq!(finish(b"", PhysAddr(0x2_1fff_f000), 2047).unwrap(), b"elfcorehdr=8912892K\0");
+        assert_eq!(finish(b"", PhysAddr(0x2_1fff_f000), None, 2047).unwrap(), b"elfcorehdr=8912892K\0");
     }
 
     /// Catches a length that is measured before the loader's own words are added, and a silent cut.
     #[test]
     fn the_length_counts_everything() {
         let long = alloc::vec![b'x'; 2047 - " elfcorehdr=2277372K".len()];
-        assert_eq!(finish(&long, PhysAddr(0x8aff_f000), 4096).unwrap().len(), 2048);
+        assert_eq!(finish(&long, PhysAddr(0x8aff_f000), None, 4096).unwrap().len(), 2048);
         let longer = alloc::vec![b'x'; long.len() + 1];
         assert_eq!(
-            finish(&longer, PhysAddr(0x8aff_f000), 4096),
+            finish(&longer, PhysAddr(0x8aff_f000), None, 4096),
             Err(BadCommandLine::TooLong { length: 2048, most: 2047 })
         );
-        assert!(finish(&long, PhysAddr(0x8aff_f000), 255).is_err());
+        assert!(finish(&long, PhysAddr(0x8aff_f000), None, 255).is_err());
+    }
+
+    /// Catches a root table that is told twice, or against what somebody gave by hand, and room that does not suffice.
+    #[test]
+    fn acpi_rsdp_is_told_once() {
+        let finish = |line, rsdp| finish(line, PhysAddr(0x8aff_f000), Some(PhysAddr(rsdp)), 2047).unwrap();
+        assert_eq!(finish(b"quiet", 0x7fb7_e014), b"elfcorehdr=2277372K acpi_rsdp=0x7fb7e014 quiet\0");
+        assert_eq!(finish(b"acpi_rsdp=0x1 quiet", 0x2), b"elfcorehdr=2277372K acpi_rsdp=0x1 quiet\0");
+        let longest = super::finish(b"x", PhysAddr(u64::MAX), Some(PhysAddr(u64::MAX)), 2047).unwrap();
+        assert_eq!(longest.len() as u64, LONGEST_ADDITION + 2);
     }
 
     /// Catches a reused reservation (the capture kernel would set its own memory aside), several of them, quoted spaces that

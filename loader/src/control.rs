@@ -43,10 +43,11 @@ impl Demand {
         Self { code: 2, tables: mapped.saturating_add(FEW) }
     }
 
-    /// Bytes which, left free anywhere in the region, are enough. More than the pages themselves where two must lie together:
-    /// five segments leave six gaps at the most, and each but one may be passed over with two pages in it, the one with one.
-    pub const fn bytes(&self) -> u64 {
-        let passed_over = if self.code > 1 { 11 } else { 0 };
+    /// Bytes which, left free anywhere in a region with so many segments, are enough. More than the pages themselves where two must
+    /// lie together: the segments leave one gap more than they are at the most, and each but one may be passed over with two pages in
+    /// it, the one with one.
+    pub const fn bytes(&self, segments: u64) -> u64 {
+        let passed_over = if self.code > 1 { 2 * segments + 1 } else { 0 };
         self.code.saturating_add(self.tables).saturating_add(passed_over).saturating_mul(PAGE)
     }
 
@@ -76,6 +77,7 @@ mod tests {
     use super::*;
     use crate::testing::span;
     use alloc::vec;
+    use alloc::vec::Vec;
 
     const REGION: u64 = 0x1000_0000;
 
@@ -97,20 +99,22 @@ mod tests {
         assert_eq!(x86_64.taken(region, &[page(0, 12)]), None);
     }
 
-    /// Catches a sum of free pages that is taken for enough where no two lie together: the worst that five segments can do is to leave
-    /// five gaps of two pages each, no two of which are aligned, before the gap that serves.
+    /// Catches a sum of free pages that is taken for enough where no two lie together: the worst that so many segments can do is to leave
+    /// as many gaps of two pages each, no two of which are aligned, before the gap that serves.
     #[test]
     fn the_bytes_asked_for_are_enough_in_the_worst_gaps() {
         let demand = Demand { code: 2, tables: 20 };
-        let segments = [3, 7, 11, 15, 19].map(|from| page(from, from + 2));
-        let needed = demand.bytes() / PAGE;
-        // Free: 1 and 2, 5 and 6, and so on; then everything from an odd page on.
-        let region = page(1, 21 + needed - 10);
-        let free = region.size() - segments.iter().map(|segment| segment.size()).sum::<u64>();
-        assert_eq!(free, demand.bytes());
-        assert_eq!(demand.taken(region, &segments), Some(page(22, 21 + needed - 10)));
-        let smaller = page(1, 21 + needed - 11);
-        assert_eq!(demand.taken(smaller, &segments), None);
+        for count in 4..=6 {
+            // Free: 1 and 2, 5 and 6, and so on; then everything from an odd page on.
+            let segments: Vec<Span> = (0..count).map(|nth| page(4 * nth + 3, 4 * nth + 5)).collect();
+            let last_gap = 4 * count + 1;
+            let end = last_gap + demand.bytes(count) / PAGE - 2 * count;
+            let region = page(1, end);
+            let free = region.size() - segments.iter().map(|segment| segment.size()).sum::<u64>();
+            assert_eq!(free, demand.bytes(count));
+            assert_eq!(demand.taken(region, &segments), Some(page(last_gap + 1, end)));
+            assert_eq!(demand.taken(page(1, end - 1), &segments), None, "{count} segments");
+        }
     }
 
     /// Catches an estimate that is too low for large machines: a page for each GiB.

@@ -17,6 +17,22 @@ pub struct Entry {
     pub kind: Kind,
 }
 
+/// Entries that boot_params has room for (E820_MAX_ENTRIES_ZEROPAGE).
+pub const IN_BOOT_PARAMS: usize = 128;
+/// Size of an entry in bytes, as boot_params and setup_data have it: address, size, and type of 4 bytes.
+pub const ENTRY_SIZE: usize = 20;
+
+impl Entry {
+    /// The entry's bytes.
+    pub fn encode(&self) -> [u8; ENTRY_SIZE] {
+        let mut bytes = [0; ENTRY_SIZE];
+        bytes[..8].copy_from_slice(&self.span.start().0.to_le_bytes());
+        bytes[8..16].copy_from_slice(&self.span.size().to_le_bytes());
+        bytes[16..].copy_from_slice(&self.kind.number().to_le_bytes());
+        bytes
+    }
+}
+
 impl Kind {
     /// The number in an e820 entry (arch/x86/include/asm/e820/types.h).
     pub const fn number(self) -> u32 {
@@ -38,27 +54,40 @@ pub fn low_ram(memory: &MemoryMap) -> Option<Span> {
     memory.ram().filter_map(|ram| ram.intersect(low)).max_by_key(|ram| ram.size())
 }
 
-/// The map for a capture kernel: low RAM, every crash region without the core header (which the capture kernel must not hand
-/// out), and what is no RAM as the running kernel knows it. RAM is cut to whole pages.
-pub fn map(memory: &MemoryMap, elfcorehdr: Span) -> Vec<Entry> {
+/// Entries that any x86 kernel has room for: 128 of boot_params and three for each of 2^10 nodes (E820_MAX_ENTRIES,
+/// arch/x86/include/asm/e820/types.h, with the largest CONFIG_NODES_SHIFT). What is more is ignored by the kernel itself.
+pub const MOST: usize = 128 + 3 * 1024;
+
+/// The map for a capture kernel: low RAM, every crash region without the holes that the capture kernel must not hand out (core header, saved
+/// low memory), and what is no RAM as the running kernel knows it. RAM is cut to whole pages.
+///
+/// The order is that of importance, for whoever reads the beginning alone. A decompressor sees no more than the 128 entries of boot_params
+/// when it looks for RAM to move to (arch/x86/boot/compressed/kaslr.c); and an i386 kernel without NUMA ignores all beyond 131. Kernels
+/// sort the map themselves (arch/x86/kernel/e820.c, `e820__update_table`).
+pub fn map(memory: &MemoryMap, holes: &[Span]) -> Vec<Entry> {
     let ram = low_ram(memory)
         .into_iter()
         .chain(memory.crash_regions.iter().copied())
-        .flat_map(|span| span.without(elfcorehdr))
-        .flatten()
-        .filter_map(whole_pages)
+        .flat_map(|span| span.without_all(holes))
+        .filter_map(|span| span.whole_units(PAGE))
         .map(|span| Entry { span, kind: Kind::Ram });
     let others =
         memory.ranges.iter().filter(|(_, kind)| *kind != Kind::Ram).map(|&(span, kind)| Entry { span, kind });
     let mut map: Vec<Entry> = ram.chain(others).collect();
-    sort_by_key(&mut map, |entry| entry.span);
+    sort_by_key(&mut map, |entry| (entry.kind.rank(), entry.span));
     map
 }
 
-/// The whole pages in a range.
-fn whole_pages(span: Span) -> Option<Span> {
-    let end = span.last().checked_add(1)?.align_down(PAGE);
-    Span::new(span.start().align_up(PAGE)?, end.checked_sub(1)?)
+impl Kind {
+    /// How much a capture kernel depends on knowing of such memory: on RAM entirely; on ACPI's tables to find its devices. The rest keeps
+    /// it from using the addresses for devices.
+    const fn rank(self) -> u8 {
+        match self {
+            Self::Ram => 0,
+            Self::AcpiTables | Self::AcpiNvs => 1,
+            Self::Reserved | Self::Persistent | Self::PersistentLegacy => 2,
+        }
+    }
 }
 
 #[cfg(test)]
@@ -83,7 +112,7 @@ mod tests {
     /// or the pages of its own core header; and a low companion that is forgotten.
     #[test]
     fn the_capture_kernel_gets_its_regions_and_low_memory() {
-        let map = map(&memory(), span(0x1_3fff_f000, 0x1_3fff_ffff));
+        let map = map(&memory(), &[span(0x1_3fff_f000, 0x1_3fff_ffff)]);
         let of = |wanted| map.iter().filter(|e| e.kind == wanted).map(|e| e.span).collect::<Vec<_>>();
         assert_eq!(
             of(Kind::Ram),
@@ -91,13 +120,24 @@ mod tests {
         );
         assert_eq!(of(Kind::Reserved), [span(0, 0xfff), span(0xf_0000, 0xf_ffff)]);
         assert_eq!(of(Kind::AcpiTables), [span(0xbffe_0000, 0xbfff_ffff)]);
-        assert!(map.windows(2).all(|pair| pair[0].span.last() < pair[1].span.start()));
+        assert_eq!(map.len(), 6);
+    }
+
+    /// Catches RAM or ACPI's tables behind the entries that an early or small reader sees.
+    #[test]
+    fn what_matters_comes_first() {
+        let kinds: Vec<Kind> = map(&memory(), &[]).iter().map(|entry| entry.kind).collect();
+        use Kind::{AcpiTables, Ram, Reserved};
+        assert_eq!(kinds, [Ram, Ram, Ram, AcpiTables, Reserved, Reserved]);
     }
 
     #[test]
     fn a_header_in_the_middle_splits_the_region() {
-        let map = map(&memory(), span(0x1100_0000, 0x1100_0fff));
-        assert!(map.iter().any(|e| e.span == span(0x1000_0000, 0x10ff_ffff) && e.kind == Kind::Ram));
-        assert!(map.iter().any(|e| e.span == span(0x1100_1000, 0x13ff_ffff) && e.kind == Kind::Ram));
+        let map = map(&memory(), &[span(0x1100_0000, 0x1100_0fff), span(0x1200_0000, 0x1200_0fff)]);
+        let ram: Vec<Span> = map.iter().filter(|e| e.kind == Kind::Ram).map(|e| e.span).collect();
+        assert_eq!(
+            ram[1..4],
+            [span(0x1000_0000, 0x10ff_ffff), span(0x1100_1000, 0x11ff_ffff), span(0x1200_1000, 0x13ff_ffff)]
+        );
     }
 }

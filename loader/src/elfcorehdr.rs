@@ -2,7 +2,8 @@
 //! (Documentation/admin-guide/kdump/vmcoreinfo.rst, fs/proc/vmcore.c).
 //!
 //! One PT_NOTE for each CPU's registers, one for VMCOREINFO, one PT_LOAD for the kernel's text as it is mapped, and one for
-//! each range of RAM. `p_offset` is the physical address everywhere. The capture kernel needs physical addresses; readers of
+//! each range of RAM. `p_offset` is where the capture kernel finds the bytes: the physical address, but for low memory that was
+//! saved, which it finds in its copy. The capture kernel needs physical addresses; readers of
 //! the dump need the virtual ones, which are 64 bits wide for a 64-bit kernel whatever this program was built for.
 //!
 //! The ELF machine is the crashed kernel's, with one exception. An x86_64 capture kernel takes ELF64 with EM_X86_64 alone
@@ -18,12 +19,16 @@
 use crate::addr::{PAGE, PhysAddr, Span};
 use crate::iomem::MemoryMap;
 use crate::kcore::DirectMap;
+use crate::options::Class;
+use crate::purgatory::Backup;
 use crate::rule::Arch;
 use alloc::vec::Vec;
+use core::fmt;
 
 /// Where the direct map of an i386 kernel begins, with the usual split (CONFIG_PAGE_OFFSET).
 const I386_PAGE_OFFSET: u64 = 0xc000_0000;
-/// The first MiB is the capture kernel's own: its RAM below 640 KiB, and what belongs to firmware above.
+/// The first MiB is the capture kernel's own: its RAM below 640 KiB, which is in the dump only where it was saved, and what belongs
+/// to firmware above.
 const FIRST_DUMPED: PhysAddr = PhysAddr(0x10_0000);
 
 const PT_LOAD: u32 = 1;
@@ -61,6 +66,33 @@ pub struct Crashed<'a> {
     pub cpu_notes: &'a [Note],
     /// VMCOREINFO.
     pub vmcoreinfo: Option<Note>,
+    /// Low memory that is saved before the capture kernel uses it, and where.
+    pub backup: Option<Backup>,
+    /// The class that was asked for; none for the smallest that does.
+    pub class: Option<Class>,
+}
+
+/// Why there can be no ELF32 core header. Fits behind "--elf32-core-headers: ".
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Not32 {
+    /// The running kernel's virtual addresses have 64 bits.
+    Running64,
+    /// An x86_64 capture kernel reads ELF64 alone.
+    Reader64,
+    /// There is memory that 32 bits cannot address.
+    Above4G(PhysAddr),
+}
+
+impl fmt::Display for Not32 {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Running64 => f.write_str("the running x86_64 kernel's virtual addresses need 64 bits"),
+            Self::Reader64 => f.write_str(
+                "an x86_64 capture kernel reads 64-bit core headers alone, and would start without /proc/vmcore",
+            ),
+            Self::Above4G(address) => write!(f, "there is memory up to {address}, beyond 32 bits"),
+        }
+    }
 }
 
 /// A program header, before it takes the form of a class.
@@ -68,45 +100,66 @@ pub struct Crashed<'a> {
 struct Header {
     kind: u32,
     flags: u32,
+    offset: PhysAddr,
     physical: PhysAddr,
     virtual_start: u64,
     size: u64,
 }
 
-/// Builds the core header.
-pub fn build(crashed: &Crashed<'_>) -> Vec<u8> {
+/// Builds the core header. Its size depends on no address, so that one that is built for its size serves before places are known.
+pub fn build(crashed: &Crashed<'_>) -> Result<Vec<u8>, Not32> {
     let mut headers: Vec<Header> = crashed.cpu_notes.iter().copied().map(note).collect();
     headers.extend(crashed.vmcoreinfo.map(note));
+    let saved = |base: u64| {
+        crashed.backup.map(|Backup { source, target }| Header {
+            offset: target,
+            ..load(source, base.wrapping_add(source.start().0))
+        })
+    };
     match crashed.arch {
         Arch::X86_64 => {
             headers.extend(crashed.direct_map.text.map(|text| load(text.physical, text.virtual_start)));
             let base = crashed.direct_map.page_offset;
+            headers.extend(saved(base));
             headers.extend(dumped(crashed.memory).map(|ram| load(ram, base.wrapping_add(ram.start().0))));
-            encode64(EM_X86_64, &headers)
         }
         Arch::I386 => {
+            headers.extend(saved(I386_PAGE_OFFSET));
             headers.extend(dumped(crashed.memory).flat_map(|ram| i386_loads(ram, crashed.lowmem_last)));
-            match crashed.reader {
-                Arch::X86_64 => encode64(EM_X86_64, &headers),
-                Arch::I386 if crashed.memory.reaches_above_4g() => encode64(EM_386, &headers),
-                Arch::I386 => encode32(EM_386, &headers),
-            }
+        }
+    }
+    let not32 = not32(crashed);
+    let class = crashed.class.unwrap_or(if not32.is_none() { Class::Elf32 } else { Class::Elf64 });
+    let machine = match (crashed.arch, crashed.reader) {
+        (Arch::I386, Arch::I386) => EM_386,
+        _ => EM_X86_64,
+    };
+    match (class, not32) {
+        (Class::Elf64, _) => Ok(encode64(machine, &headers)),
+        (Class::Elf32, None) => Ok(encode32(machine, &headers)),
+        (Class::Elf32, Some(why)) => Err(why),
+    }
+}
+
+/// Why 32 bits do not do, if they do not.
+fn not32(crashed: &Crashed<'_>) -> Option<Not32> {
+    match (crashed.arch, crashed.reader) {
+        (Arch::X86_64, _) => Some(Not32::Running64),
+        (Arch::I386, Arch::X86_64) => Some(Not32::Reader64),
+        (Arch::I386, Arch::I386) => {
+            let last = crashed.memory.ram().map(Span::last).max()?;
+            (last > PhysAddr::LAST_32BIT).then_some(Not32::Above4G(last))
         }
     }
 }
 
-/// The ranges of RAM that are dumped: all but the crash regions and the first MiB, in whole pages.
+/// The ranges of RAM that are dumped as they are: all but the crash regions and the first MiB, in whole pages.
 fn dumped(memory: &MemoryMap) -> impl Iterator<Item = Span> + '_ {
-    memory.ram().filter_map(above_first_mib).flat_map(|ram| {
-        memory.crash_regions.iter().fold(alloc::vec![ram], |left, &region| {
-            left.into_iter().flat_map(|span| span.without(region)).flatten().collect()
-        })
-    })
-}
-
-fn above_first_mib(ram: Span) -> Option<Span> {
-    let end = ram.last().checked_add(1)?.align_down(PAGE);
-    Span::new(ram.start().max(FIRST_DUMPED).align_up(PAGE)?, end.checked_sub(1)?)
+    let above = Span::new(FIRST_DUMPED, PhysAddr(u64::MAX));
+    memory
+        .ram()
+        .filter_map(move |ram| ram.intersect(above?)?.whole_units(PAGE))
+        .flat_map(|ram| ram.without_all(&memory.crash_regions))
 }
 
 /// A range of an i386 kernel's RAM: low memory has virtual addresses, what lies above has none (-1).
@@ -120,11 +173,13 @@ fn i386_loads(ram: Span, lowmem_last: PhysAddr) -> impl Iterator<Item = Header> 
 }
 
 fn note(note: Note) -> Header {
-    Header { kind: PT_NOTE, flags: 0, physical: note.address, virtual_start: 0, size: note.size }
+    let Note { address, size } = note;
+    Header { kind: PT_NOTE, flags: 0, offset: address, physical: address, virtual_start: 0, size }
 }
 
 fn load(physical: Span, virtual_start: u64) -> Header {
-    Header { kind: PT_LOAD, flags: RWX, physical: physical.start(), virtual_start, size: physical.size() }
+    let start = physical.start();
+    Header { kind: PT_LOAD, flags: RWX, offset: start, physical: start, virtual_start, size: physical.size() }
 }
 
 /// `e_ident`: magic, class, little-endian, version 1, System V.
@@ -154,8 +209,7 @@ fn encode64(machine: u16, headers: &[Header]) -> Vec<u8> {
         out.extend_from_slice(&header.kind.to_le_bytes());
         out.extend_from_slice(&header.flags.to_le_bytes());
         // p_offset, p_vaddr, p_paddr, p_filesz, p_memsz, p_align
-        for word in [header.physical.0, header.virtual_start, header.physical.0, header.size, header.size, 0]
-        {
+        for word in [header.offset.0, header.virtual_start, header.physical.0, header.size, header.size, 0] {
             out.extend_from_slice(&word.to_le_bytes());
         }
     }
@@ -178,11 +232,10 @@ fn encode32(machine: u16, headers: &[Header]) -> Vec<u8> {
         out.extend_from_slice(&half.to_le_bytes());
     }
     for header in headers {
-        let (physical, size) = (header.physical.0 as u32, header.size as u32);
+        let [offset, virtual_start, physical, size] =
+            [header.offset.0, header.virtual_start, header.physical.0, header.size].map(|word| word as u32);
         // p_type, p_offset, p_vaddr, p_paddr, p_filesz, p_memsz, p_flags, p_align
-        for word in
-            [header.kind, physical, header.virtual_start as u32, physical, size, size, header.flags, 0]
-        {
+        for word in [header.kind, offset, virtual_start, physical, size, size, header.flags, 0] {
             out.extend_from_slice(&word.to_le_bytes());
         }
     }

@@ -48,6 +48,8 @@ fn crashed<'a>(arch: Arch, memory: &'a MemoryMap, map: &'a DirectMap, notes: &'a
         lowmem_last: PhysAddr(0x37ff_ffff),
         cpu_notes: notes,
         vmcoreinfo: Some(Note { address: PhysAddr(0x1_3fed_0000), size: 0x1024 }),
+        backup: None,
+        class: None,
     }
 }
 
@@ -61,7 +63,7 @@ fn an_x86_64_core_has_all_of_it() {
         text: Some(Mapped { physical: span(0x100_0000, 0x3bf_ffff), virtual_start: 0xffff_ffff_8100_0000 }),
     };
     let notes = [0x1_3fc1_0000, 0x1_3fd1_0000].map(|a| Note { address: PhysAddr(a), size: 0x164 });
-    let (class, machine, headers) = read(&build(&crashed(Arch::X86_64, &memory, &map, &notes)));
+    let (class, machine, headers) = read(&build(&crashed(Arch::X86_64, &memory, &map, &notes)).unwrap());
     assert_eq!((class, machine), (2, EM_X86_64));
     assert_eq!(
         headers,
@@ -82,7 +84,7 @@ fn an_x86_64_core_has_all_of_it() {
 fn an_i386_core_is_split_at_the_end_of_low_memory() {
     let map = DirectMap::WITHOUT_KASLR;
     let small = memory(&[span(0x10_0000, 0x3fff_ffff)], &[span(0x1000_0000, 0x1fff_ffff)]);
-    let (class, machine, headers) = read(&build(&crashed(Arch::I386, &small, &map, &[])));
+    let (class, machine, headers) = read(&build(&crashed(Arch::I386, &small, &map, &[])).unwrap());
     assert_eq!((class, machine), (1, EM_386));
     assert_eq!(
         headers[1..],
@@ -93,7 +95,7 @@ fn an_i386_core_is_split_at_the_end_of_low_memory() {
         ]
     );
     let large = memory(&[span(0x10_0000, 0xbfff_ffff), span(0x1_0000_0000, 0x1_3fff_ffff)], &[]);
-    let (class, machine, headers) = read(&build(&crashed(Arch::I386, &large, &map, &[])));
+    let (class, machine, headers) = read(&build(&crashed(Arch::I386, &large, &map, &[])).unwrap());
     assert_eq!((class, machine), (2, EM_386));
     assert_eq!(headers.last(), Some(&(PT_LOAD, 0x1_0000_0000, u64::MAX, 0x1_0000_0000, 0x4000_0000)));
 }
@@ -104,9 +106,52 @@ fn an_x86_64_reader_gets_its_own_machine() {
     let memory = memory(&[span(0x10_0000, 0x3fff_ffff)], &[span(0x1000_0000, 0x1fff_ffff)]);
     let map = DirectMap::WITHOUT_KASLR;
     let crashed = Crashed { reader: Arch::X86_64, ..crashed(Arch::I386, &memory, &map, &[]) };
-    let (class, machine, headers) = read(&build(&crashed));
+    let (class, machine, headers) = read(&build(&crashed).unwrap());
     assert_eq!((class, machine), (2, EM_X86_64));
     assert_eq!(headers[1], (PT_LOAD, 0x10_0000, 0xc010_0000, 0x10_0000, 0xff0_0000));
+}
+
+/// Catches low memory that is read where it was, after the capture kernel has written there; and a header whose size depends on where the
+/// copy lies, which is known only when the size is.
+#[test]
+fn saved_low_memory_is_read_from_its_copy() {
+    let memory = memory(&[span(0x1000, 0x9_fbff), span(0x10_0000, 0x3fff_ffff)], &[]);
+    let map = DirectMap { page_offset: BASE, text: None };
+    let source = span(0x1000, 0x9_efff);
+    let with = |arch, target| {
+        let backup = Some(Backup { source, target: PhysAddr(target) });
+        build(&Crashed { backup, ..crashed(arch, &memory, &map, &[]) }).unwrap()
+    };
+    let core = with(Arch::X86_64, 0x3ff0_0000);
+    let (_, _, headers) = read(&core);
+    assert_eq!(
+        headers[1..],
+        [
+            (PT_LOAD, 0x3ff0_0000, BASE + 0x1000, 0x1000, 0x9_e000),
+            (PT_LOAD, 0x10_0000, BASE + 0x10_0000, 0x10_0000, 0x3ff0_0000),
+        ]
+    );
+    assert_eq!(core.len(), with(Arch::X86_64, 0).len());
+    let (class, _, headers) = read(&with(Arch::I386, 0x3ff0_0000));
+    assert_eq!((class, headers[1]), (1, (PT_LOAD, 0x3ff0_0000, 0xc000_1000, 0x1000, 0x9_e000)));
+}
+
+/// Catches 32 bits where the capture kernel would offer no vmcore or an address would be cut, and a wish that is not heard.
+#[test]
+fn a_class_is_used_where_it_can_be() {
+    let low = memory(&[span(0x10_0000, 0x3fff_ffff)], &[]);
+    let high = memory(&[span(0x10_0000, 0x3fff_ffff), span(0x1_0000_0000, 0x1_3fff_ffff)], &[]);
+    let map = DirectMap::WITHOUT_KASLR;
+    let class = |arch, reader, memory, class| {
+        build(&Crashed { reader, class: Some(class), ..crashed(arch, memory, &map, &[]) }).map(|core| core[4])
+    };
+    assert_eq!(class(Arch::I386, Arch::I386, &low, Class::Elf64), Ok(2));
+    assert_eq!(class(Arch::I386, Arch::I386, &low, Class::Elf32), Ok(1));
+    let above = Not32::Above4G(PhysAddr(0x1_3fff_ffff));
+    assert_eq!(class(Arch::I386, Arch::I386, &high, Class::Elf32), Err(above));
+    assert_eq!(class(Arch::I386, Arch::X86_64, &low, Class::Elf32), Err(Not32::Reader64));
+    assert_eq!(class(Arch::X86_64, Arch::I386, &low, Class::Elf32), Err(Not32::Running64));
+    assert_eq!(class(Arch::X86_64, Arch::X86_64, &low, Class::Elf64), Ok(2));
 }
 
 proptest! {
@@ -123,7 +168,7 @@ proptest! {
         let region = span(page(crash.0), page(crash.0 + crash.1) - 1);
         let memory = memory(&ram, &[region]);
         let map = DirectMap::WITHOUT_KASLR;
-        let (_, _, headers) = read(&build(&crashed(Arch::X86_64, &memory, &map, &[])));
+        let (_, _, headers) = read(&build(&crashed(Arch::X86_64, &memory, &map, &[])).unwrap());
         let probed = PhysAddr(page(probe));
         let inside = |span: Span| span.start() <= probed && probed <= span.last();
         let wanted = ram.iter().any(|&ram| inside(ram)) && !inside(region) && probed >= FIRST_DUMPED;

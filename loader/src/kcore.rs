@@ -7,8 +7,8 @@ use crate::addr::{PhysAddr, Span};
 use crate::bytes::{u16_at, u32_at, u64_at};
 use alloc::vec::Vec;
 
-/// Bytes of kcore that hold its headers: 64 KiB have room for over a thousand of them.
-pub const HEADERS: usize = 64 * 1024;
+/// Most bytes of kcore that are read for its headers: 64 KiB have room for over a thousand of them.
+const MOST: usize = 64 * 1024;
 
 /// Where the kernel's text is mapped: `__START_KERNEL_map`, up to the modules (Documentation/arch/x86/x86_64/mm.rst).
 const TEXT_START: u64 = 0xffff_ffff_8000_0000;
@@ -19,6 +19,15 @@ const EHDR_SIZE: usize = 64;
 const PHDR_SIZE: usize = 56;
 /// p_type of a piece of memory.
 const PT_LOAD: u32 = 1;
+
+/// Bytes from the beginning of kcore on that hold its headers, as its first bytes say, as far as they are needed; zero if they are none.
+pub fn headers_size(kcore: &[u8]) -> usize {
+    let size = || {
+        let offset = usize::try_from(u64_at(kcore, 32)?).ok()?;
+        offset.checked_add(PHDR_SIZE * usize::from(u16_at(kcore, 56)?))
+    };
+    size().unwrap_or_default().min(MOST)
+}
 
 /// A mapped piece of physical memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -128,6 +137,18 @@ mod tests {
                 virtual_start: 0xffff_ffff_a380_0000
             })
         );
+    }
+
+    /// Catches the last headers of a kernel with many ranges of RAM left unread.
+    #[test]
+    fn all_headers_are_asked_for() {
+        let file = kcore(&[(0xffff_8880_0010_0000, 0x10_0000, 0x1000); 200]);
+        assert_eq!(headers_size(&file[..4096]), file.len());
+        assert_eq!(headers_size(&[0xff; 64]), 0, "an offset that wraps");
+        assert_eq!(headers_size(b"x"), 0);
+        let mut far = file;
+        far[34] = 1;
+        assert_eq!(headers_size(&far), MOST);
     }
 
     #[test]

@@ -34,16 +34,20 @@ pub struct Request {
     pub pref_address: PhysAddr,
     /// Size of the initrd, if there is one.
     pub initrd_size: Option<u64>,
-    /// Size of boot_params and command line.
+    /// Size of boot_params and what lies behind it.
     pub boot_params_size: u64,
     /// Size of the purgatory.
     pub purgatory_size: u64,
     /// Size of the core header.
     pub elfcorehdr_size: u64,
+    /// Size of the backup of low memory, if there is one.
+    pub backup_size: Option<u64>,
     /// What the segments must leave.
     pub reserves: Vec<Reserve>,
     /// Places that are given.
     pub places: Places,
+    /// `--mem-min`: what no segment may begin below; 0 if there is no such bound.
+    pub mem_min: PhysAddr,
     /// Whether a given place may be one from which the kernel moves away.
     pub ignore_alignment: bool,
 }
@@ -84,12 +88,14 @@ pub struct Layout {
     pub kernel: Span,
     /// The initrd.
     pub initrd: Option<Span>,
-    /// boot_params and command line.
+    /// boot_params and what lies behind it.
     pub boot_params: Span,
     /// The purgatory.
     pub purgatory: Span,
     /// The core header.
     pub elfcorehdr: Span,
+    /// The backup of low memory.
+    pub backup: Option<Span>,
 }
 
 impl Layout {
@@ -102,6 +108,7 @@ impl Layout {
             (SegmentKind::ElfCoreHeader, self.elfcorehdr),
         ];
         all.extend(self.initrd.map(|span| (SegmentKind::Initrd, span)));
+        all.extend(self.backup.map(|span| (SegmentKind::Backup, span)));
         sort_by_key(&mut all, |&(_, span)| span);
         all
     }
@@ -115,6 +122,7 @@ impl Layout {
             boot_params: of(SegmentKind::BootParams)?,
             purgatory: of(SegmentKind::Purgatory)?,
             elfcorehdr: of(SegmentKind::ElfCoreHeader)?,
+            backup: of(SegmentKind::Backup),
         })
     }
 }
@@ -158,6 +166,7 @@ impl Request {
             Some(self.boot_params_size),
             Some(self.purgatory_size),
             Some(self.elfcorehdr_size),
+            self.backup_size,
         ];
         let pieces = SegmentKind::ALL.into_iter().zip(sizes).filter_map(|(kind, size)| {
             let is_kernel = kind == SegmentKind::Kernel;
@@ -198,6 +207,9 @@ impl Request {
             if span.last() > piece.limit.last {
                 return Err(bad(BadPlace::BeyondLimit { span, limit: piece.limit }));
             }
+            if start < self.mem_min {
+                return Err(bad(BadPlace::BelowMemMin { start, mem_min: self.mem_min }));
+            }
             if !self.ignore_alignment && (start < piece.lowest || start.align_down(piece.alignment) != start)
             {
                 return Err(bad(BadPlace::KernelMoves {
@@ -218,6 +230,8 @@ struct World<'a> {
     pieces: &'a [Piece],
     /// The whole pages of the region.
     pages: Span,
+    /// Where the first segment may begin: `--mem-min` is no bound for what must be left.
+    first: PhysAddr,
 }
 
 impl<'a> World<'a> {
@@ -233,8 +247,11 @@ impl<'a> World<'a> {
             return Err(Refusal::BeyondLimit { region, limit });
         }
         request.check_given(pieces)?;
-        let pages = whole_pages(region).ok_or(Refusal::NoRegion)?;
-        Ok(Self { request, pieces, pages })
+        let pages = region.whole_units(PAGE).ok_or(Refusal::NoRegion)?;
+        let first = request.mem_min.align_up(PAGE).filter(|first| *first <= pages.last());
+        let first =
+            first.ok_or(Refusal::BelowMemMin { region, mem_min: request.mem_min })?.max(pages.start());
+        Ok(Self { request, pieces, pages, first })
     }
 
     /// Puts the segments into this order, ascending, each as high as it can lie; none if that cannot be.
@@ -251,7 +268,7 @@ impl<'a> World<'a> {
                 }
             };
             let lowest = if piece.given.is_some() { PhysAddr(0) } else { piece.lowest };
-            if span.last() > last || span.start() < self.pages.start().max(lowest) {
+            if span.last() > last || span.start() < self.first.max(lowest) {
                 return None;
             }
             placed.push(Placed { kind: piece.kind, span });
@@ -281,7 +298,7 @@ impl<'a> World<'a> {
         let below = placed.iter().map(|placed| placed.span).filter(|span| span.last() < now.start()).max();
         let floor = match below {
             Some(below) => below.last().checked_add(1)?,
-            None => self.pages.start(),
+            None => self.first,
         };
         let span = Span::sized(floor.max(kernel.lowest).align_up(kernel.alignment)?, kernel.size)?;
         let lowered = |placed: &Placed| match placed.kind {
@@ -293,25 +310,23 @@ impl<'a> World<'a> {
 
     /// Bytes that the segments leave at or below a limit.
     fn left(&self, placed: &[Placed], limit: Limit) -> u64 {
-        let Some(low) =
-            Span::new(self.pages.start(), self.pages.last().min(limit.last)).and_then(whole_pages)
-        else {
-            return 0;
-        };
+        let low = Span::new(self.pages.start(), self.pages.last().min(limit.last));
+        let Some(low) = low.and_then(|low| low.whole_units(PAGE)) else { return 0 };
         let used = placed.iter().filter_map(|placed| placed.span.intersect(low)).map(Span::size).sum();
         low.size().saturating_sub(used)
     }
 
     /// Why no order does: the first segment that fits beside the ones before it in none, or else what they cannot leave.
     fn why_not(&self) -> Refusal {
-        let Self { request: &Request { region, .. }, pieces, pages } = *self;
+        let Self { request: &Request { region, mem_min, .. }, pieces, pages, first } = *self;
         let mut order: Vec<usize> = (0..pieces.len()).collect();
         for count in 1..=pieces.len() {
             if permute(&mut order[..count], 0, &mut |order| self.highest(order)).is_none() {
                 let Piece { kind: segment, size, lowest, limit, .. } = pieces[count - 1];
-                let usable = Span::new(pages.start().max(lowest), pages.last().min(limit.last));
+                let usable = Span::new(first.max(lowest), pages.last().min(limit.last));
                 let limit = (region.last() > limit.last).then_some(limit);
-                return Refusal::NoRoom { segment, size, region, usable, shared: count > 1, limit };
+                let mem_min = (first > pages.start()).then_some(mem_min);
+                return Refusal::NoRoom { segment, size, region, usable, shared: count > 1, mem_min, limit };
             }
         }
         // The most that any order leaves, for the reserve that falls furthest short of what it needs.
@@ -344,12 +359,6 @@ fn permute<T>(items: &mut [usize], fixed: usize, found: &mut dyn FnMut(&[usize])
         }
     }
     None
-}
-
-/// The whole pages in a range; the very last of all addresses is given up, lest an end wraps.
-fn whole_pages(span: Span) -> Option<Span> {
-    let end = PhysAddr(span.last().0.saturating_add(1)).align_down(PAGE);
-    Span::new(span.start().align_up(PAGE)?, end.checked_sub(1)?)
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Tests of the layout: tables at the limits, a search of all placements in small worlds, and 100,000 regions of the real size.
+//! Tests of the layout: tables at the limits, and a search of all placements in small worlds.
 
 use super::*;
 use crate::control::Demand;
@@ -11,7 +11,7 @@ use proptest::prelude::*;
 const MIB: u64 = 1 << 20;
 const UNLIMITED: Limit = Limit { last: PhysAddr(u64::MAX), why: Why::Unlimited };
 const I386: Limit = Limit { last: I386_LAST, why: Why::I386Capture };
-const BELOW_4G: Limit = Limit { last: PhysAddr::LAST_32BIT, why: Why::CompatCall };
+const BELOW_4G: Limit = Limit { last: PhysAddr::LAST_32BIT, why: Why::CompatCall(None) };
 /// Where low memory of a Debian i386 kernel with PAE ends.
 const LOWMEM: Limit = Limit { last: PhysAddr(0x36ff_dfff), why: Why::I386First };
 
@@ -30,8 +30,10 @@ fn request(region: Span, any: Limit) -> Request {
         boot_params_size: 4096 + 300,
         purgatory_size: 1000,
         elfcorehdr_size: 2000,
+        backup_size: None,
         reserves: vec![control(64, UNLIMITED)],
         places: Places::default(),
+        mem_min: PhysAddr(0),
         ignore_alignment: false,
     }
 }
@@ -66,9 +68,12 @@ fn a_region_above_the_limit_is_refused_by_name() {
 fn with_room_the_kernel_lies_lowest() {
     let layout = place(&request(at(512, 256), UNLIMITED)).unwrap();
     assert_eq!(layout.kernel.start(), PhysAddr(512 * MIB));
+    assert_eq!(layout.elfcorehdr.last(), at(512, 256).last());
+    let with_backup = Request { backup_size: Some(640 << 10), ..request(at(512, 256), UNLIMITED) };
+    let layout = place(&with_backup).unwrap();
     let kinds: Vec<_> = layout.spans().into_iter().map(|(kind, _)| kind).collect();
     assert_eq!(kinds, SegmentKind::ALL);
-    assert_eq!(layout.elfcorehdr.last(), at(512, 256).last());
+    assert_eq!(layout.backup, Some(span(768 * MIB - (640 << 10), 768 * MIB - 1)));
 }
 
 /// An i386 first kernel must reach its control page alone: a region that goes on beyond its low memory is good, as long as the
@@ -96,6 +101,7 @@ fn a_region_beyond_low_memory_needs_its_lowest_gap_in_it() {
             region: request.region,
             usable: Some(span(864 * MIB, 896 * MIB - 1)),
             shared: false,
+            mem_min: None,
             limit: Some(request.limits.kernel)
         })
     );
@@ -181,6 +187,7 @@ fn bad_places_are_refused_by_name() {
         ),
         ("purgatory=0x38000000", "0x38000000-0x38000fff reaches beyond 0x36ffdfff, the highest"),
         ("kernel=0x33100000", "it runs at multiples of 0x200000, and not below 0x1000000"),
+        ("backup=0x33000000", "the backup cannot lie there: this load has none"),
     ] {
         let error = place(&with(text, I386)).unwrap_err().to_string();
         assert!(error.contains(message), "{text}: {error}");
@@ -202,9 +209,10 @@ fn small_world() -> impl Strategy<Value = Request> {
             pages => Limit { last: PhysAddr(START + pages * PAGE - 1), why: Why::I386Capture },
         })
     };
-    let sizes = (1u64..5, prop::option::of(1u64..4), 1u64..3, 1u64..3, 1u64..3);
+    let backup = prop::option::weighted(0.3, 1u64..3);
+    let sizes = (1u64..5, prop::option::of(1u64..4), 1u64..3, 1u64..3, 1u64..3, backup);
     let reserves = prop::collection::vec((1u64..4, limit()), 0..3);
-    let kernel = (0u32..3, 0u64..8);
+    let kernel = (0u32..3, 0u64..8, prop::option::weighted(0.3, 0u64..8 * PAGE));
     let place = prop::option::weighted(0.2, 0u64..10);
     ((0u64..3, 4u64..12), (limit(), limit(), limit()), sizes, reserves, kernel, (place.clone(), place))
         .prop_map(
@@ -213,7 +221,7 @@ fn small_world() -> impl Strategy<Value = Request> {
                 (kernel_limit, initrd, others),
                 sizes,
                 reserves,
-                (align, pref),
+                (align, pref, mem_min),
                 (kernel_at, initrd_at),
             )| {
                 let address = |pages: u64| START + pages * PAGE;
@@ -234,8 +242,10 @@ fn small_world() -> impl Strategy<Value = Request> {
                     boot_params_size: sizes.2 * PAGE,
                     purgatory_size: sizes.3 * PAGE,
                     elfcorehdr_size: sizes.4 * PAGE,
+                    backup_size: sizes.5.map(|pages| pages * PAGE),
                     reserves: reserves.into_iter().map(|(pages, limit)| control(pages, limit)).collect(),
                     places,
+                    mem_min: PhysAddr(mem_min.map_or(0, |bytes| START + bytes)),
                     ignore_alignment: false,
                 }
             },
@@ -250,6 +260,7 @@ fn broken_promise(request: &Request, spans: &[(SegmentKind, Span)]) -> Option<&'
         SegmentKind::BootParams => Some(request.boot_params_size),
         SegmentKind::Purgatory => Some(request.purgatory_size),
         SegmentKind::ElfCoreHeader => Some(request.elfcorehdr_size),
+        SegmentKind::Backup => request.backup_size,
     };
     for kind in SegmentKind::ALL {
         let mut of_kind = spans.iter().filter(|(other, _)| *other == kind).map(|(_, span)| *span);
@@ -273,6 +284,9 @@ fn broken_promise(request: &Request, spans: &[(SegmentKind, Span)]) -> Option<&'
         }
         if span.last() > limit.last {
             return Some("beyond its limit");
+        }
+        if span.start() < request.mem_min {
+            return Some("below --mem-min");
         }
         if spans[index + 1..]
             .iter()
@@ -309,6 +323,7 @@ fn possible(request: &Request, placed: &mut Vec<(SegmentKind, Span)>) -> bool {
         Some(request.boot_params_size),
         Some(request.purgatory_size),
         Some(request.elfcorehdr_size),
+        request.backup_size,
     ];
     let wanted: Vec<_> =
         SegmentKind::ALL.into_iter().zip(sizes).filter_map(|(kind, size)| Some((kind, size?))).collect();
@@ -343,75 +358,5 @@ proptest! {
     }
 }
 
-/// SplitMix64 (Steele, Lea and Flood, 2014): the same numbers in every run, and fast enough for 100,000 regions.
-struct Numbers(u64);
-
-impl Numbers {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    fn below(&mut self, end: u64) -> u64 {
-        self.next() % end
-    }
-
-    fn one_of<T: Copy>(&mut self, choices: &[T]) -> T {
-        choices[self.below(choices.len() as u64) as usize]
-    }
-
-    /// A load into a region near one of the limits: the first 16 MiB, 512 MiB, the end of low memory, 896 MiB, 2 GiB, 4 GiB.
-    fn request(&mut self) -> (Request, Demand) {
-        let near =
-            self.one_of(&[0, 16 * MIB, 512 * MIB, 0x36ff_e000, 896 * MIB, 2048 * MIB, 4096 * MIB, 1 << 40]);
-        let start = (near + self.below(512) * MIB).saturating_sub(256 * MIB) + self.below(4) * PAGE;
-        let size = 1 + self.below(600 * MIB);
-        let running = self.one_of(&[Arch::I386, Arch::X86_64]);
-        let memory = MemoryMap { ranges: vec![(span(0, (1 << 32) - 1), Kind::Ram)], crash_regions: vec![] };
-        let demand = Demand::of(running, &memory);
-        let control = if running == Arch::I386 { LOWMEM } else { UNLIMITED };
-        let mut limit = || self.one_of(&[UNLIMITED, I386, BELOW_4G]);
-        let limits = Limits { kernel: limit(), initrd: limit(), others: limit(), control };
-        let request = Request {
-            region: Span::sized(PhysAddr(start), size).unwrap(),
-            limits,
-            kernel_size: 1 + self.below(96 * MIB),
-            kernel_alignment: 1 << (12 + self.below(13)),
-            pref_address: PhysAddr(16 * MIB),
-            initrd_size: Some(1 + self.below(64 * MIB)).filter(|_| self.below(2) == 0),
-            boot_params_size: 1 + self.below(20_000),
-            purgatory_size: 1 + self.below(40_000),
-            elfcorehdr_size: 1 + self.below(20_000),
-            reserves: vec![Reserve { purpose: Purpose::ControlPages, bytes: demand.bytes(), limit: control }],
-            places: Places::default(),
-            ignore_alignment: false,
-        };
-        (request, demand)
-    }
-}
-
-/// What kexec_load and the kernels demand of any layout, in regions of the real size; and that the running kernel finds its control
-/// pages where it reaches them, which is more than that so much is left.
-#[test]
-fn every_layout_of_100_000_keeps_the_promises() {
-    let mut numbers = Numbers(1);
-    let mut placed = 0;
-    for _ in 0..100_000 {
-        let (request, demand) = numbers.request();
-        let Ok(layout) = place(&request) else { continue };
-        placed += 1;
-        assert_eq!(broken_promise(&request, &layout.spans()), None, "{layout:?} of {request:?}");
-        let segments: Vec<_> = layout.spans().iter().map(|(_, span)| *span).collect();
-        let taken = demand.taken(request.region, &segments);
-        assert!(
-            taken.is_some_and(|taken| taken.last() <= request.limits.control.last),
-            "control pages {taken:?} with {layout:?} of {request:?}"
-        );
-    }
-    assert!(
-        (20_000..80_000).contains(&placed),
-        "{placed} layouts, and refusals for the rest: neither may be rare"
-    );
-}
+#[path = "layout_regions_tests.rs"]
+mod regions;

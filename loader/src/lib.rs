@@ -8,7 +8,7 @@
 //!        \________________ rule: the highest address of each kind of segment ______________/
 //!     control, working: what the running kernel and the capture kernel need of the region for themselves
 //!                                   layout: where each segment lies
-//!      boot_params (e820), command line, elfcorehdr: what the segments hold
+//!      params (boot_params, command line, e820, setup_data, efi), elfcorehdr: what the segments hold
 //!                verification, serial, purgatory: what happens before the capture kernel starts
 //!                                   plan: all of it, ready for kexec_load
 //! ```
@@ -19,19 +19,24 @@
 extern crate alloc;
 
 pub mod addr;
+pub mod backup;
 pub mod boot_params;
 pub mod bytes;
 pub mod bzimage;
 pub mod cmdline;
 pub mod control;
+pub mod denied;
 pub mod digest;
 pub mod e820;
+pub mod efi;
 pub mod elfcorehdr;
 pub mod iomem;
 pub mod kcore;
 pub mod kexec;
 pub mod layout;
+pub mod native;
 pub mod options;
+pub mod params;
 pub mod places;
 pub mod plan;
 pub mod purgatory;
@@ -39,6 +44,7 @@ pub mod refusal;
 pub mod rule;
 pub mod segment;
 pub mod serial;
+pub mod setup_data;
 pub mod sysfs;
 pub mod verification;
 pub mod working;

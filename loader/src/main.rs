@@ -37,7 +37,7 @@ fn main(args: &Args) -> u8 {
         }
         Command::RegionSize => program::region_size().map(|()| DONE),
         Command::Status => program::status().map(|loaded| if loaded { REFUSED } else { DONE }),
-        Command::Unload { debug, .. } => program::unload(debug).map(|()| DONE),
+        Command::Unload { debug, syscall } => program::unload(debug, syscall).map(|()| DONE),
         Command::Load(load) => program::load(&load).map(|()| DONE),
     };
     done.unwrap_or_else(|failure| {

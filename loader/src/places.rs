@@ -101,11 +101,12 @@ mod tests {
     /// Catches places that end up with another segment.
     #[test]
     fn every_segment_gets_its_own_place() {
-        let places =
-            read("elfcorehdr=0x5000,kernel=0x1000,initrd=0x2000,purgatory=0x4000,boot_params=0x3000")
-                .unwrap();
+        let places = read(
+            "elfcorehdr=0x5000,kernel=0x1000,initrd=0x2000,backup=0x6000,purgatory=0x4000,boot_params=0x3000",
+        )
+        .unwrap();
         let found = SegmentKind::ALL.map(|kind| places.get(kind).map(|place| place.0));
-        assert_eq!(found, [0x1000, 0x2000, 0x3000, 0x4000, 0x5000].map(Some));
+        assert_eq!(found, [0x1000, 0x2000, 0x3000, 0x4000, 0x5000, 0x6000].map(Some));
         let some = read("initrd=0x1ffffF000").unwrap();
         assert_eq!(some.get(SegmentKind::Initrd), Some(PhysAddr(0x1_ffff_f000)));
         assert_eq!(some.get(SegmentKind::Kernel), None);
@@ -119,7 +120,7 @@ mod tests {
             ("kernel=0x1000,", "\"\" is not SEGMENT=ADDRESS"),
             (
                 "kernal=0x1000",
-                "no segment \"kernal\"; they are kernel, initrd, boot_params, purgatory, elfcorehdr",
+                "no segment \"kernal\"; they are kernel, initrd, boot_params, purgatory, elfcorehdr, backup",
             ),
             ("kernel=1000", "the kernel's address \"1000\" is not hexadecimal"),
             ("kernel=0x", "is not hexadecimal"),

@@ -3,20 +3,23 @@
 //! that was loaded before.
 
 use crate::addr::{PhysAddr, Span, sort_by_key};
-use crate::boot_params::{self, Told};
+use crate::backup;
 use crate::bzimage::BzImage;
 use crate::cmdline;
 use crate::control::Demand;
 use crate::e820;
+use crate::efi::{Efi, Firmware};
 use crate::elfcorehdr::{self, Crashed, Note};
 use crate::iomem::MemoryMap;
 use crate::kcore::DirectMap;
 use crate::layout::{self, Layout, Purpose, Request, Reserve};
 use crate::options;
-use crate::purgatory::{self, Handover};
+use crate::params::{self, Known};
+use crate::purgatory::{self, Backup, Handover};
 use crate::refusal::Refusal;
 use crate::rule::{self, Arch, Entry, Limits};
 use crate::segment::SegmentKind;
+use crate::setup_data::SEED;
 use crate::verification::Verification;
 use crate::working;
 use alloc::string::String;
@@ -33,6 +36,8 @@ pub struct Inputs<'a> {
     pub command_line: &'a [u8],
     /// What was asked for on the command line.
     pub options: &'a options::Load,
+    /// The running kernel's release, as `uname -r` says it.
+    pub release: &'a [u8],
     /// The running kernel's memory.
     pub memory: &'a MemoryMap,
     /// The rule's inputs.
@@ -45,6 +50,14 @@ pub struct Inputs<'a> {
     pub vmcoreinfo: Option<Note>,
     /// The running kernel's boot_params, empty if unknown.
     pub boot_params: &'a [u8],
+    /// Where ACPI's root table lies, if that is known.
+    pub rsdp: Option<PhysAddr>,
+    /// UEFI, if the running kernel can call it.
+    pub efi: Option<&'a Efi>,
+    /// Random bytes for the capture kernel.
+    pub seed: Option<[u8; SEED]>,
+    /// Bytes that the running kernel asks for to keep the core header up to date (`--hotplug`); none if it does not.
+    pub hotplug_size: Option<u64>,
 }
 
 /// A plan.
@@ -62,6 +75,10 @@ pub struct Plan {
     pub segments: Vec<Segment>,
     /// Where the running kernel will take its control code and page tables from: its lowest page to its highest.
     pub control: Option<Span>,
+    /// The low memory that is saved, if any is.
+    pub saved: Option<Span>,
+    /// What the capture kernel is told of firmware, in words.
+    pub firmware: String,
     /// What the purgatory verifies, and where it speaks.
     pub verification: Verification,
     /// The command line as the capture kernel gets it, without the terminating zero.
@@ -117,7 +134,8 @@ pub fn make(inputs: &Inputs<'_>) -> Result<Plan, Refusal> {
     if e820::low_ram(memory).is_none() {
         return Err(Refusal::NoLowRam);
     }
-    let crashed = Crashed {
+    let source = backup::source(options.backup, inputs.release, memory);
+    let mut crashed = Crashed {
         arch: load.running,
         reader: image.entries.arch(),
         memory,
@@ -125,16 +143,42 @@ pub fn make(inputs: &Inputs<'_>) -> Result<Plan, Refusal> {
         lowmem_last: load.lowmem_last,
         cpu_notes: inputs.cpu_notes,
         vmcoreinfo: inputs.vmcoreinfo,
+        backup: source.map(|source| Backup { source, target: PhysAddr(0) }),
+        class: options.core_headers,
     };
-    let core = elfcorehdr::build(&crashed);
+    let core_size = elfcorehdr::build(&crashed).map_err(Refusal::CoreHeaders)?.len() as u64;
+    let hotplug_size = match (options.hotplug, inputs.hotplug_size) {
+        (false, _) => 0,
+        (true, Some(size)) => size,
+        (true, None) => return Err(Refusal::NoHotplug),
+    };
     let limits = rule::limits(&load, image);
     let entry = rule::entry(&load, image);
     let demand = Demand::of(load.running, memory);
-    let mut reserves =
-        alloc::vec![Reserve { purpose: Purpose::ControlPages, bytes: demand.bytes(), limit: limits.control }];
+    // Kernel, boot_params, purgatory, core header.
+    let segments = 4 + u64::from(initrd_size.is_some()) + u64::from(source.is_some());
+    let mut reserves = alloc::vec![Reserve {
+        purpose: Purpose::ControlPages,
+        bytes: demand.bytes(segments),
+        limit: limits.control
+    }];
     if !load.ignore_address_limits {
         reserves.push(working::reserve(image.entries.arch(), memory, region, initrd_size));
     }
+    let known = Known {
+        image,
+        command_line: inputs.command_line,
+        firmware: Firmware::new(
+            load.running,
+            image,
+            inputs.rsdp,
+            inputs.efi.filter(|_| !options.noefi && !cmdline::has(inputs.command_line, "noefi")),
+        ),
+        seed: inputs.seed.as_ref(),
+        running: inputs.boot_params,
+    };
+    // Each hole cuts a range into two at the most.
+    let most_entries = e820::map(memory, &[]).len() + 2;
     let layout = layout::place(&Request {
         region,
         limits,
@@ -142,39 +186,46 @@ pub fn make(inputs: &Inputs<'_>) -> Result<Plan, Refusal> {
         kernel_alignment: image.alignment,
         pref_address: image.pref_address,
         initrd_size,
-        boot_params_size: boot_params::SIZE as u64
-            + inputs.command_line.len() as u64
-            + cmdline::LONGEST_ADDITION
-            + 1,
+        boot_params_size: known.size(most_entries.min(e820::MOST)),
         purgatory_size: purgatory::size() as u64,
-        elfcorehdr_size: core.len() as u64,
+        elfcorehdr_size: core_size.max(hotplug_size),
+        backup_size: source.map(Span::size),
         reserves,
         places: options.places,
+        mem_min: options.mem_min.unwrap_or(PhysAddr(0)),
         ignore_alignment: load.ignore_address_limits,
     })?;
     let taken: Vec<Span> = layout.spans().into_iter().map(|(_, span)| span).collect();
     let control = demand.taken(region, &taken);
     check_size(&layout, memory)?;
-    let line = cmdline::finish(inputs.command_line, layout.elfcorehdr.start(), image.cmdline_size)
-        .map_err(Refusal::CommandLine)?;
-    let e820 = e820::map(memory, layout.elfcorehdr);
-    // The command line follows boot_params in one segment. The layout made room for the longest that `finish` gives.
-    let command_line = PhysAddr(layout.boot_params.start().0 + boot_params::SIZE as u64);
-    let told = Told {
+    let saved = source.zip(layout.backup).map(|(source, copy)| Backup { source, target: copy.start() });
+    crashed.backup = saved;
+    let core = elfcorehdr::build(&crashed).map_err(Refusal::CoreHeaders)?;
+    let line = cmdline::finish(
+        inputs.command_line,
+        layout.elfcorehdr.start(),
+        known.firmware.rsdp_word,
+        image.cmdline_size,
+    )
+    .map_err(Refusal::CommandLine)?;
+    let holes: Vec<Span> = [Some(layout.elfcorehdr), layout.backup].into_iter().flatten().collect();
+    let mut e820 = e820::map(memory, &holes);
+    e820.truncate(e820::MOST);
+    let params = known.build(&params::Places {
+        segment: layout.boot_params.start(),
         kernel: layout.kernel.start(),
         initrd: layout.initrd.zip(initrd_size).map(|(span, size)| (span.start(), size)),
-        command_line,
+        command_line: &line,
         e820: &e820,
-        running: inputs.boot_params,
-    };
-    let mut params = boot_params::build(image, &told)?.to_vec();
-    params.extend_from_slice(&line);
+    });
     let spans = layout.spans();
     let contents = [
         (SegmentKind::Kernel, Content::Kernel),
         (SegmentKind::Initrd, Content::Initrd),
         (SegmentKind::BootParams, Content::Bytes(params)),
         (SegmentKind::ElfCoreHeader, Content::Bytes(core)),
+        // The kernel fills it with zeros, the purgatory with what is saved.
+        (SegmentKind::Backup, Content::Bytes(Vec::new())),
     ];
     let mut segments: Vec<Segment> = contents
         .into_iter()
@@ -192,7 +243,7 @@ pub fn make(inputs: &Inputs<'_>) -> Result<Plan, Refusal> {
         entry,
         kernel: layout.kernel.start(),
         boot_params: layout.boot_params.start(),
-        backup: None,
+        backup: saved,
     };
     // The layout lies within the region, whose addresses do not wrap.
     let (purgatory, jump) =
@@ -212,6 +263,8 @@ pub fn make(inputs: &Inputs<'_>) -> Result<Plan, Refusal> {
         jump,
         segments,
         control,
+        saved: source,
+        firmware: alloc::format!("{}", known.firmware),
         verification,
         command_line,
         warnings: warnings(inputs, &layout, control),

@@ -6,7 +6,7 @@ use crate::bzimage::tests::FakeImage;
 use crate::digest::Digest;
 use crate::iomem::Kind;
 use crate::kcore::Mapped;
-use crate::rule::I386_LAST;
+use crate::rule::{I386_LAST, Reach};
 use crate::testing::span;
 use alloc::string::ToString;
 use alloc::vec;
@@ -38,17 +38,27 @@ struct Case {
     line: Vec<u8>,
     initrd_size: usize,
     options: options::Load,
+    release: &'static [u8],
+    rsdp: Option<PhysAddr>,
+    efi: Option<Efi>,
+    hotplug_size: Option<u64>,
 }
 
 impl Case {
+    /// A load from userspace of this architecture, by its own call.
     fn new(running: Arch, userspace: Arch, image: &FakeImage, crash: &[Span]) -> Self {
+        let reach = match userspace {
+            Arch::I386 => Reach::Bits32(None),
+            Arch::X86_64 => Reach::Bits64,
+        };
         let load = rule::Load {
             running,
-            userspace,
+            reach,
             lowmem_last: I386_LAST,
             five_levels: false,
             entry_32bit: false,
             ignore_address_limits: false,
+            mem_max: None,
         };
         Self {
             file: image.build(),
@@ -57,6 +67,10 @@ impl Case {
             line: b"console=ttyS0".to_vec(),
             initrd_size: 0x12_3456,
             options: options::Load::default(),
+            release: b"6.1.0-18-amd64",
+            rsdp: None,
+            efi: None,
+            hotplug_size: None,
         }
     }
 
@@ -67,12 +81,17 @@ impl Case {
             initrd: Some(&vec![0x5a; self.initrd_size]),
             command_line: &self.line,
             options: &self.options,
+            release: self.release,
             memory: &self.memory,
             load: self.load,
             direct_map: &direct_map(),
             cpu_notes: &NOTES,
             vmcoreinfo: Some(NOTES[0]),
             boot_params: &[],
+            rsdp: self.rsdp,
+            efi: self.efi.as_ref(),
+            seed: Some([7; SEED]),
+            hotplug_size: self.hotplug_size,
         })
     }
 }
@@ -101,7 +120,7 @@ fn the_seed_users_load() {
     let Content::Bytes(bytes) = &params.content else { panic!("no bytes") };
     let at = u32_at(bytes, 0x228).unwrap();
     assert_eq!(u64::from(at), params.memory.start().0 + 4096);
-    assert_eq!(bytes[4096..], [line.as_bytes(), b"\0"].concat());
+    assert!(bytes[4096..].starts_with(&[line.as_bytes(), b"\0"].concat()));
     assert_eq!(u64::from(u32_at(bytes, 0x218).unwrap()), of(SegmentKind::Initrd).memory.start().0);
     assert_eq!(u32_at(bytes, 0x21c), Some(0x12_3456), "the initrd's exact size, not its pages");
     let entries = usize::from(bytes[0x1e8]);
@@ -133,16 +152,60 @@ fn pairs_with_an_i386_kernel_are_refused_above_896m() {
     }
 }
 
-/// The upper of two regions is loaded into; i386 userspace cannot, x86_64 userspace can.
+/// The low companion of a region above 4 GiB, and that region.
+fn high() -> [Span; 2] {
+    [span(0xaffe_0000, 0xbfed_ffff), span(0x2_2f00_0000, 0x2_3eff_ffff)]
+}
+
+/// The upper of two regions is loaded into; i386 userspace can by the call of 64-bit programs alone.
 #[test]
 fn high_regions() {
-    let regions = [span(0xaffe_0000, 0xbfed_ffff), span(0x2_2f00_0000, 0x2_3eff_ffff)];
+    let regions = high();
     let plan = Case::new(Arch::X86_64, Arch::X86_64, &FakeImage::x86_64(), &regions).plan().unwrap();
     assert_eq!(plan.region, regions[1]);
     let refusal =
         Case::new(Arch::X86_64, Arch::I386, &FakeImage::x86_64(), &regions).plan().unwrap_err().to_string();
     assert!(refusal.contains("0x22f000000-0x23effffff lies above 0xffffffff"), "{refusal}");
-    assert!(refusal.contains("32-bit userspace"), "{refusal}");
+    assert!(refusal.contains("32-bit userspace") && refusal.contains("--compat-call"), "{refusal}");
+    let mut native = Case::new(Arch::X86_64, Arch::I386, &FakeImage::x86_64(), &regions);
+    native.load.reach = Reach::Bits64;
+    assert_eq!(native.plan().unwrap().segments, plan.segments, "the same plan as from x86_64 userspace");
+}
+
+/// Catches a bound that is not kept by every segment, and one that is kept by loading into the lower region, which the kernel refuses.
+#[test]
+fn mem_min_and_mem_max_bound_the_segments() {
+    let mut case = Case::new(Arch::X86_64, Arch::X86_64, &FakeImage::x86_64(), &high());
+    let bounds = span(0x2_3000_0000, 0x2_37ff_ffff);
+    case.options.mem_min = Some(bounds.start());
+    case.load.mem_max = Some(bounds.last());
+    let plan = case.plan().unwrap();
+    assert!(plan.segments.iter().all(|segment| bounds.contains(segment.memory)), "{:x?}", plan.segments);
+
+    case.options.mem_min = Some(PhysAddr(0));
+    case.load.mem_max = Some(PhysAddr(0xffff_ffff));
+    let refusal = case.plan().unwrap_err().to_string();
+    for words in [
+        "crash region 0x22f000000-0x23effffff lies above 0xffffffff, the highest address that --mem-max allows",
+        "the kernel takes segments in the highest alone",
+    ] {
+        assert!(refusal.contains(words), "{refusal}");
+    }
+
+    case.load.mem_max = None;
+    case.options.mem_min = Some(PhysAddr(0x2_3f00_0000));
+    let refusal = case.plan().unwrap_err().to_string();
+    assert!(
+        refusal.contains("lies below 0x23f000000, the lowest address that --mem-min allows"),
+        "{refusal}"
+    );
+
+    case.options.mem_min = Some(PhysAddr(0x2_3eff_e001));
+    let refusal = case.plan().unwrap_err().to_string();
+    assert!(
+        refusal.contains("it must begin at or above 0x23effe001, the lowest address that --mem-min allows"),
+        "{refusal}"
+    );
 }
 
 /// The proofs of the hang can be loaded, and say loudly what they are.
@@ -304,3 +367,6 @@ fn what_is_loaded_is_what_the_purgatory_verifies() {
     let Content::Bytes(unverified) = &unverified.content else { panic!("no bytes") };
     assert!(unverified.len() < purgatory.len() && plan.verification.checks.is_none());
 }
+
+#[path = "plan_told_tests.rs"]
+mod told;

@@ -4,6 +4,7 @@
 use crate::addr::{PhysAddr, Span};
 use crate::bzimage::NotABzImage;
 use crate::cmdline::BadCommandLine;
+use crate::elfcorehdr::Not32;
 use crate::iomem::Unusable;
 use crate::layout::Reserve;
 use crate::rule::{Limit, Why};
@@ -32,6 +33,13 @@ pub enum Refusal {
         /// The limit.
         limit: Limit,
     },
+    /// The whole region lies below `--mem-min`.
+    BelowMemMin {
+        /// The region.
+        region: Span,
+        /// The bound.
+        mem_min: PhysAddr,
+    },
     /// A segment does not fit below its limit, or at all.
     NoRoom {
         /// The segment.
@@ -44,6 +52,8 @@ pub enum Refusal {
         usable: Option<Span>,
         /// Whether other segments want to lie there as well.
         shared: bool,
+        /// `--mem-min`, if it cuts the region.
+        mem_min: Option<PhysAddr>,
         /// The limit that cuts the region, if one does.
         limit: Option<Limit>,
     },
@@ -72,13 +82,10 @@ pub enum Refusal {
     },
     /// The command line cannot be handed over.
     CommandLine(BadCommandLine),
-    /// The map of the capture kernel has more entries than boot_params holds.
-    TooManyE820Entries {
-        /// Entries that it has.
-        entries: usize,
-        /// Entries that fit.
-        most: usize,
-    },
+    /// There can be no core header of the class that was asked for.
+    CoreHeaders(Not32),
+    /// The running kernel keeps no core header up to date.
+    NoHotplug,
     /// The initrd is empty.
     EmptyInitrd {
         /// The file.
@@ -122,6 +129,13 @@ pub enum BadPlace {
         /// The limit.
         limit: Limit,
     },
+    /// Lower than `--mem-min`.
+    BelowMemMin {
+        /// Where it was put.
+        start: PhysAddr,
+        /// The bound.
+        mem_min: PhysAddr,
+    },
     /// The kernel would not stay there.
     KernelMoves {
         /// Where it was put.
@@ -136,7 +150,7 @@ pub enum BadPlace {
 impl fmt::Display for BadPlace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NoSuchSegment => f.write_str("this load has none (no --initrd?)"),
+            Self::NoSuchSegment => f.write_str("this load has none (no --initrd, no --backup?)"),
             Self::NotAPage(start) => write!(f, "{start} is not a multiple of 4096"),
             Self::OutsideOfRegion { start, size, region } => {
                 write!(f, "with {size:#x} bytes from {start} on it leaves the crash region {region}")
@@ -145,6 +159,7 @@ impl fmt::Display for BadPlace {
             Self::BeyondLimit { span, limit } => {
                 write!(f, "{span} reaches beyond {}, {}", limit.last, limit.why)
             }
+            Self::BelowMemMin { start, mem_min } => write!(f, "{start} is lower than --mem-min, {mem_min}"),
             Self::KernelMoves { start, alignment, lowest } => write!(
                 f,
                 "from {start} it would move: it runs at multiples of {alignment:#x}, and not below {lowest}"
@@ -170,7 +185,10 @@ impl fmt::Display for Refusal {
                 write!(f, "crash region {region} lies above {}, {}", limit.last, limit.why)?;
                 advise(f, *limit)
             }
-            Self::NoRoom { segment, size, region, usable, shared, limit } => {
+            Self::BelowMemMin { region, mem_min } => {
+                write!(f, "crash region {region} lies below {mem_min}, the lowest address that --mem-min allows. {LOWER_MEM_MIN}")
+            }
+            Self::NoRoom { segment, size, region, usable, shared, mem_min, limit } => {
                 write!(f, "crash region {region} has no room for the {segment} of {size:#x} bytes where it may lie")?;
                 match usable {
                     Some(usable) => write!(f, ": {usable}, {:#x} bytes", usable.size())?,
@@ -181,6 +199,9 @@ impl fmt::Display for Refusal {
                 }
                 if let Some(limit) = limit {
                     write!(f, "; it must end at or below {}, {}", limit.last, limit.why)?;
+                }
+                if let Some(mem_min) = mem_min {
+                    return write!(f, "; it must begin at or above {mem_min}, the lowest address that --mem-min allows. {LOWER_MEM_MIN}");
                 }
                 match limit {
                     Some(limit) => advise(f, *limit),
@@ -202,9 +223,11 @@ impl fmt::Display for Refusal {
                 "the image takes {image:#x} bytes, more than half of all RAM ({ram:#x} bytes): kexec_load refuses that"
             ),
             Self::CommandLine(why) => why.fmt(f),
-            Self::TooManyE820Entries { entries, most } => write!(
-                f,
-                "the capture kernel's memory map has {entries} entries, and boot_params has room for {most}"
+            Self::CoreHeaders(why) => write!(f, "--elf32-core-headers: {why}"),
+            Self::NoHotplug => f.write_str(
+                "--hotplug: the running kernel does not keep core headers up to date: /sys/kernel/crash_elfcorehdr_size is missing \
+                 (Linux 6.5 and later have it, with CONFIG_CRASH_HOTPLUG). Load without --hotplug, and again whenever CPUs or memory \
+                 come or go",
             ),
             Self::EmptyInitrd { path } => write!(f, "{path}: the initrd is empty"),
             Self::NoLowRam => f.write_str(
@@ -217,6 +240,9 @@ impl fmt::Display for Refusal {
         }
     }
 }
+
+/// What to do about a `--mem-min` that is too high.
+const LOWER_MEM_MIN: &str = "Give a lower --mem-min";
 
 /// Says how to get a region that this limit allows.
 fn advise(f: &mut fmt::Formatter<'_>, limit: Limit) -> fmt::Result {
@@ -239,7 +265,13 @@ fn advise(f: &mut fmt::Formatter<'_>, limit: Limit) -> fmt::Result {
                 None => Ok(()),
             }
         }
-        Why::CompatCall | Why::Entry32 | Why::NotAbove4G => f.write_str(
+        Why::MemMax => f.write_str(
+            ". Give a higher --mem-max. Where there are several \"Crash kernel\" ranges, the kernel takes segments in the highest alone",
+        ),
+        Why::CompatCall(None) => f.write_str(
+            ". Leave out --compat-call, or boot with crashkernel=SIZE, without \",high\": the region then lies below 4 GiB where it fits",
+        ),
+        Why::CompatCall(Some(_)) | Why::Entry32 | Why::NotAbove4G => f.write_str(
             ". Boot with crashkernel=SIZE, without \",high\": the region then lies below 4 GiB where it fits",
         ),
         Why::Unlimited => Ok(()),

@@ -6,6 +6,7 @@
 
 use crate::addr::PhysAddr;
 use crate::bzimage::{BzImage, Entries};
+use crate::native::NoNativeCall;
 use crate::segment::SegmentKind;
 use core::fmt;
 
@@ -39,6 +40,15 @@ impl fmt::Display for Arch {
             Self::X86_64 => "x86_64",
         })
     }
+}
+
+/// How far the addresses of the kexec_load call go that a program can make.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reach {
+    /// 64 bits: the call of 64-bit programs, which a 32-bit program may be able to make as well (`native`).
+    Bits64,
+    /// 32 bits, and why the other call cannot be made. Nothing: it was not tried, for it was not to be, or was not needed.
+    Bits32(Option<NoNativeCall>),
 }
 
 /// The entry of the capture kernel that is used.
@@ -79,13 +89,17 @@ pub enum Why {
     InitrdAddrMax,
     /// The 32-bit entry holds 32-bit addresses.
     Entry32,
-    /// A 32-bit program's kexec_load call holds 32-bit addresses.
-    CompatCall,
+    /// A 32-bit program's kexec_load call holds 32-bit addresses, and for this reason it cannot make the other.
+    CompatCall(Option<NoNativeCall>),
+    /// `--mem-max`.
+    MemMax,
     /// The capture kernel lacks XLF_CAN_BE_LOADED_ABOVE_4G.
     NotAbove4G,
     /// There is none but the machine's.
     Unlimited,
 }
+
+const COMPAT_CALL: &str = "the highest address that a kexec_load call from 32-bit userspace can carry";
 
 impl fmt::Display for Why {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -100,7 +114,11 @@ impl fmt::Display for Why {
                 "the highest address at which the capture kernel accepts an initrd (initrd_addr_max)"
             }
             Self::Entry32 => "the highest address that the capture kernel's 32-bit entry can be given",
-            Self::CompatCall => "the highest address that a kexec_load call from 32-bit userspace can carry",
+            Self::CompatCall(None) => COMPAT_CALL,
+            Self::CompatCall(Some(why)) => {
+                return write!(f, "{COMPAT_CALL}; the call of 64-bit programs is not possible here: {why}");
+            }
+            Self::MemMax => "the highest address that --mem-max allows",
             Self::NotAbove4G => {
                 "the highest address the capture kernel can run at (it lacks XLF_CAN_BE_LOADED_ABOVE_4G)"
             }
@@ -128,7 +146,10 @@ impl Limits {
         match segment {
             SegmentKind::Kernel => self.kernel,
             SegmentKind::Initrd => self.initrd,
-            SegmentKind::BootParams | SegmentKind::Purgatory | SegmentKind::ElfCoreHeader => self.others,
+            SegmentKind::BootParams
+            | SegmentKind::Purgatory
+            | SegmentKind::ElfCoreHeader
+            | SegmentKind::Backup => self.others,
         }
     }
 }
@@ -138,8 +159,8 @@ impl Limits {
 pub struct Load {
     /// Architecture of the running kernel.
     pub running: Arch,
-    /// Architecture of the program that makes the call.
-    pub userspace: Arch,
+    /// What the call can carry that the program makes.
+    pub reach: Reach,
     /// Last byte of the running kernel's low memory, where it is an i386 kernel.
     pub lowmem_last: PhysAddr,
     /// Whether the running kernel uses five levels of page tables, and so hands over with CR4.LA57 set.
@@ -148,13 +169,18 @@ pub struct Load {
     pub entry_32bit: bool,
     /// Whether the limits that the kernels set are to be ignored. What 32 bits cannot carry stays.
     pub ignore_address_limits: bool,
+    /// `--mem-max`: what no segment's last byte may exceed.
+    pub mem_max: Option<PhysAddr>,
 }
 
 /// The entry that a load uses.
 pub fn entry(load: &Load, image: &BzImage<'_>) -> Entry {
     match (load.running, image.entries) {
-        // The running kernel jumps in long mode, so that the 64-bit entry is the straight way: no mode drop, no address
-        // limit, and no second climb to 64 bits in the capture kernel.
+        // The running kernel jumps in long mode, so that the 64-bit entry is the better way, and the default. It alone reaches above 4 GiB.
+        // There is less to go wrong after a panic: no paging turned off and on, no write to EFER or CR4 (which TDX and SEV guests
+        // must not do), no second climb to 64 bits in the capture kernel. And the identity map of the running kernel stays in use, where
+        // the 32-bit entry runs without paging until the capture kernel has built its own. `--entry-32bit` is for the proof that
+        // that entry works above 896 MiB, and for comparison with loaders that have no other.
         // Only a kernel that expects five levels of page tables can be entered with them; the way down to 32 bits ends them.
         (Arch::X86_64, Entries::Both { five_levels, .. })
             if !load.entry_32bit && (five_levels || !load.five_levels) =>
@@ -200,14 +226,16 @@ pub const I386_CAPTURE: Limit = Limit { last: I386_LAST, why: Why::I386Capture }
 /// No limit.
 pub const UNLIMITED: Limit = Limit { last: PhysAddr(u64::MAX), why: Why::Unlimited };
 
-/// What the addresses of the call and of the entry can carry, which nothing lifts.
+/// What the addresses of the call and of the entry can carry, and what the user allows, which nothing lifts.
 fn carried(load: &Load, image: &BzImage<'_>) -> Limit {
-    if load.userspace == Arch::I386 {
-        Limit { last: PhysAddr::LAST_32BIT, why: Why::CompatCall }
-    } else if entry(load, image) == Entry::Bits32 {
-        Limit { last: PhysAddr::LAST_32BIT, why: Why::Entry32 }
-    } else {
-        UNLIMITED
+    let carried = match (load.reach, entry(load, image)) {
+        (Reach::Bits32(why), _) => Limit { last: PhysAddr::LAST_32BIT, why: Why::CompatCall(why) },
+        (Reach::Bits64, Entry::Bits32) => Limit { last: PhysAddr::LAST_32BIT, why: Why::Entry32 },
+        (Reach::Bits64, Entry::Bits64) => UNLIMITED,
+    };
+    match load.mem_max {
+        Some(last) => lower(carried, Limit { last, why: Why::MemMax }),
+        None => carried,
     }
 }
 
@@ -221,15 +249,26 @@ mod tests {
     use super::*;
     use crate::bzimage::tests::FakeImage;
 
+    /// A load from userspace of this architecture, by its own call.
     fn load(running: Arch, userspace: Arch) -> Load {
+        let reach = match userspace {
+            Arch::I386 => Reach::Bits32(None),
+            Arch::X86_64 => Reach::Bits64,
+        };
         Load {
             running,
-            userspace,
+            reach,
             lowmem_last: I386_LAST,
             five_levels: false,
             entry_32bit: false,
             ignore_address_limits: false,
+            mem_max: None,
         }
+    }
+
+    /// A load from i386 userspace by the call of 64-bit programs.
+    fn native() -> Load {
+        Load { reach: Reach::Bits64, ..load(Arch::X86_64, Arch::I386) }
     }
 
     /// Limits of kernel, initrd, other segments and control pages.
@@ -251,7 +290,9 @@ mod tests {
         let (k64, k32) = (FakeImage::x86_64(), FakeImage::i386());
         assert_eq!(rule(load(X86_64, I386), &k64), [BELOW_4G, BELOW_4G, BELOW_4G, ALL]);
         assert_eq!(rule(load(X86_64, X86_64), &k64), [ALL, ALL, ALL, ALL]);
+        assert_eq!(rule(native(), &k64), [ALL, ALL, ALL, ALL]);
         assert_eq!(rule(load(X86_64, I386), &k32), [LOW, LOW, BELOW_4G, ALL]);
+        assert_eq!(rule(native(), &k32), [LOW, LOW, BELOW_4G, ALL]);
         assert_eq!(rule(load(X86_64, X86_64), &k32), [LOW, LOW, BELOW_4G, ALL]);
         assert_eq!(rule(load(I386, I386), &k64), [BELOW_4G, BELOW_4G, BELOW_4G, LOW]);
         assert_eq!(rule(load(I386, I386), &k32), [LOW, LOW, BELOW_4G, LOW]);
@@ -276,6 +317,28 @@ mod tests {
         let all = [BELOW_4G, BELOW_4G, BELOW_4G, ALL];
         assert_eq!(rule(load, &FakeImage { xloadflags: 1, ..FakeImage::x86_64() }), all);
         assert_eq!(rule(Load { entry_32bit: true, ..load }, &FakeImage::x86_64()), all);
+    }
+
+    /// The limit says which call sets it, and why no other can be made. Catches the reason of a failed try that is lost on the way.
+    #[test]
+    fn the_call_is_named_with_what_stands_against_the_other() {
+        let image = FakeImage::x86_64().build();
+        let image = BzImage::parse(&image).unwrap();
+        let why = |reach| limits(&Load { reach, ..native() }, &image).kernel.why.to_string();
+        assert_eq!(why(Reach::Bits32(None)), COMPAT_CALL);
+        let killed = why(Reach::Bits32(Some(NoNativeCall::Killed { signal: 31 })));
+        assert!(killed.starts_with(COMPAT_CALL) && killed.contains("seccomp"), "{killed}");
+    }
+
+    /// Catches a bound of the user's that the other limits lift, or that lifts them, or that keeps the running kernel from its pages.
+    #[test]
+    fn mem_max_is_a_limit_of_every_segment() {
+        let load = Load { mem_max: Some(PhysAddr(0x1fff_ffff)), ..load(Arch::X86_64, Arch::X86_64) };
+        let bounded = [0x1fff_ffff, 0x1fff_ffff, 0x1fff_ffff, ALL];
+        assert_eq!(rule(load, &FakeImage::x86_64()), bounded);
+        assert_eq!(rule(Load { ignore_address_limits: true, ..load }, &FakeImage::i386()), bounded);
+        let high = Load { mem_max: Some(PhysAddr(ALL)), ..load };
+        assert_eq!(rule(high, &FakeImage::i386()), [LOW, LOW, BELOW_4G, ALL]);
     }
 
     /// The switch lifts what the kernels ask for, and never what 32 bits cannot carry.

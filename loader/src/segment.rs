@@ -9,18 +9,20 @@ pub enum SegmentKind {
     Kernel,
     /// The initrd.
     Initrd,
-    /// boot_params, and the command line behind it.
+    /// boot_params; behind it the command line, setup_data and UEFI's memory map.
     BootParams,
     /// The purgatory.
     Purgatory,
     /// The ELF header of the crashed kernel's memory.
     ElfCoreHeader,
+    /// Where the purgatory saves low memory before the capture kernel uses it; only where that is needed (`backup`).
+    Backup,
 }
 
 impl SegmentKind {
     /// All of them, in the order in which they lie in a region that has room.
-    pub const ALL: [Self; 5] =
-        [Self::Kernel, Self::Initrd, Self::BootParams, Self::Purgatory, Self::ElfCoreHeader];
+    pub const ALL: [Self; 6] =
+        [Self::Kernel, Self::Initrd, Self::BootParams, Self::Purgatory, Self::ElfCoreHeader, Self::Backup];
 
     /// The name by which options and messages call it.
     pub const fn name(self) -> &'static str {
@@ -30,6 +32,7 @@ impl SegmentKind {
             Self::BootParams => "boot_params",
             Self::Purgatory => "purgatory",
             Self::ElfCoreHeader => "elfcorehdr",
+            Self::Backup => "backup",
         }
     }
 }

@@ -51,8 +51,8 @@ impl Verification {
             let constant = match segment {
                 SegmentKind::Kernel | SegmentKind::Initrd | SegmentKind::BootParams => true,
                 SegmentKind::ElfCoreHeader => !options.hotplug,
-                // Verified by itself, see above.
-                SegmentKind::Purgatory => false,
+                // The one is filled at the panic, the other verified by itself, see above.
+                SegmentKind::Backup | SegmentKind::Purgatory => false,
             };
             let memory = Span::sized(memory.start(), bytes.len() as u64).filter(|_| constant)?;
             Some(Check { segment, memory, digest: Digest::of(bytes) })

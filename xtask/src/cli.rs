@@ -258,9 +258,24 @@ pub(crate) struct CompletionsArgs {
 #[derive(Args, Debug)]
 #[command(after_help = Exit::help())]
 pub(crate) struct BuildLoaderArgs {
-    /// Folder that gets kexec-load.i386 and kexec-load.x86_64. Default: target/loader.
+    /// Folder that gets kexec-load.i386, kexec-load.x86_64, the man page and SHA256SUMS. Default: target/loader.
     #[arg(long, value_name = "DIR")]
     pub(crate) out: Option<PathBuf>,
+    /// Print what their bytes are: sections, code by crate and source file, the largest symbols.
+    ///
+    /// Exits with 1 where the program for i386 has more bytes than it may have.
+    #[arg(long)]
+    pub(crate) size: bool,
+    /// Point the built programs at files that are no kernels and no initrds: pipes, devices, files that change while they are read.
+    ///
+    /// Exits with 1 where one is not refused by its name.
+    #[arg(long)]
+    pub(crate) check_files: bool,
+    /// Build once more from a copy of the work tree in another folder, with another home of cargo's, and compare.
+    ///
+    /// Exits with 1 where a byte differs, and says where.
+    #[arg(long)]
+    pub(crate) check_reproducible: bool,
     #[command(flatten)]
     pub(crate) host: HostArgs,
     #[command(flatten)]

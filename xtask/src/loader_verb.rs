@@ -1,30 +1,80 @@
-//! `cargo xtask build-loader`: the loader for both architectures, put where people find it.
+//! `cargo xtask build-loader`: the loader for both architectures, put where people find it; its size; and whether another place gives
+//! the same bytes.
 
-use crate::build::{self, Program};
+mod odd_files;
+mod publish;
+mod reproducible;
+mod size;
+
+use crate::build::{self, Effort, GuestPrograms, Place, Program, Toolchain};
 use crate::cli::BuildLoaderArgs;
 use crate::exit::{Exit, Failure, OrFail};
 use crate::setup::{self, Needs};
-use crate::tools::CC;
+use crate::tools::{CC, GIT};
 use crate::{Host, output, store};
-use anyhow::Context;
+use anyhow::{Context, anyhow};
 use guest_protocol::Arch;
+use size::Sizes;
 
 pub(crate) async fn run(args: &BuildLoaderArgs, host: &Host) -> Result<Exit, Failure> {
-    let needs = Needs { tools: vec![CC], components: &[] };
+    let tools = if args.check_reproducible { vec![CC, GIT] } else { vec![CC] };
     let store = store::open(&args.store)?;
-    let i686 = setup::provide(&needs, args.host, &store, &host.interrupts).await?;
+    let i686 = setup::provide(&Needs { tools, components: &[] }, args.host, &store, &host.interrupts).await?;
     let built = build::build(&host.repo, &[Program::Loader], &i686, &host.interrupts).await?;
     let folder = args.out.clone().unwrap_or_else(|| host.repo.target().join("loader"));
-    std::fs::create_dir_all(&folder)
-        .with_context(|| format!("cannot make the folder {}", folder.display()))
-        .or_input()?;
-    for arch in [Arch::I386, Arch::X86_64] {
-        let Some(from) = built.path(Program::Loader, arch) else { continue };
-        let to = folder.join(format!("kexec-load.{arch}"));
-        let size = std::fs::copy(from, &to)
-            .with_context(|| format!("cannot copy {} to {}", from.display(), to.display()))
-            .or_input()?;
-        output::line(format_args!("{} ({size} bytes)", to.display()));
+    for (path, size) in publish::publish(&built, &host.repo.man_page(), &folder)? {
+        output::line(format_args!("{} ({size} bytes)", path.display()));
     }
-    Ok(Exit::AsExpected)
+    let mut exit = Exit::AsExpected;
+    if args.size {
+        let sizes = measure(&built, &i686, host).await?;
+        sizes.iter().for_each(output::line);
+        if !sizes.iter().all(Sizes::fits) {
+            exit = Exit::NotAsExpected;
+        }
+    }
+    if args.check_files {
+        odd_files::check(&built, host).await?;
+    }
+    if args.check_reproducible {
+        reproducible::check(&built, &i686, host).await?;
+    }
+    Ok(exit)
+}
+
+/// What CI checks of the built loader: its size, what it makes of odd files, and that another place gives the same bytes.
+///
+/// # Errors
+/// [`Failure::Check`] where it is too large, with the whole report, where a file is not refused, or where a byte differs.
+pub(crate) async fn check(i686: &Toolchain, host: &Host) -> Result<Exit, Failure> {
+    let built = build::build(&host.repo, &[Program::Loader], i686, &host.interrupts).await?;
+    for sizes in measure(&built, i686, host).await? {
+        if !sizes.fits() {
+            return Err(Failure::Check(anyhow!("{sizes}")));
+        }
+        output::line(sizes.summary());
+    }
+    odd_files::check(&built, host).await?;
+    reproducible::check(&built, i686, host).await
+}
+
+/// The sizes of the built programs.
+async fn measure(built: &GuestPrograms, i686: &Toolchain, host: &Host) -> Result<Vec<Sizes>, Failure> {
+    // Beside the usual builds: cargo would put the one in the other's place.
+    let target = host.repo.target().join("loader-symbols");
+    let place = Place { root: host.repo.root(), target: &target, cargo_home: None };
+    let (programs, interrupts) = (&[Program::Loader], &host.interrupts);
+    let with_symbols = build::build_in(place, programs, Effort::WithSymbols, i686, interrupts).await?;
+    let with_symbols = with_symbols.of(Program::Loader);
+    let mut all = Vec::new();
+    for (arch, path) in built.of(Program::Loader) {
+        let read = |path: &std::path::Path| {
+            std::fs::read(path).with_context(|| format!("cannot read {}", path.display())).or_rig()
+        };
+        let Some(symbols) = with_symbols.get(&arch) else { continue };
+        let most = (arch == Arch::I386).then_some(size::MOST_I386);
+        let name = publish::file_name(arch);
+        all.push(Sizes::measure(name, &read(&path)?, &read(symbols)?, most).or_rig()?);
+    }
+    Ok(all)
 }

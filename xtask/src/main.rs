@@ -25,6 +25,7 @@ mod store;
 mod table;
 mod test_verb;
 mod tools;
+mod tree_copy;
 
 use clap::Parser;
 use cli::{CommandLine, Verb};

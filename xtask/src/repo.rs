@@ -26,6 +26,11 @@ impl Repo {
         self.root.join("scenarios")
     }
 
+    /// The loader's man page.
+    pub(crate) fn man_page(&self) -> PathBuf {
+        self.root.join("loader/kexec-load.8")
+    }
+
     /// Where cargo builds: CARGO_TARGET_DIR if the user has chosen one.
     pub(crate) fn target(&self) -> PathBuf {
         match std::env::var_os("CARGO_TARGET_DIR") {

@@ -10,7 +10,7 @@ use crate::exit::{Exit, Failure};
 use crate::process::{self, RunError};
 use crate::setup::{self, Needs};
 use crate::tools::{self, Component};
-use crate::{Host, bench, build, e2e, faults, judge_verb, mutants, output, shell_verb, store};
+use crate::{Host, bench, build, e2e, faults, judge_verb, loader_verb, mutants, output, shell_verb, store};
 use harness::report::SCRIPT_FILE;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -56,6 +56,10 @@ pub(crate) async fn run(args: &TestArgs, host: &Host) -> Result<Exit, Failure> {
     }
     done.push(
         step("lints of the programs for guests", build::lint(&host.repo, &i686, &host.interrupts)).await?,
+    );
+    done.push(
+        step("the loader: its size, odd files, the same bytes elsewhere", loader_verb::check(&i686, host))
+            .await?,
     );
     done.push(step("end to end: smoke", e2e::run(&e2e_args, host)).await?);
     let judged = async { judge_verb::run(&judge_args(host.repo.test_report()), host) };

@@ -2,6 +2,7 @@
 
 use super::call;
 use super::files;
+use super::firmware::Firmware;
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
@@ -9,6 +10,7 @@ use kexec_load::addr::PhysAddr;
 use kexec_load::elfcorehdr::Note;
 use kexec_load::iomem::MemoryMap;
 use kexec_load::kcore::{self, DirectMap};
+use kexec_load::native;
 use kexec_load::options;
 use kexec_load::refusal::Refusal;
 use kexec_load::rule::{self, Arch, I386_LAST};
@@ -28,15 +30,21 @@ pub(crate) struct Facts {
     pub(crate) cpu_notes: Vec<Note>,
     /// Where VMCOREINFO lies.
     pub(crate) vmcoreinfo: Option<Note>,
+    /// Its release (`uname -r`).
+    pub(crate) release: Vec<u8>,
     /// Its boot_params; empty if it does not show them.
     pub(crate) boot_params: Vec<u8>,
+    /// What firmware told it.
+    pub(crate) firmware: Firmware,
+    /// Bytes that it asks for to keep a core header up to date, if it can.
+    pub(crate) hotplug_size: Option<u64>,
     /// What was missing and can be done without.
     pub(crate) warnings: Vec<String>,
 }
 
 impl Facts {
-    /// Reads everything.
-    pub(crate) fn gather() -> Result<Self, String> {
+    /// Reads what a load with these options needs.
+    pub(crate) fn gather(load: &options::Load) -> Result<Self, String> {
         let running = running_arch()?;
         let mut warnings = Vec::new();
         let memory = memory()?;
@@ -56,20 +64,39 @@ impl Facts {
         };
         let cpu_notes = cpu_notes(&mut warnings)?;
         let vmcoreinfo = files::read("/sys/kernel/vmcoreinfo").ok().and_then(|text| sysfs::vmcoreinfo(&text));
-        // Only what firmware told about screen and ACPI is taken from it, so that it may be missing.
+        // Only what firmware told is taken from it, so that it may be missing.
         let boot_params = files::read("/sys/kernel/boot_params/data").unwrap_or_default();
-        Ok(Self { running, memory, direct_map, lowmem_last, cpu_notes, vmcoreinfo, boot_params, warnings })
+        let firmware = Firmware::read(&boot_params, running == Arch::X86_64 && !load.noefi);
+        let hotplug_size =
+            if load.hotplug { files::read("/sys/kernel/crash_elfcorehdr_size").ok() } else { None };
+        Ok(Self {
+            running,
+            memory,
+            direct_map,
+            lowmem_last,
+            cpu_notes,
+            vmcoreinfo,
+            release: rustix::system::uname().release().to_bytes().to_vec(),
+            boot_params,
+            firmware,
+            hotplug_size: hotplug_size.and_then(|text| sysfs::decimal(&text)),
+            warnings,
+        })
     }
 
     /// The rule's inputs for a load with these options.
     pub(crate) fn load(&self, load: &options::Load) -> rule::Load {
+        // Without a region there is nothing to reach.
+        let last = self.memory.crash_regions.last().map_or(PhysAddr(0), |region| region.last());
+        let reach = native::reach(Arch::OWN, self.running, load.compat_call, last, super::native::possible);
         rule::Load {
             running: self.running,
-            userspace: Arch::OWN,
+            reach,
             lowmem_last: self.lowmem_last,
             five_levels: self.running == Arch::X86_64 && self.direct_map.five_levels(),
             entry_32bit: load.entry_32bit,
             ignore_address_limits: load.ignore_address_limits,
+            mem_max: load.mem_max,
         }
     }
 }
@@ -104,7 +131,12 @@ pub(crate) fn crash_loaded() -> Result<bool, String> {
 
 fn direct_map() -> Result<DirectMap, String> {
     let path = "/proc/kcore";
-    let headers = files::read_up_to(path, kcore::HEADERS)?;
+    // Most kernels have all headers in the first page, and each read makes the kernel write all of them anew.
+    let mut headers = files::read_up_to(path, 4096)?;
+    let size = kcore::headers_size(&headers);
+    if size > headers.len() {
+        headers = files::read_up_to(path, size)?;
+    }
     DirectMap::parse(&headers).ok_or_else(|| format!("{path}: not the headers of an x86_64 kernel"))
 }
 
@@ -120,13 +152,18 @@ fn cpu_notes(warnings: &mut Vec<String>) -> Result<Vec<Note>, String> {
     let present = "/sys/devices/system/cpu/present";
     let cpus =
         sysfs::cpu_list(&files::read(present)?).ok_or_else(|| format!("{present}: not a list of CPUs"))?;
+    // The same for all CPUs (drivers/base/cpu.c, `crash_notes_size_show`).
+    let mut size = None;
     let mut notes = Vec::new();
     for cpu in cpus {
         let path = format!("/sys/devices/system/cpu/cpu{cpu}/crash_notes");
         match files::read(&path).map(|text| sysfs::hexadecimal(&text)) {
             Ok(Some(address)) => {
-                let size = files::read(&format!("{path}_size")).ok().and_then(|text| sysfs::decimal(&text));
-                notes.push(Note { address: PhysAddr(address), size: size.unwrap_or(DEFAULT_SIZE) });
+                let size = *size.get_or_insert_with(|| {
+                    let text = files::read(&format!("{path}_size"));
+                    text.ok().and_then(|text| sysfs::decimal(&text)).unwrap_or(DEFAULT_SIZE)
+                });
+                notes.push(Note { address: PhysAddr(address), size });
             }
             Ok(None) => {
                 warnings.push(format!("{path}: not an address: CPU {cpu} will be missing in the dump"))

@@ -2,21 +2,25 @@
 
 mod call;
 mod facts;
+mod file_load;
 mod files;
+mod firmware;
+mod native;
 
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use facts::Facts;
-use files::MappedFile;
-use kexec_load::addr::Span;
-use kexec_load::bzimage::BzImage;
+use file_load::NotLoaded;
+use files::WholeFile;
+use kexec_load::addr::{PhysAddr, Span};
+use kexec_load::bzimage::{BzImage, Entries};
 use kexec_load::cmdline;
-use kexec_load::kexec::{self, RawSegment};
-use kexec_load::options::Load;
+use kexec_load::kexec::{self, Call, RawSegment};
+use kexec_load::options::{ImageType, Load, Syscall};
 use kexec_load::plan::{self, Inputs, Plan, Segment};
 use kexec_load::refusal::Refusal;
-use kexec_load::rule::{Arch, Entry};
+use kexec_load::rule::{Arch, Entry, Reach};
 
 /// Says something on standard error.
 pub(crate) fn complain(text: &str) {
@@ -42,20 +46,31 @@ pub(crate) fn region_size() -> Result<(), String> {
 }
 
 /// Drops the crash image.
-pub(crate) fn unload(debug: bool) -> Result<(), String> {
+pub(crate) fn unload(debug: bool, syscall: Syscall) -> Result<(), String> {
     let running = facts::running_arch()?;
     if debug {
         complain(&format!("running kernel: {running}; unloading"));
     }
-    call::kexec_load(0, 0, &[], kexec::flags(running)).map_err(failed_call)
+    by(
+        syscall,
+        || file_load::unload(running),
+        || {
+            let none = kexec::encode(&[], Arch::OWN, Reach::Bits32(None)).map_err(unreachable_address)?;
+            call::kexec_load(0, 0, &none, kexec::flags(running))
+                .map_err(|errno| call::failed(Call::Load, errno))
+        },
+    )
 }
 
 /// Plans a load and carries it out.
 pub(crate) fn load(load: &Load) -> Result<(), String> {
-    let kernel = MappedFile::open(&load.kernel)?;
-    let image = BzImage::parse(kernel.bytes())
-        .map_err(|why| Refusal::Image { path: kernel.path().into(), why }.to_string())?;
-    let initrd = load.initrd.as_deref().map(MappedFile::open).transpose()?;
+    let kernel = WholeFile::open(&load.kernel)?;
+    let bad = |why| Refusal::Image { path: kernel.path().into(), why }.to_string();
+    let image = BzImage::parse(kernel.bytes());
+    if let (ImageType::BzImage64, Ok(BzImage { entries: Entries::Only32, .. })) = (load.image_type, &image) {
+        return Err(format!("{}: not a bzImage64, for it has no 64-bit entry", kernel.path()));
+    }
+    let initrd = load.initrd.as_deref().map(WholeFile::open).transpose()?;
     if let Some(initrd) = initrd.as_ref().filter(|initrd| initrd.bytes().is_empty()) {
         return Err(Refusal::EmptyInitrd { path: initrd.path().into() }.to_string());
     }
@@ -64,55 +79,85 @@ pub(crate) fn load(load: &Load) -> Result<(), String> {
         line = cmdline::reuse(&files::read("/proc/cmdline")?);
     }
     cmdline::append(&mut line, load.command_line.as_deref().unwrap_or_default());
-    let facts = Facts::gather()?;
+    by(
+        load.syscall,
+        || file_load::load(&kernel, image.as_ref().ok(), initrd.as_ref(), &line, load.debug),
+        || by_kexec_load(load, image.as_ref().map_err(|why| bad(why.clone()))?, initrd.as_ref(), &line),
+    )
+}
+
+/// Does something by the system call that was asked for, and says why it was not the first of two.
+fn by(
+    syscall: Syscall,
+    by_file_load: impl FnOnce() -> Result<(), NotLoaded>,
+    by_load: impl FnOnce() -> Result<(), String>,
+) -> Result<(), String> {
+    if syscall == Syscall::Load {
+        return by_load();
+    }
+    let NotLoaded { why, falls_back } = match by_file_load() {
+        Ok(()) => return Ok(()),
+        Err(not) => not,
+    };
+    if syscall == Syscall::File || !falls_back {
+        return Err(why);
+    }
+    complain(&format!("warning: {why}. Trying kexec_load"));
+    by_load().map_err(|then| format!("{then}. Before that, {why}"))
+}
+
+/// Plans a load by kexec_load and carries it out.
+fn by_kexec_load(
+    load: &Load,
+    image: &BzImage<'_>,
+    initrd: Option<&WholeFile>,
+    line: &[u8],
+) -> Result<(), String> {
+    let facts = Facts::gather(load)?;
     facts.warnings.iter().for_each(|warning| complain(&format!("warning: {warning}")));
+    let rules = facts.load(load);
     let plan = plan::make(&Inputs {
-        image: &image,
-        initrd: initrd.as_ref().map(MappedFile::bytes),
-        command_line: &line,
+        image,
+        initrd: initrd.map(WholeFile::bytes),
+        command_line: line,
         options: load,
+        release: &facts.release,
         memory: &facts.memory,
-        load: facts.load(load),
+        load: rules,
         direct_map: &facts.direct_map,
         cpu_notes: &facts.cpu_notes,
         vmcoreinfo: facts.vmcoreinfo,
         boot_params: &facts.boot_params,
+        rsdp: facts.firmware.rsdp,
+        efi: facts.firmware.efi.as_ref(),
+        seed: firmware::seed(),
+        hotplug_size: facts.hotplug_size,
     })
     .map_err(|refusal| refusal.to_string())?;
     plan.warnings.iter().for_each(|warning| complain(&format!("warning: {warning}")));
-    let buffers: Vec<RawSegment> = plan
-        .segments
-        .iter()
-        .map(|segment| raw(segment, &image, initrd.as_ref().map(MappedFile::bytes)))
-        .collect();
+    let buffers: Vec<RawSegment> =
+        plan.segments.iter().map(|segment| raw(segment, image, initrd.map(WholeFile::bytes))).collect();
     if load.debug {
         describe(&facts, &plan, &buffers).iter().for_each(|line| complain(line));
     }
     if load.dry_run {
         return print(&(describe(&facts, &plan, &buffers).join("\n") + "\n"));
     }
-    let encoded = kexec::encode(&buffers, Arch::OWN)
-        .map_err(|address| format!("segment address {address} does not fit a 32-bit kexec_load call"))?;
-    call::kexec_load(plan.jump.0, buffers.len(), &encoded, kexec::flags(facts.running)).map_err(|errno| {
-        let now = match facts::crash_loaded() {
-            Ok(true) => "",
-            Ok(false) => ". Nothing is loaded now",
-            Err(_) => ". Whether anything is still loaded cannot be told",
-        };
-        failed_call(errno) + now
-    })
+    let encoded = kexec::encode(&buffers, Arch::OWN, rules.reach).map_err(unreachable_address)?;
+    let flags = kexec::flags(facts.running) | if load.hotplug { kexec::UPDATE_ELFCOREHDR } else { 0 };
+    call::kexec_load(plan.jump.0, buffers.len(), &encoded, flags)
+        .map_err(|errno| call::failed(Call::Load, errno))
+}
+
+/// What a plan would never hold if it kept the rule.
+fn unreachable_address(address: PhysAddr) -> String {
+    format!("segment address {address} does not fit a 32-bit kexec_load call")
 }
 
 /// The bytes of a segment, as the call takes them.
 fn raw(segment: &Segment, image: &BzImage<'_>, initrd: Option<&[u8]>) -> RawSegment {
     let bytes = segment.content.bytes(image, initrd);
     RawSegment { buffer: bytes.as_ptr() as u64, buffer_size: bytes.len() as u64, memory: segment.memory }
-}
-
-fn failed_call(errno: syscalls::Errno) -> String {
-    let number = errno.into_raw();
-    let (name, why) = kexec::explain(number);
-    format!("kexec_load: {name} ({number}): {why}")
 }
 
 /// The plan in lines: for people, and for whoever reads them by the words in front.
@@ -134,16 +179,18 @@ fn describe(facts: &Facts, plan: &Plan, buffers: &[RawSegment]) -> Vec<String> {
     lines.extend(plan.segments.iter().map(|segment| {
         format!("segment: {} {} ({:#x} bytes)", segment.kind, segment.memory, segment.memory.size())
     }));
-    // What lies behind these bytes in a segment is zero.
-    lines.extend(plan.segments.iter().zip(buffers).filter_map(|(segment, buffer)| {
-        let loaded = Span::sized(segment.memory.start(), buffer.buffer_size)?;
-        Some(format!("loaded: {} {loaded}", segment.kind))
-    }));
+    lines.extend(plan.saved.map(|span| format!("low memory {span} is saved in the backup")));
+    lines.push(format!("firmware: {}", plan.firmware));
     let verification = &plan.verification;
     for check in verification.checks.iter().flatten() {
         lines.push(format!("digest: {} {}", check.segment, check.digest));
     }
     lines.extend(verification.serial.map(|serial| format!("serial port: {:#x}", serial.port)));
+    // What lies behind these bytes in a segment is zero.
+    lines.extend(plan.segments.iter().zip(buffers).filter_map(|(segment, buffer)| {
+        let loaded = Span::sized(segment.memory.start(), buffer.buffer_size)?;
+        Some(format!("loaded: {} {loaded}", segment.kind))
+    }));
     lines.extend(plan.control.map(|span| format!("control pages of the running kernel: {span}")));
     lines.push(format!("command line: {}", String::from_utf8_lossy(&plan.command_line)));
     lines

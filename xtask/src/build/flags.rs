@@ -25,6 +25,11 @@ pub(super) const ALWAYS: [&str; 2] = [
 /// depends, does not take flags in.
 pub(super) const WITH_SYMBOLS: [&str; 2] = ["-Cstrip=none", "-Cdebuginfo=line-tables-only"];
 
+/// What programs have in place of the workspace's folder. Absolute, since tables of lines take anything else for a part of another folder.
+pub(crate) const WORKSPACE: &str = "/kdump-rig";
+/// What they have in front of the name and version of a fetched package.
+pub(crate) const PACKAGES: &str = "/packages/";
+
 /// Flags in the form of the environment variable CARGO_ENCODED_RUSTFLAGS (cargo reference, "Environment Variables").
 pub(super) fn encode(flags: &[OsString]) -> OsString {
     flags.join(std::ffi::OsStr::new("\u{1f}"))
@@ -50,12 +55,17 @@ struct Package {
 ///
 /// # Errors
 /// [`Failure::Input`] where cargo cannot tell its packages.
-pub(super) async fn remaps(root: &Path, target: &str) -> Result<Vec<OsString>, Failure> {
+pub(super) async fn remaps(
+    root: &Path,
+    cargo_home: Option<&Path>,
+    target: &str,
+) -> Result<Vec<OsString>, Failure> {
     let mut command = Command::new(tools::cargo());
     command.args(["metadata", "--format-version", "1", "--locked", "--filter-platform", target]);
     command.current_dir(root).stdin(Stdio::null()).stderr(Stdio::inherit()).kill_on_drop(true);
     let inherited: Vec<_> = std::env::vars_os().map(|(name, _)| name).collect();
     isolate(&mut command, inherited.iter().map(OsString::as_os_str), &OsString::new());
+    command.envs(cargo_home.map(|home| ("CARGO_HOME", home)));
     let shown = crate::process::show(command.as_std());
     let answer = command.output().await.with_context(|| format!("cannot start `{shown}`")).or_input()?;
     if !answer.status.success() {
@@ -78,9 +88,9 @@ fn remap_flags(root: &Path, packages: Vec<Package>) -> Vec<OsString> {
     };
     let fetched = packages.iter().filter(|package| package.source.is_some()).filter_map(|package| {
         let folder = package.manifest_path.parent()?;
-        Some(remap(folder, &format!("{}-{}", package.name, package.version)))
+        Some(remap(folder, &format!("{PACKAGES}{}-{}", package.name, package.version)))
     });
-    std::iter::once(remap(root, ".")).chain(fetched).collect()
+    std::iter::once(remap(root, WORKSPACE)).chain(fetched).collect()
 }
 
 #[cfg(test)]
@@ -106,8 +116,8 @@ mod tests {
         assert_eq!(
             flags,
             [
-                "--remap-path-prefix=/home/u/rig=.",
-                "--remap-path-prefix=/home/u/rig/vendor/rustix=rustix-1.2.3"
+                "--remap-path-prefix=/home/u/rig=/kdump-rig",
+                "--remap-path-prefix=/home/u/rig/vendor/rustix=/packages/rustix-1.2.3"
             ]
         );
         assert_eq!(encode(&["-a".into(), "-b c".into()]), "-a\u{1f}-b c");

@@ -64,7 +64,7 @@ impl GuestPrograms {
     }
 }
 
-/// Builds these programs for both architectures, the i386 ones with `i686`.
+/// Builds these programs for both architectures as they are shipped, the i386 ones with `i686`.
 ///
 /// # Errors
 /// [`Failure::Check`] where cargo fails: the code is at fault.
@@ -74,7 +74,32 @@ pub(crate) async fn build(
     i686: &Toolchain,
     interrupts: &Interrupts,
 ) -> Result<GuestPrograms, Failure> {
-    let target_folder = repo.target();
+    let place = Place { root: repo.root(), target: &repo.target(), cargo_home: None };
+    build_in(place, programs, Effort::Shipped, i686, interrupts).await
+}
+
+/// Where to build.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Place<'a> {
+    /// The workspace.
+    pub(crate) root: &'a Path,
+    /// The folder of builds: each toolchain gets one in it.
+    pub(crate) target: &'a Path,
+    /// Cargo's home, if it is not to be the user's.
+    pub(crate) cargo_home: Option<&'a Path>,
+}
+
+/// Builds these programs for both architectures, the i386 ones with `i686`.
+///
+/// # Errors
+/// [`Failure::Check`] where cargo fails: the code is at fault.
+pub(crate) async fn build_in(
+    place: Place<'_>,
+    programs: &[Program],
+    effort: Effort,
+    i686: &Toolchain,
+    interrupts: &Interrupts,
+) -> Result<GuestPrograms, Failure> {
     let mut built = GuestPrograms::default();
     for arch in [Arch::X86_64, Arch::I386] {
         let toolchain = match arch {
@@ -82,14 +107,7 @@ pub(crate) async fn build(
             Arch::I386 => i686,
         };
         for &program in programs {
-            let one = Build {
-                root: repo.root(),
-                target: &target_folder,
-                program,
-                arch,
-                toolchain,
-                effort: Effort::Shipped,
-            };
+            let one = Build { place, program, arch, toolchain, effort };
             built.0.insert((program, arch), one.run(Stdio::inherit(), interrupts).await?);
         }
     }
@@ -117,13 +135,18 @@ impl Effort {
     }
 
     /// The compiler's flags.
-    async fn flags(self, root: &Path, arch: Arch) -> Result<Vec<OsString>, Failure> {
+    async fn flags(
+        self,
+        root: &Path,
+        cargo_home: Option<&Path>,
+        arch: Arch,
+    ) -> Result<Vec<OsString>, Failure> {
         let mut flags: Vec<OsString> = flags::ALWAYS.iter().map(Into::into).collect();
         if self == Self::WithSymbols {
             flags.extend(flags::WITH_SYMBOLS.iter().map(Into::into));
         }
         if self != Self::Quick {
-            flags.extend(flags::remaps(root, target(arch)).await?);
+            flags.extend(flags::remaps(root, cargo_home, target(arch)).await?);
         }
         Ok(flags)
     }
@@ -132,10 +155,7 @@ impl Effort {
 /// The build of one program of a workspace.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Build<'a> {
-    /// The workspace.
-    pub(crate) root: &'a Path,
-    /// Where to build: each toolchain gets a folder in it.
-    pub(crate) target: &'a Path,
+    pub(crate) place: Place<'a>,
     pub(crate) program: Program,
     pub(crate) arch: Arch,
     pub(crate) toolchain: &'a Toolchain,
@@ -148,14 +168,15 @@ impl Build<'_> {
     /// # Errors
     /// [`Failure::Check`] where cargo fails: the code is at fault.
     pub(crate) async fn run(self, stderr: Stdio, interrupts: &Interrupts) -> Result<PathBuf, Failure> {
-        let Self { root, target, program, arch, toolchain, effort } = self;
+        let Self { place: Place { root, target, cargo_home }, program, arch, toolchain, effort } = self;
         let folder = build_folder(target, toolchain);
         let mut words = arguments("build", program, arch, &folder);
         for setting in effort.settings() {
             words.extend(["--config".into(), format!("profile.{PROFILE}.{setting}").into()]);
         }
-        let mut command = cargo_command(root, &words, toolchain, &effort.flags(root, arch).await?);
-        command.stderr(stderr);
+        let mut command =
+            cargo_command(root, &words, toolchain, &effort.flags(root, cargo_home, arch).await?);
+        command.envs(cargo_home.map(|home| ("CARGO_HOME", home))).stderr(stderr);
         process::run(&mut command, None, interrupts).await.map_err(RunError::into_check)?;
         let path = folder.join(self::target(arch)).join(PROFILE).join(program.name());
         if !tools::is_program(&path) {

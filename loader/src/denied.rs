@@ -1,0 +1,169 @@
+//! Why the kernel answers EPERM to a load. It has five reasons and one errno for them (kernel/kexec.c, `kexec_load_permitted` and
+//! `kexec_load_check`; kernel/kexec_file.c, `kimage_validate_signature`); which it was can be read from files.
+
+use crate::kexec::Call;
+use crate::sysfs;
+use alloc::string::String;
+use core::fmt;
+
+/// What the files say. Empty where one is missing or cannot be read.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Looked<'a> {
+    /// /proc/self/status.
+    pub status: &'a [u8],
+    /// /proc/sys/kernel/kexec_load_disabled.
+    pub disabled: &'a [u8],
+    /// /proc/sys/kernel/kexec_load_limit_panic, since Linux 6.3.
+    pub limit_panic: &'a [u8],
+    /// /sys/kernel/security/lockdown.
+    pub lockdown: &'a [u8],
+}
+
+/// The reason.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Denied {
+    /// The process lacks the capability.
+    NoCapability,
+    /// `kernel.kexec_load_disabled` is 1.
+    Disabled,
+    /// `kernel.kexec_load_limit_panic` is 0.
+    LimitUsedUp,
+    /// The kernel is locked down.
+    LockedDown {
+        /// How far.
+        level: String,
+        /// What it keeps from being done.
+        call: Call,
+    },
+    /// None of these, and a seccomp filter is in place.
+    Filtered,
+    /// None of all these.
+    Unknown,
+}
+
+/// Finds the reason, in the order in which the kernel looks.
+pub fn diagnose(call: Call, looked: &Looked<'_>) -> Denied {
+    if effective(looked.status).is_some_and(|capabilities| capabilities & CAP_SYS_BOOT == 0) {
+        Denied::NoCapability
+    } else if sysfs::decimal(looked.disabled) == Some(1) {
+        Denied::Disabled
+    } else if sysfs::decimal(looked.limit_panic) == Some(0) {
+        Denied::LimitUsedUp
+    } else if let Some(level) = locked_down(looked.lockdown) {
+        Denied::LockedDown { level: String::from_utf8_lossy(level).into_owned(), call }
+    } else if field(looked.status, b"Seccomp:") == Some(b"2") {
+        // SECCOMP_MODE_FILTER.
+        Denied::Filtered
+    } else {
+        Denied::Unknown
+    }
+}
+
+/// The bit of CAP_SYS_BOOT (include/uapi/linux/capability.h) in a set of capabilities.
+const CAP_SYS_BOOT: u64 = 1 << 22;
+
+/// The effective capabilities, from /proc/self/status.
+fn effective(status: &[u8]) -> Option<u64> {
+    sysfs::hexadecimal(field(status, b"CapEff:")?)
+}
+
+/// The value of a line of /proc/self/status.
+fn field<'a>(status: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
+    let mut lines = status.split(|&byte| byte == b'\n');
+    lines.find_map(|line| line.strip_prefix(name)).map(<[u8]>::trim_ascii)
+}
+
+/// How far the kernel is locked down, if it is: the word in brackets (Documentation: kernel_lockdown(7)).
+fn locked_down(text: &[u8]) -> Option<&[u8]> {
+    let from = text.iter().position(|&byte| byte == b'[')? + 1;
+    let length = text[from..].iter().position(|&byte| byte == b']')?;
+    Some(&text[from..from + length]).filter(|&level| level != b"none")
+}
+
+impl fmt::Display for Denied {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoCapability => f.write_str(
+                "this process lacks CAP_SYS_BOOT (CapEff in /proc/self/status). Run this as root, and not in a container",
+            ),
+            Self::Disabled => f.write_str(
+                "kernel.kexec_load_disabled is 1, until the next boot. See who sets it (/etc/sysctl.d), and load before that",
+            ),
+            Self::LimitUsedUp => f.write_str(
+                "kernel.kexec_load_limit_panic is 0: no crash load is left until the next boot. See who sets it (/etc/sysctl.d)",
+            ),
+            Self::LockedDown { level, call } => {
+                write!(f, "the kernel is locked down (/sys/kernel/security/lockdown: {level}), as with secure boot. ")?;
+                f.write_str(match call {
+                    Call::Load => "Use -s, by which the kernel verifies the image itself",
+                    Call::FileLoad => "The image's signature is not one that it trusts: take a signed kernel",
+                })
+            }
+            Self::Filtered => f.write_str(
+                "a seccomp filter is on this process (/proc/self/status), as in a container. Run this outside of it",
+            ),
+            Self::Unknown => f.write_str(
+                "CAP_SYS_BOOT, kernel.kexec_load_disabled, kernel.kexec_load_limit_panic and lockdown would permit it, as far as they can be \
+                 read: a security module may not, or this is a container. See the kernel log",
+            ),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ROOT: &[u8] =
+        b"Name:\tkexec-load\nCapPrm:\t000001ffffffffff\nCapEff:\t000001ffffffffff\nSeccomp:\t0\n";
+
+    fn of(looked: Looked<'_>) -> String {
+        diagnose(Call::Load, &looked).to_string()
+    }
+
+    /// Catches a reason that is taken for another, and one that is missed: each file alone says no.
+    #[test]
+    fn each_reason_is_told_from_the_others() {
+        let permits = Looked {
+            status: ROOT,
+            disabled: b"0\n",
+            limit_panic: b"-1\n",
+            lockdown: b"[none] integrity confidentiality\n",
+        };
+        let no_boot = b"CapPrm:\t000001ffffffffff\nCapEff:\t000001ffffbfffff\nSeccomp:\t2\n";
+        let filtered = b"CapEff:\t000001ffffffffff\nSeccomp:\t2\nSeccomp_filters:\t1\n";
+        let locked = b"none [integrity] confidentiality\n";
+        for (looked, words) in [
+            (Looked { status: no_boot, ..permits }, "lacks CAP_SYS_BOOT"),
+            (Looked { disabled: b"1\n", ..permits }, "kexec_load_disabled is 1"),
+            (Looked { limit_panic: b"0\n", ..permits }, "kexec_load_limit_panic is 0"),
+            (
+                Looked { lockdown: locked, ..permits },
+                "locked down (/sys/kernel/security/lockdown: integrity)",
+            ),
+            (Looked { status: filtered, ..permits }, "a seccomp filter is on"),
+            (permits, "a security module may not"),
+            (Looked::default(), "a security module may not"),
+        ] {
+            assert!(of(looked).contains(words), "{words}: {}", of(looked));
+        }
+    }
+
+    /// Catches the advice to use -s for a load that was one.
+    #[test]
+    fn lockdown_is_another_matter_for_each_call() {
+        let looked = Looked { lockdown: b"none integrity [confidentiality]\n", ..Looked::default() };
+        assert!(of(looked).ends_with("Use -s, by which the kernel verifies the image itself"));
+        let file = diagnose(Call::FileLoad, &looked).to_string();
+        assert!(file.contains("confidentiality") && file.ends_with("take a signed kernel"), "{file}");
+    }
+
+    /// Catches a panic or a guess on what is no such file.
+    #[test]
+    fn odd_texts_say_nothing() {
+        for odd in [&b""[..], b"[", b"]none[", b"CapEff:", b"CapEff:\tnone", b"\xff\xff"] {
+            let looked = Looked { status: odd, disabled: odd, limit_panic: odd, lockdown: odd };
+            assert_eq!(diagnose(Call::Load, &looked), Denied::Unknown, "{odd:?}");
+        }
+    }
+}

@@ -1,0 +1,83 @@
+//! Loading by kexec_file_load(2): the kernel reads the files, verifies them, and plans.
+
+use super::files::WholeFile;
+use super::{call, complain, facts, native};
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+use kexec_load::bzimage::BzImage;
+use kexec_load::cmdline;
+use kexec_load::kexec::{self, Call};
+use kexec_load::rule::Arch;
+use syscalls::Errno;
+
+/// A call that did not do what it was to do.
+pub(crate) struct NotLoaded {
+    /// Why.
+    pub(crate) why: String,
+    /// Whether kexec_load may do better.
+    pub(crate) falls_back: bool,
+}
+
+impl NotLoaded {
+    /// The call was not made, for it cannot be had, or not for this image. Nothing has changed.
+    fn impossible(why: &str) -> Self {
+        Self { why: format!("{}: {why}", Call::FileLoad), falls_back: true }
+    }
+
+    /// What is wrong is wrong for any call.
+    fn hopeless(why: String) -> Self {
+        Self { why, falls_back: false }
+    }
+
+    /// The call failed.
+    fn failed(errno: Errno) -> Self {
+        Self { why: call::failed(Call::FileLoad, errno), falls_back: kexec::falls_back(errno.into_raw()) }
+    }
+}
+
+/// Loads these files, with this command line. `image` is what is known of the kernel; what this program cannot make out is left to the
+/// running kernel, which may be newer.
+pub(crate) fn load(
+    kernel: &WholeFile,
+    image: Option<&BzImage<'_>>,
+    initrd: Option<&WholeFile>,
+    line: &[u8],
+    debug: bool,
+) -> Result<(), NotLoaded> {
+    let running = facts::running_arch().map_err(NotLoaded::hopeless)?;
+    // The kernel drops what was loaded before it looks at the image: what it will not take must not get so far.
+    if let Some(image) = image {
+        kexec::fit_for_file_load(running, image).map_err(NotLoaded::impossible)?;
+    }
+    cmdline::check(line).map_err(|why| NotLoaded::hopeless(why.to_string()))?;
+    available(running)?;
+    let initrd = initrd.map(WholeFile::file);
+    let flags = kexec::FILE_ON_CRASH | if initrd.is_some() { 0 } else { kexec::FILE_NO_INITRAMFS };
+    if debug {
+        complain(&format!(
+            "{}: flags {flags:#x}, command line: {}",
+            Call::FileLoad,
+            String::from_utf8_lossy(line)
+        ));
+    }
+    let line: Vec<u8> = line.iter().copied().chain([0]).collect();
+    call::kexec_file_load(Some(kernel.file()), initrd, &line, flags).map_err(NotLoaded::failed)
+}
+
+/// Drops what is loaded.
+pub(crate) fn unload(running: Arch) -> Result<(), NotLoaded> {
+    available(running)?;
+    call::kexec_file_load(None, None, &[], kexec::FILE_ON_CRASH | kexec::FILE_UNLOAD)
+        .map_err(NotLoaded::failed)
+}
+
+/// Whether this program can make the call on this kernel.
+fn available(running: Arch) -> Result<(), NotLoaded> {
+    if running == Arch::I386 {
+        return Err(NotLoaded::impossible(kexec::NO_FILE_LOAD));
+    }
+    native::possible().map_err(|why| {
+        NotLoaded::impossible(&format!("32-bit programs make it as 64-bit ones do, and {why}"))
+    })
+}
