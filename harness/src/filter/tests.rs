@@ -32,8 +32,8 @@ fn cell() -> Cell {
         reader: None,
         first_cmdline: Vec::new(),
         capture_cmdline: Vec::new(),
-        tamper: Tamper::None,
-        low_memory: LowMemory::Untouched,
+        tamper: Tamper::BootParams,
+        low_memory: LowMemory::Planted,
         expected: Expectation::captured(ExpectedVmcore::Verified),
     }
 }
@@ -59,6 +59,8 @@ fn every_axis_selects_by_its_value() {
         "capture=5.10-686-pae",
         "capture.arch=i386",
         "pair=x86_64->i386",
+        "tamper=boot_params",
+        "low-memory=planted",
         "reservation=at",
         "reservation=256M@1968M",
         "reservation~1968",
