@@ -1,7 +1,7 @@
 //! The client against a stub of the tests' own, which answers as QEMU's does, or does not.
 
 use super::*;
-use std::io::{Read, Write};
+use std::io::{BufReader, Read, Write};
 use std::os::unix::net::UnixStream as StdStream;
 
 /// What the stub does at a request.
@@ -33,7 +33,7 @@ fn with_attach(script: Vec<(&'static str, Then)>) -> Vec<(&'static str, Then)> {
 fn stub(script: Vec<(&'static str, Then)>) -> UnixStream {
     let (client, mut server) = StdStream::pair().unwrap();
     std::thread::spawn(move || {
-        let mut from = server.try_clone().unwrap().bytes().map_while(Result::ok);
+        let mut from = BufReader::new(server.try_clone().unwrap()).bytes().map_while(Result::ok);
         for (awaited, then) in script {
             // Acknowledgements of the client come before its next request.
             let payload: Vec<u8> = from
