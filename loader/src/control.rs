@@ -54,9 +54,15 @@ impl Demand {
     /// Where the kernel takes them from, the lowest page to the highest; none if the segments leave too little.
     pub fn taken(&self, region: Span, segments: &[Span]) -> Option<Span> {
         let code = lowest_hole(region, segments, region.start(), self.code)?;
-        let mut last = code.last();
-        for _ in 0..self.tables {
-            last = lowest_hole(region, segments, last.checked_add(1)?, 1)?.last();
+        let (mut last, mut left) = (code.last(), self.tables);
+        while left > 0 {
+            let first = lowest_hole(region, segments, last.checked_add(1)?, 1)?.start();
+            // The pages up to the next segment, or to the region's end, follow at once: a map of memory can ask for very many.
+            let behind = segments.iter().map(|segment| segment.start()).filter(|&start| start > first);
+            let end = behind.filter_map(|start| start.checked_sub(1)).fold(region.last(), PhysAddr::min);
+            let pages = left.min(Span::new(first, end)?.whole_units(PAGE)?.size() / PAGE);
+            last = Span::sized(first, pages * PAGE)?.last();
+            left -= pages;
         }
         Span::new(code.start(), last)
     }
@@ -83,6 +89,18 @@ mod tests {
 
     fn page(from: u64, to: u64) -> Span {
         span(REGION + from * PAGE, REGION + to * PAGE - 1)
+    }
+
+    /// Catches a search that goes page by page through a map of memory that fills the address space: it took hours.
+    #[test]
+    fn any_number_of_pages_is_found_at_once() {
+        let demand = Demand { code: 2, tables: u64::MAX >> 14 };
+        let region = span(0, u64::MAX - 1);
+        assert_eq!(
+            demand.taken(region, &[page(0, 1)]),
+            Span::sized(PhysAddr(0), (2 + demand.tables + 1) * PAGE)
+        );
+        assert_eq!(demand.taken(span(0, REGION - 1), &[]), None);
     }
 
     /// Catches a gap that is passed over, one that is too small, and two pages that are not aligned.

@@ -160,6 +160,8 @@ fn dumped(memory: &MemoryMap) -> impl Iterator<Item = Span> + '_ {
         .ram()
         .filter_map(move |ram| ram.intersect(above?)?.whole_units(PAGE))
         .flat_map(|ram| ram.without_all(&memory.crash_regions))
+        // Kernels make whole pages of their regions; a part of one would be no RAM to the reader either.
+        .filter_map(|ram| ram.whole_units(PAGE))
 }
 
 /// A range of an i386 kernel's RAM: low memory has virtual addresses, what lies above has none (-1).
@@ -167,7 +169,7 @@ fn i386_loads(ram: Span, lowmem_last: PhysAddr) -> impl Iterator<Item = Header> 
     let low = Span::new(PhysAddr(0), lowmem_last).and_then(|low| ram.intersect(low));
     let above =
         lowmem_last.checked_add(1).and_then(|start| ram.intersect(Span::new(start, PhysAddr(u64::MAX))?));
-    low.map(|span| load(span, I386_PAGE_OFFSET + span.start().0))
+    low.map(|span| load(span, I386_PAGE_OFFSET.wrapping_add(span.start().0)))
         .into_iter()
         .chain(above.map(|span| load(span, u64::MAX)))
 }

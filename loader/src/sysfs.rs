@@ -27,11 +27,15 @@ pub fn vmcoreinfo(bytes: &[u8]) -> Option<Note> {
 pub fn cpu_list(bytes: &[u8]) -> Option<Vec<u32>> {
     /// More CPUs than any x86 kernel can be built for (CONFIG_NR_CPUS).
     const MOST: u64 = 8192;
-    let mut cpus = Vec::new();
+    let mut cpus: Vec<u32> = Vec::new();
     for part in bytes.trim_ascii().split(|&byte| byte == b',') {
         let (first, last) = text::split_once(part, b"-").unwrap_or((part, part));
         let last = text::number(last, 10).filter(|&last| last < MOST)? as u32;
         let first = text::number(first, 10).filter(|&first| first < MOST)? as u32;
+        // Ascending, as the kernel writes it, a list cannot be longer than there are CPUs.
+        if cpus.last().is_some_and(|&before| first <= before) {
+            return None;
+        }
         cpus.extend(first..=last);
     }
     Some(cpus)
@@ -74,6 +78,7 @@ mod tests {
         assert_eq!(cpu_list(b"0\n"), Some(vec![0]));
         assert_eq!(cpu_list(b"\n"), None);
         assert_eq!(cpu_list(b"0-4000000000\n"), None, "an absurd list must not fill memory");
+        assert_eq!(cpu_list(b"0-8191,0-8191\n"), None, "nor must one that says the same again and again");
     }
 
     #[test]

@@ -33,8 +33,8 @@ pub fn reserve(capture: Arch, memory: &MemoryMap, region: Span, initrd_size: Opt
     let (bytes, limit) = match capture {
         Arch::X86_64 => {
             let sections = region.last().0 / SECTION - region.start().0 / SECTION + 1;
-            let elsewhere =
-                memory.crash_regions.iter().filter(|&&other| other != region).map(|other| other.size()).sum();
+            let others = memory.crash_regions.iter().filter(|&&other| other != region);
+            let elsewhere = others.map(|other| other.size()).fold(0, u64::saturating_add);
             let needed =
                 X86_64_WORK.saturating_add(sections.saturating_mul(SECTION_MAP)).saturating_add(unpacked);
             (needed.saturating_sub(elsewhere), UNLIMITED)

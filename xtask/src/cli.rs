@@ -6,7 +6,9 @@ mod checks;
 mod reports;
 mod values;
 
-pub(crate) use checks::{BenchLoaderArgs, FaultsArgs, MutantsArgs, SoakArgs, StandInArgs, TestArgs};
+pub(crate) use checks::{
+    BenchLoaderArgs, FaultsArgs, FuzzArgs, MutantsArgs, SoakArgs, StandInArgs, TestArgs,
+};
 pub(crate) use reports::{CompareLoadersArgs, JudgeArgs, ReportArgs};
 pub(crate) use values::{
     AccelArg, DoctorFormat, I686Arg, JudgeFormat, KernelArg, KernelSide, ListFormat, LoaderArg, Patience,
@@ -57,6 +59,10 @@ pub(crate) enum Verb {
     Faults(FaultsArgs),
     /// Run cells again and again beside other work that keeps the CPUs busy, and see whether any verdict is wrong or unstable.
     Soak(Box<SoakArgs>),
+    /// Feed the loader's parsers and its plan with any bytes at all: corpus, changed and random inputs.
+    ///
+    /// Exits with 1 where one makes it panic, overflow, hang, hold too much memory, or break a promise; it tells how to run that again.
+    Fuzz(FuzzArgs),
     /// QEMU as the rig's faults have it.
     #[command(hide = true)]
     QemuStandIn(StandInArgs),

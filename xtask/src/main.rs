@@ -9,6 +9,7 @@ mod doctor;
 mod e2e;
 mod exit;
 mod faults;
+mod fuzz_verb;
 mod images_verb;
 mod interrupt;
 mod judge_verb;
@@ -77,6 +78,7 @@ fn run(command_line: CommandLine) -> Result<Exit, Failure> {
             Verb::Mutants(args) => mutants::run(&args, &host).await,
             Verb::Faults(args) => faults::run(&args, &host).await,
             Verb::Soak(args) => soak::run(&args, &host).await,
+            Verb::Fuzz(args) => fuzz_verb::run(&args, &host).await,
             Verb::QemuStandIn(args) => faults::stand_in::run(&args),
             Verb::BuildLoader(args) => loader_verb::run(&args, &host).await,
             Verb::Images(args) => images_verb::run(&args, &host).await,

@@ -26,6 +26,11 @@ impl Repo {
         self.root.join("scenarios")
     }
 
+    /// The loader's fuzzers and their corpus.
+    pub(crate) fn fuzz(&self) -> PathBuf {
+        self.root.join("loader/fuzz")
+    }
+
     /// The loader's man page.
     pub(crate) fn man_page(&self) -> PathBuf {
         self.root.join("loader/kexec-load.8")

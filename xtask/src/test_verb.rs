@@ -10,7 +10,9 @@ use crate::exit::{Exit, Failure};
 use crate::process::{self, RunError};
 use crate::setup::{self, Needs};
 use crate::tools::{self, Component};
-use crate::{Host, bench, build, e2e, faults, judge_verb, loader_verb, mutants, output, shell_verb, store};
+use crate::{
+    Host, bench, build, e2e, faults, fuzz_verb, judge_verb, loader_verb, mutants, output, shell_verb, store,
+};
 use harness::report::SCRIPT_FILE;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -61,6 +63,7 @@ pub(crate) async fn run(args: &TestArgs, host: &Host) -> Result<Exit, Failure> {
         step("the loader: its size, odd files, the same bytes elsewhere", loader_verb::check(&i686, host))
             .await?,
     );
+    done.push(step("fuzzing: the corpus and some inputs", fuzz_verb::check(host)).await?);
     done.push(step("end to end: smoke", e2e::run(&e2e_args, host)).await?);
     let judged = async { judge_verb::run(&judge_args(host.repo.test_report()), host) };
     done.push(step("its saved evidence comes to the same again", judged).await?);

@@ -153,6 +153,29 @@ pub(crate) struct BenchLoaderArgs {
     pub(crate) store: StoreArgs,
 }
 
+#[derive(Args, Clone, Debug, Default)]
+#[command(after_help = Exit::help())]
+pub(crate) struct FuzzArgs {
+    /// Targets: the folders of loader/fuzz/corpus. Default: all.
+    #[arg(value_name = "TARGET")]
+    pub(crate) targets: Vec<String>,
+    /// Go on for at least so many minutes with each target.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) minutes: u32,
+    /// Inputs that are made up for each target. Default: 20000, with --nightly any number.
+    #[arg(long, value_name = "N")]
+    pub(crate) executions: Option<u64>,
+    /// What inputs are made up from: another number, other inputs.
+    #[arg(long, value_name = "N", default_value_t = 0, conflicts_with = "nightly")]
+    pub(crate) seed: u64,
+    /// Run one target with this input alone, such as one that it failed on.
+    #[arg(long, value_name = "FILE", requires = "targets", conflicts_with = "nightly")]
+    pub(crate) input: Option<PathBuf>,
+    /// Let cargo-fuzz and a nightly toolchain do it, which go by coverage.
+    #[arg(long)]
+    pub(crate) nightly: bool,
+}
+
 #[derive(Args, Debug)]
 #[command(after_help = Exit::help())]
 pub(crate) struct TestArgs {

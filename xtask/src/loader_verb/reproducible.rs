@@ -78,7 +78,7 @@ fn first_difference(one: &[u8], other: &[u8]) -> Option<String> {
         return None;
     }
     for name in [".rodata", ".text"] {
-        let section = |program| Some(object::File::parse(program).ok()?.section_by_name(name)?.data().ok()?);
+        let section = |program| object::File::parse(program).ok()?.section_by_name(name)?.data().ok();
         let differ = section(one).zip(section(other)).and_then(|(one, other)| difference(one, other));
         if let Some(differ) = differ {
             return Some(format!("in {name} {differ}"));
