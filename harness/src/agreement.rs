@@ -24,7 +24,7 @@ enum Detail {
 
 fn essence(result: &CellResult) -> Essence {
     let detail = match &result.outcome {
-        Outcome::Captured { vmcore } => Some(match vmcore {
+        Outcome::Captured { vmcore, .. } => Some(match vmcore {
             VmcoreState::Verified => Detail::Verified,
             VmcoreState::Wrong { .. } => Detail::Wrong,
             VmcoreState::Absent { .. } => Detail::Absent,
@@ -73,7 +73,7 @@ mod tests {
     use crate::testing;
 
     fn captured(vmcore: VmcoreState) -> CellResult {
-        testing::result(Outcome::Captured { vmcore })
+        testing::result(Outcome::captured(vmcore))
     }
 
     /// Bug: a vmcore that is wrong one way and right the other passes for the same outcome.

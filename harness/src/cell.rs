@@ -1,13 +1,15 @@
 //! A cell: one fully determined trial. Made by the scenario module, run by the guest module, judged with its expectation.
 
+mod changes;
 mod literals;
 
 use crate::outcome::Expectation;
-use guest_protocol::{Arch, PhysRange};
+use guest_protocol::{Arch, Circumstances, PhysRange};
 use serde::{Deserialize, Serialize};
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 
+pub use changes::{LowMemory, Tamper};
 pub use literals::LiteralError;
 
 /// Stable, readable name of a cell, derived from its content and never from its position.
@@ -36,6 +38,9 @@ pub struct Cell {
     pub loader: Loader,
     /// Arguments for the loader beyond those that every load has, such as `--ignore-address-limits`.
     pub loader_args: Vec<String>,
+    /// What the load meets with.
+    #[serde(default, skip_serializing_if = "Circumstances::is_none")]
+    pub circumstances: Circumstances,
     /// The kernel that kexec starts.
     pub capture: Kernel,
     /// What `crashkernel=` asks for.
@@ -50,6 +55,12 @@ pub struct Cell {
     pub first_cmdline: Vec<String>,
     /// Words for the capture kernel's command line beyond those that every cell has.
     pub capture_cmdline: Vec<String>,
+    /// The part of the loaded crash image in which the rig flips a bit before the panic.
+    #[serde(default)]
+    pub tamper: Tamper,
+    /// What the rig does to the first kernel's memory below 640 KiB before the panic.
+    #[serde(default)]
+    pub low_memory: LowMemory,
     /// What must come of it.
     pub expected: Expectation,
 }
@@ -65,6 +76,18 @@ pub struct Kernel {
     pub pae: bool,
     /// A local bzImage; none means the lock file's.
     pub path: Option<PathBuf>,
+}
+
+impl Kernel {
+    /// Its version, major and minor, by its name in the lock file. Of a local image it is not known before it boots.
+    pub fn version(&self) -> Option<(u32, u32)> {
+        if self.path.is_some() {
+            return None;
+        }
+        let (version, _) = self.name.split_once('-')?;
+        let (major, minor) = version.split_once('.')?;
+        Some((major.parse().ok()?, minor.parse().ok()?))
+    }
 }
 
 /// What loads the capture kernel.

@@ -14,6 +14,7 @@ mod given;
 mod load;
 mod log;
 mod panicked;
+mod purgatory;
 mod story;
 mod vmcore;
 

@@ -1,6 +1,6 @@
 //! The command lines of both kernels and the loader's arguments: pure functions of the cell.
 
-use crate::cell::{Cell, Loader, Reader, Reservation};
+use crate::cell::{Cell, Loader, Reader, Reservation, Tamper};
 use guest_protocol::{SIDE_PARAMETER, Side};
 
 /// The agent in both initramfs images.
@@ -63,12 +63,21 @@ pub fn capture_cmdline(cell: &Cell) -> String {
 
 /// The loader's argument vector, the words that start it included.
 pub fn loader_argv(cell: &Cell, places: &Places) -> Vec<String> {
+    let debug = match cell.loader {
+        Loader::InTree => true,
+        // kexec-tools' --debug prints hundreds of lines, which would drown the refusal's message; but a rig that changes what was
+        // loaded must know where that is.
+        Loader::KexecTools(_) | Loader::Path(_) => cell.tamper != Tamper::None,
+    };
+    loader_argv_saying(cell, places, debug)
+}
+
+/// The same, with or without `--debug`, by which a loader says where it puts what.
+pub fn loader_argv_saying(cell: &Cell, places: &Places, debug: bool) -> Vec<String> {
     let mut argv = places.program.clone();
     argv.push("--load-panic".into());
-    match cell.loader {
-        Loader::InTree => argv.push("--debug".into()),
-        // kexec-tools' --debug prints hundreds of lines, which would drown the refusal's message.
-        Loader::KexecTools(_) | Loader::Path(_) => {}
+    if debug {
+        argv.push("--debug".into());
     }
     argv.push(format!("--initrd={}", places.initrd));
     argv.push(format!("--command-line={}", capture_cmdline(cell)));
@@ -138,5 +147,7 @@ mod tests {
         assert_eq!(loader_argv(&ours, &places), expected);
         let theirs = Cell { loader: Loader::KexecTools("2.0.25".into()), ..testing::cell() };
         assert!(!loader_argv(&theirs, &places).contains(&"--debug".to_owned()));
+        let tampered = Cell { tamper: Tamper::Kernel, ..theirs };
+        assert!(loader_argv(&tampered, &places).contains(&"--debug".to_owned()));
     }
 }

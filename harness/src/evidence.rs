@@ -2,8 +2,10 @@
 //!
 //! Times are milliseconds since the guest was let run (`cont`).
 
+mod changes;
 mod machine;
 
+pub use changes::{Changes, LowPattern, Tampered};
 pub use machine::{
     Access, Code, Cpu, CpuLog, Examination, Exception, Ip, PageEntry, PageWalk, QemuExit, Selector, Symbol,
     Table, Translation,
@@ -33,6 +35,9 @@ pub struct Evidence {
     pub plants: Vec<Plant>,
     /// The line that was ordered into the first kernel's log; empty before the order.
     pub log_line: String,
+    /// What the rig changed in the guest's memory.
+    #[serde(default, skip_serializing_if = "Changes::is_empty")]
+    pub changes: Changes,
     /// Events of QMP.
     pub events: Vec<Timed<QmpEvent>>,
     /// Register samples, oldest first.

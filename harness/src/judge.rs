@@ -1,10 +1,11 @@
 //! Compares an outcome with its expectation. Pure; what was observed is decided in [`crate::classify`], not here.
 
+mod told;
 mod words;
 
 use crate::outcome::{
-    Expectation, ExpectedRefuser, ExpectedVmcore, HangCause, HangProof, Outcome, Refuser, Verdict,
-    VmcoreState,
+    Expectation, ExpectedPurgatoryEnd, ExpectedRefuser, ExpectedVmcore, HangCause, HangProof, Outcome,
+    PurgatoryEnd, Refuser, Verdict, VmcoreState,
 };
 pub use words::{describe, describe_expectation, near_miss, telling_line};
 pub(crate) use words::{errno_words, signal_words};
@@ -57,14 +58,22 @@ pub(crate) fn deciding(attempts: &[Verdict], overall: Verdict) -> Option<usize> 
 
 fn meets(outcome: &Outcome, expected: &Expectation) -> bool {
     match (expected, outcome) {
-        (Expectation::Captured { vmcore }, Outcome::Captured { vmcore: found }) => {
-            vmcore_meets(found, vmcore)
+        (Expectation::Captured { vmcore, told: expected }, Outcome::Captured { vmcore: found, told }) => {
+            vmcore_meets(found, vmcore) && told::wrong(told.as_ref(), expected).is_empty()
         }
         (Expectation::Refused { by, message }, Outcome::Refused { by: refuser, message: said }) => {
             refuser_meets(*refuser, *by) && missing_texts(said, message).is_empty()
         }
         (Expectation::Hung { cause }, Outcome::Hung { at: _, proof, cause: found }) => {
             proves(proof) && cause_meets(*found, *cause)
+        }
+        (
+            Expectation::StoppedByPurgatory { segment, message, end },
+            Outcome::StoppedByPurgatory { line, segment: found, end: found_end },
+        ) => {
+            (segment.is_none() || segment == found)
+                && missing_texts(line, message).is_empty()
+                && end_meets(found_end, *end)
         }
         (Expectation::Unreserved, Outcome::Unreserved { .. }) => true,
         (Expectation::Observed, outcome) => speaks_of_the_loader(outcome),
@@ -73,6 +82,7 @@ fn meets(outcome: &Outcome, expected: &Expectation) -> bool {
             Expectation::Captured { .. }
             | Expectation::Refused { .. }
             | Expectation::Hung { .. }
+            | Expectation::StoppedByPurgatory { .. }
             | Expectation::Unreserved,
             _,
         ) => false,
@@ -117,6 +127,15 @@ const fn refuser_meets(found: Refuser, expected: ExpectedRefuser) -> bool {
         (Refuser::Loader, ExpectedRefuser::Kernel) | (Refuser::Kernel { .. }, ExpectedRefuser::Loader) => {
             false
         }
+    }
+}
+
+const fn end_meets(found: &PurgatoryEnd, expected: ExpectedPurgatoryEnd) -> bool {
+    match (found, expected) {
+        (PurgatoryEnd::Halted { .. } | PurgatoryEnd::Loops { .. }, ExpectedPurgatoryEnd::Stopped)
+        | (PurgatoryEnd::Reset { .. }, ExpectedPurgatoryEnd::Reset) => true,
+        (PurgatoryEnd::Halted { .. } | PurgatoryEnd::Loops { .. }, ExpectedPurgatoryEnd::Reset)
+        | (PurgatoryEnd::Reset { .. }, ExpectedPurgatoryEnd::Stopped) => false,
     }
 }
 

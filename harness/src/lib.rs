@@ -6,6 +6,7 @@
 pub mod accel;
 pub mod agreement;
 pub mod artifacts;
+pub mod bench;
 pub mod boot;
 pub mod cell;
 pub mod channel;

@@ -12,6 +12,12 @@ pub fn number(answer: &str) -> Option<u64> {
     numbers(answer).next()
 }
 
+/// The number read by `i /4x`: `portl[0x0608] = 0x0012d687` (QEMU monitor/hmp-cmds.c, `hmp_ioport_read`).
+pub fn port(answer: &str) -> Option<u32> {
+    let (_, number) = answer.trim().split_once("] = 0x")?;
+    u32::from_str_radix(number, 16).ok()
+}
+
 fn numbers(answer: &str) -> impl Iterator<Item = u64> {
     answer
         .lines()
@@ -34,5 +40,7 @@ mod tests {
         assert_eq!(number("000000000260a000: 0x0000000002a01067\r\n"), Some(0x2a0_1067));
         assert_eq!(number("0000000ffffffff0: Cannot access memory\r\n"), None);
         assert_eq!(number("unknown command: 'xq'\r\n"), None);
+        assert_eq!(port("portl[0x0608] = 0x0012d687\r\n"), Some(0x12_d687));
+        assert_eq!(port("invalid address\r\n"), None);
     }
 }

@@ -1,7 +1,9 @@
 //! What became of a cell, what was expected of it, and the verdict: types only. Classification and judgement stand beside.
 
 use crate::phase::Phase;
+use guest_protocol::Told;
 use serde::{Deserialize, Serialize};
+use std::num::NonZeroU32;
 
 /// What became of a cell, derived from its evidence.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -11,6 +13,9 @@ pub enum Outcome {
     Captured {
         /// What /proc/vmcore was worth.
         vmcore: VmcoreState,
+        /// What the capture kernel was told of its machine, where its agent says so.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        told: Option<Told>,
     },
     /// The load was refused and nothing is loaded.
     Refused {
@@ -44,6 +49,11 @@ pub enum Outcome {
     StoppedByPurgatory {
         /// What it said.
         line: String,
+        /// The segment that it names.
+        #[serde(default)]
+        segment: Option<String>,
+        /// How it left the machine.
+        end: PurgatoryEnd,
     },
     /// The machine was reset (triple fault, reboot) after the trigger.
     Reset {
@@ -77,6 +87,11 @@ pub enum Outcome {
 }
 
 impl Outcome {
+    /// A capture kernel whose agent says nothing of what it was told.
+    pub const fn captured(vmcore: VmcoreState) -> Self {
+        Self::Captured { vmcore, told: None }
+    }
+
     /// The outcome's name, as in `results.jsonl` and in expectations.
     pub const fn kind(&self) -> OutcomeKind {
         match self {
@@ -193,6 +208,27 @@ pub enum LoadFailure {
     },
 }
 
+/// How a purgatory that does not start the capture kernel left the machine.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "how", rename_all = "kebab-case")]
+pub enum PurgatoryEnd {
+    /// Every CPU is halted with interrupts off, one of them inside of the purgatory.
+    Halted {
+        /// Its instruction pointer.
+        ip: u64,
+    },
+    /// A CPU goes round inside of the purgatory, and nothing more is said.
+    Loops {
+        /// Its instruction pointer.
+        ip: u64,
+    },
+    /// The machine was reset behind what it said.
+    Reset {
+        /// QEMU's reason for the reset.
+        reason: String,
+    },
+}
+
 /// What shows a hang, strongest first.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "proof", rename_all = "kebab-case")]
@@ -237,6 +273,9 @@ pub enum Expectation {
     Captured {
         /// With this vmcore.
         vmcore: ExpectedVmcore,
+        /// And having been told this.
+        #[serde(default, skip_serializing_if = "ExpectedTold::is_nothing")]
+        told: ExpectedTold,
     },
     /// The load is refused.
     Refused {
@@ -250,11 +289,106 @@ pub enum Expectation {
         /// The cause.
         cause: HangCause,
     },
+    /// The purgatory finds the loaded image changed, says so, and does not start the capture kernel.
+    StoppedByPurgatory {
+        /// The segment that it names; none where any will do.
+        segment: Option<String>,
+        /// Every one of these stands in what it says.
+        message: Vec<String>,
+        /// How it leaves the machine.
+        end: ExpectedPurgatoryEnd,
+    },
     /// The first kernel gives no such region.
     Unreserved,
     /// Something that speaks of the loader, whatever it says: for loaders that are not judged but compared. A trial that says
     /// nothing on it is no observation.
     Observed,
+}
+
+impl Expectation {
+    /// A capture kernel with this vmcore, whatever it was told.
+    pub fn captured(vmcore: ExpectedVmcore) -> Self {
+        Self::Captured { vmcore, told: ExpectedTold::default() }
+    }
+}
+
+/// What a capture kernel must have been told of its machine.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, rename_all = "kebab-case")]
+pub struct ExpectedTold {
+    /// There is setup_data of each of these kinds.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub setup_data: Vec<SetupDataKind>,
+    /// What it has of ACPI; none: whatever it has.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub acpi: Option<AcpiWord>,
+    /// What it has of UEFI, likewise.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub efi: Option<EfiWord>,
+    /// Its memory map has at least so many entries, likewise.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory_map: Option<NonZeroU32>,
+}
+
+impl ExpectedTold {
+    /// Whether anything will do.
+    pub const fn is_nothing(&self) -> bool {
+        self.setup_data.is_empty() && self.acpi.is_none() && self.efi.is_none() && self.memory_map.is_none()
+    }
+}
+
+/// Kinds of setup_data that a loader hands on (arch/x86/include/uapi/asm/setup_data.h).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SetupDataKind {
+    /// The entries of the memory map that do not fit into boot_params.
+    E820Ext,
+    /// UEFI's tables.
+    Efi,
+    /// A seed for the random number generator.
+    RngSeed,
+}
+
+impl SetupDataKind {
+    /// The blob's type.
+    pub const fn number(self) -> u32 {
+        match self {
+            Self::E820Ext => 1,
+            Self::Efi => 4,
+            Self::RngSeed => 9,
+        }
+    }
+
+    /// The name in scenarios.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::E820Ext => "e820-ext",
+            Self::Efi => "efi",
+            Self::RngSeed => "rng-seed",
+        }
+    }
+}
+
+/// What a capture kernel has of ACPI.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum AcpiWord {
+    /// Its tables, however it found them.
+    Found,
+    /// Its tables, and their root's address in its boot_params.
+    HandedOn,
+    /// No tables.
+    None,
+}
+
+/// What a capture kernel has of UEFI.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum EfiWord {
+    /// The map of its runtime services.
+    Runtime,
+    /// Nothing.
+    None,
 }
 
 /// The vmcore that is expected.
@@ -270,6 +404,17 @@ pub enum ExpectedVmcore {
         /// Every one of these stands in what is said to be wrong with it. At least one, or any fault would do.
         why: Vec<String>,
     },
+}
+
+/// How a purgatory is expected to leave the machine.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ExpectedPurgatoryEnd {
+    /// Standing still, halted or going round.
+    #[default]
+    Stopped,
+    /// Reset.
+    Reset,
 }
 
 /// The refuser that is expected.

@@ -137,6 +137,19 @@ impl Patience {
     }
 }
 
+/// The CPU time that the threads of a process have had in their lives, to the nanosecond. None where the host's kernel does not tell
+/// (CONFIG_SCHED_INFO), and when the process is gone.
+pub(crate) fn cpu_time(pid: i32) -> Option<Duration> {
+    let threads = std::fs::read_dir(format!("/proc/{pid}/task")).ok()?;
+    let time = |thread: std::fs::DirEntry| {
+        let text = std::fs::read_to_string(thread.path().join("schedstat")).ok()?;
+        // Documentation/scheduler/sched-stats.rst, "/proc/<pid>/schedstat": time on the CPU stands first.
+        text.split_whitespace().next()?.parse().ok().map(Duration::from_nanos)
+    };
+    let times: Vec<Duration> = threads.flatten().filter_map(time).collect();
+    (!times.is_empty()).then(|| times.iter().sum())
+}
+
 /// How long each thread of a process has waited for a CPU in its life. Empty where the host's kernel does not tell
 /// (CONFIG_SCHED_INFO), and when the process is gone: then deadlines stand as they are.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -41,12 +41,17 @@ pub fn uncompressed(bzimage: &[u8]) -> Option<Vec<u8>> {
 /// The compressed kernel in a bzImage.
 fn payload(bzimage: &[u8]) -> Option<&[u8]> {
     let u32_at = |at: usize| Some(u32::from_le_bytes(bzimage.get(at..at + 4)?.try_into().ok()?) as usize);
+    let begin = u32_at(PAYLOAD_OFFSET)?;
+    protected_mode(bzimage)?.get(begin..begin.checked_add(u32_at(PAYLOAD_LENGTH)?)?)
+}
+
+/// The part of a bzImage that is loaded: what lies behind the boot sector and the set-up code.
+pub(crate) fn protected_mode(bzimage: &[u8]) -> Option<&[u8]> {
     let sectors = match *bzimage.get(SETUP_SECTS)? {
         0 => 4,
         sectors => usize::from(sectors),
     };
-    let begin = (sectors + 1) * 512 + u32_at(PAYLOAD_OFFSET)?;
-    bzimage.get(begin..begin.checked_add(u32_at(PAYLOAD_LENGTH)?)?)
+    bzimage.get((sectors + 1) * 512..)
 }
 
 fn unpack_xz(payload: &[u8]) -> Option<Vec<u8>> {

@@ -6,6 +6,7 @@
 //! anything is fetched or booted. serde_yaml, which is frozen upstream, is known to this module only.
 
 mod block;
+mod circumstances;
 mod coverage;
 mod expand;
 mod fit;

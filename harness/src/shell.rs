@@ -12,7 +12,7 @@ use crate::guest::Deadlines;
 use crate::payload::{Payload, firmware, places};
 use crate::phase::Phase;
 use crate::qemu::{MachineSpec, Purpose, Script, Start, Wiring, qemu_args, quoted};
-use guest_protocol::{LoadOrder, Order};
+use guest_protocol::{Circumstances, LoadOrder, Order};
 use images::initramfs::{Initramfs, InitramfsError};
 use std::ffi::{OsStr, OsString};
 use std::fs::Permissions;
@@ -113,7 +113,7 @@ impl Shell<'_> {
         write(&folder.join(&parts[0]), &initramfs)?;
 
         let kernel = self.kernel_file(&cell, initramfs.len(), folder)?;
-        write(&folder.join("orders.jsonl"), &orders(argv))?;
+        write(&folder.join("orders.jsonl"), &orders(argv, cell.circumstances))?;
         let firmware = firmware(&cell, self.artifacts).map_err(payload_error)?;
         let firmware = firmware.map(|file| absolute(&file.image)).transpose()?;
         let purpose = self.purpose();
@@ -126,6 +126,7 @@ impl Shell<'_> {
             initrd: Some(&own.join("initramfs")),
             cmdline: &first_cmdline(&cell),
             wiring: Wiring::ByHand { folder: own },
+            counted: false,
             start: Start::PowerOn,
         });
         args.extend(gdb_args(self.gdb));
@@ -246,8 +247,12 @@ fn load_script(argv: &[String]) -> Vec<u8> {
 }
 
 fn welcome_to_first(cell: &Cell) -> String {
+    let without = match cell.circumstances {
+        Circumstances::None => String::new(),
+        met => format!(" The cell's circumstances ({}) are for you to arrange.", met.name()),
+    };
     format!(
-        "\nThe first kernel of {}. Nothing is loaded.\n  \
+        "\nThe first kernel of {}. Nothing is loaded.{without}\n  \
          load                             loads as the rig does (cat /shell/bin/load)\n  \
          echo c > /proc/sysrq-trigger     panics the kernel; so does {} in the monitor (Ctrl-A c)\n  \
          grep Crash /proc/iomem           the region; cat /sys/kernel/kexec_crash_loaded: whether something is in it\n\
@@ -269,13 +274,14 @@ fn welcome_to_capture(cell: &Cell) -> String {
 
 /// The order that the agent of the first kernel is given where the shell is in the capture kernel. Nothing is planted: nobody
 /// compares.
-fn orders(argv: Vec<String>) -> Vec<u8> {
+fn orders(argv: Vec<String>, circumstances: Circumstances) -> Vec<u8> {
     let timeout = Deadlines::default().of(Phase::Loading).wall.as_secs();
     let order = Order::Load(LoadOrder {
         plants: Vec::new(),
         log_line: "kdump-rig: a person looks around".into(),
         argv,
         timeout_seconds: u32::try_from(timeout).unwrap_or(u32::MAX),
+        circumstances,
         arm_unloaded: false,
     });
     // Orders always serialise.

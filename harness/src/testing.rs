@@ -1,11 +1,13 @@
 //! Values that several unit tests start from.
 
 use crate::accel::Accel;
-use crate::cell::{Cell, CellId, Firmware, FirstBoot, Kernel, Loader, Mib, Platform, Reservation, Trigger};
+use crate::cell::{
+    Cell, CellId, Firmware, FirstBoot, Kernel, Loader, LowMemory, Mib, Platform, Reservation, Tamper, Trigger,
+};
 use crate::judge;
 use crate::outcome::{Expectation, ExpectedVmcore, Outcome};
 use crate::report::{CellResult, Versions};
-use guest_protocol::Arch;
+use guest_protocol::{Arch, Circumstances};
 use std::num::NonZeroU32;
 
 /// A size.
@@ -23,6 +25,7 @@ pub(crate) fn cell() -> Cell {
         userspace: Arch::I386,
         loader: Loader::InTree,
         loader_args: Vec::new(),
+        circumstances: Circumstances::None,
         capture: kernel,
         reservation: Reservation::At { size: mib(256), offset_mib: 1968 },
         platform: Platform {
@@ -38,7 +41,9 @@ pub(crate) fn cell() -> Cell {
         reader: None,
         first_cmdline: Vec::new(),
         capture_cmdline: Vec::new(),
-        expected: Expectation::Captured { vmcore: ExpectedVmcore::Verified },
+        tamper: Tamper::None,
+        low_memory: LowMemory::Untouched,
+        expected: Expectation::captured(ExpectedVmcore::Verified),
     }
 }
 

@@ -1,6 +1,6 @@
 //! Evidence of real cells, judged again: what hand-made evidence cannot have is the ways in which real machines differ from it.
 
-use guest_protocol::Arch;
+use guest_protocol::{Arch, Circumstances};
 use harness::cell::{Cell, CellId, Firmware, FirstBoot, Kernel, Loader, Platform, Trigger};
 use harness::classify::{classify, conclude};
 use harness::evidence::{Evidence, GuestEnd};
@@ -18,6 +18,7 @@ fn cell(first: Arch, capture: Arch) -> Cell {
         userspace: Arch::I386,
         loader: Loader::InTree,
         loader_args: Vec::new(),
+        circumstances: Circumstances::None,
         capture: kernel(capture),
         reservation: "256M@1968M".parse().expect("a reservation"),
         platform: Platform {
@@ -33,7 +34,9 @@ fn cell(first: Arch, capture: Arch) -> Cell {
         reader: None,
         first_cmdline: Vec::new(),
         capture_cmdline: Vec::new(),
-        expected: Expectation::Captured { vmcore: ExpectedVmcore::Verified },
+        tamper: Default::default(),
+        low_memory: Default::default(),
+        expected: Expectation::captured(ExpectedVmcore::Verified),
     }
 }
 
@@ -48,7 +51,7 @@ fn evidence(name: &str) -> Evidence {
 #[test]
 fn a_capture_is_verified() {
     let outcome = classify(&cell(Arch::X86_64, Arch::X86_64), &evidence("captured"));
-    assert_eq!(outcome, Outcome::Captured { vmcore: VmcoreState::Verified });
+    assert_eq!(outcome, Outcome::captured(VmcoreState::Verified));
 }
 
 #[test]
@@ -59,11 +62,13 @@ fn an_independent_reader_agrees() {
         ..cell(Arch::I386, Arch::I386)
     };
     let whole = evidence("independent-reader");
-    assert_eq!(classify(&cell, &whole), Outcome::Captured { vmcore: VmcoreState::Verified });
+    assert_eq!(classify(&cell, &whole), Outcome::captured(VmcoreState::Verified));
     // The log of another cell's guest is none of this one's.
     let foreign = Evidence { log_line: evidence("captured").log_line, ..whole };
     let outcome = classify(&cell, &foreign);
-    let Outcome::Captured { vmcore: VmcoreState::Wrong { why } } = &outcome else { panic!("{outcome:?}") };
+    let Outcome::Captured { vmcore: VmcoreState::Wrong { why }, .. } = &outcome else {
+        panic!("{outcome:?}")
+    };
     assert!(
         why.contains("the first kernel's log") && why.contains("what vmcore-dmesg@2.0.25 reads"),
         "{why}"
@@ -76,7 +81,9 @@ fn a_released_loaders_cut_addresses_are_told() {
     let reservation = "256M@512M".parse().expect("a reservation");
     let outcome =
         classify(&Cell { reservation, ..cell(Arch::X86_64, Arch::X86_64) }, &evidence("cut-addresses"));
-    let Outcome::Captured { vmcore: VmcoreState::Wrong { why } } = &outcome else { panic!("{outcome:?}") };
+    let Outcome::Captured { vmcore: VmcoreState::Wrong { why }, .. } = &outcome else {
+        panic!("{outcome:?}")
+    };
     assert_eq!(why.matches("PT_LOAD").count(), 4, "{why}");
     assert!(
         why.contains(

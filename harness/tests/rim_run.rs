@@ -2,7 +2,7 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "the helpers are tests as well")]
 
-use guest_protocol::Arch;
+use guest_protocol::{Arch, Circumstances};
 use harness::accel::AccelChoice;
 use harness::artifacts::{Artifacts, FirmwareFile, KernelFile, LoaderTree, Source};
 use harness::cell::{Cell, CellId, Firmware, FirstBoot, Kernel, Loader, Mib, Platform, Reservation, Trigger};
@@ -109,6 +109,7 @@ fn cell(id: &str) -> Cell {
         userspace: Arch::X86_64,
         loader: Loader::InTree,
         loader_args: Vec::new(),
+        circumstances: Circumstances::None,
         capture: kernel,
         reservation: Reservation::Auto { size: mib(256) },
         platform: Platform {
@@ -124,7 +125,9 @@ fn cell(id: &str) -> Cell {
         reader: None,
         first_cmdline: Vec::new(),
         capture_cmdline: Vec::new(),
-        expected: Expectation::Captured { vmcore: ExpectedVmcore::Verified },
+        tamper: Default::default(),
+        low_memory: Default::default(),
+        expected: Expectation::captured(ExpectedVmcore::Verified),
     }
 }
 

@@ -24,6 +24,8 @@ mod at {
     pub(super) const EXT_CMD_LINE_PTR: usize = 0x0c8;
     /// `e820_entries`, 1 byte.
     pub(super) const E820_ENTRIES: usize = 0x1e8;
+    /// `secure_boot`, 1 byte.
+    pub(super) const SECURE_BOOT: usize = 0x1ec;
     /// `type_of_loader`, 1 byte.
     pub(super) const TYPE_OF_LOADER: usize = 0x210;
     /// `code32_start`, 4 bytes.
@@ -59,7 +61,7 @@ pub struct Told<'a> {
     pub rsdp: Option<PhysAddr>,
     /// UEFI, and where its memory map was put.
     pub efi: Option<(&'a Efi, PhysAddr)>,
-    /// boot_params of the running kernel (/sys/kernel/boot_params/data), for its screen; empty if unknown.
+    /// boot_params of the running kernel (/sys/kernel/boot_params/data), for its screen and secure boot; empty if unknown.
     pub running: &'a [u8],
 }
 
@@ -75,6 +77,10 @@ pub fn build(image: &BzImage<'_>, told: &Told<'_>) -> Vec<u8> {
     if let Some((efi, map)) = told.efi {
         let (offset, info) = efi.info(map);
         put(offset, &info);
+        // A kernel that is locked down for it must not be got around by a panic.
+        if let Some(secure_boot) = told.running.get(at::SECURE_BOOT..=at::SECURE_BOOT) {
+            put(at::SECURE_BOOT, secure_boot);
+        }
     }
     // Zero where there is none.
     let or_zero = |address: Option<PhysAddr>| address.map_or(0, |address| address.0).to_le_bytes();
@@ -128,6 +134,7 @@ mod tests {
         running[0x250] = 1;
         running[0x1c0..0x1e0].fill(1);
         running[0x1e8] = 77;
+        running[0x1ec] = 3;
         let efi = efi::tests::ovmf();
         let told = Told {
             kernel: PhysAddr(0x2_1000_0000),
@@ -151,6 +158,7 @@ mod tests {
         assert_eq!((u32_at(&page[..], 0x228), u32_at(&page[..], 0xc8)), (Some(0x1fff_1000), Some(2)));
         assert_eq!(u64_at(&page[..], 0x70), Some(0x7fb7_e014));
         assert_eq!(u64_at(&page[..], 0x250), Some(0x2_1fff_1900));
+        assert_eq!(page[0x1ec], 3);
         assert_eq!(page[0x1c0..0x1e0], efi.info(PhysAddr(0x2_1fff_1800)).1);
         assert_eq!(page[0x1e8], 2, "the running kernel's map is not taken over");
         assert_eq!(u64_at(&page[..], 0x2d0 + 20), Some(0x2_1000_0000));

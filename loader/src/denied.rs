@@ -3,7 +3,6 @@
 
 use crate::kexec::Call;
 use crate::sysfs;
-use alloc::string::String;
 use core::fmt;
 
 /// What the files say. Empty where one is missing or cannot be read.
@@ -20,7 +19,7 @@ pub struct Looked<'a> {
 }
 
 /// The reason.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Denied {
     /// The process lacks the capability.
     NoCapability,
@@ -30,15 +29,18 @@ pub enum Denied {
     LimitUsedUp,
     /// The kernel is locked down.
     LockedDown {
-        /// How far.
-        level: String,
+        /// How far: the word that the kernel has for it.
+        level: &'static str,
         /// What it keeps from being done.
         call: Call,
     },
     /// None of these, and a seccomp filter is in place.
     Filtered,
     /// None of all these.
-    Unknown,
+    Unknown {
+        /// Whether lockdown can be told at all: its file is on a file system of its own, which small systems do not mount.
+        lockdown_seen: bool,
+    },
 }
 
 /// Finds the reason, in the order in which the kernel looks.
@@ -50,12 +52,12 @@ pub fn diagnose(call: Call, looked: &Looked<'_>) -> Denied {
     } else if sysfs::decimal(looked.limit_panic) == Some(0) {
         Denied::LimitUsedUp
     } else if let Some(level) = locked_down(looked.lockdown) {
-        Denied::LockedDown { level: String::from_utf8_lossy(level).into_owned(), call }
+        Denied::LockedDown { level, call }
     } else if field(looked.status, b"Seccomp:") == Some(b"2") {
         // SECCOMP_MODE_FILTER.
         Denied::Filtered
     } else {
-        Denied::Unknown
+        Denied::Unknown { lockdown_seen: !looked.lockdown.is_empty() }
     }
 }
 
@@ -73,11 +75,16 @@ fn field<'a>(status: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
     lines.find_map(|line| line.strip_prefix(name)).map(<[u8]>::trim_ascii)
 }
 
-/// How far the kernel is locked down, if it is: the word in brackets (Documentation: kernel_lockdown(7)).
-fn locked_down(text: &[u8]) -> Option<&[u8]> {
-    let from = text.iter().position(|&byte| byte == b'[')? + 1;
-    let length = text[from..].iter().position(|&byte| byte == b']')?;
-    Some(&text[from..from + length]).filter(|&level| level != b"none")
+/// How far the kernel is locked down, if it is: the word in brackets (kernel_lockdown(7), security/lockdown/lockdown.c).
+fn locked_down(text: &[u8]) -> Option<&'static str> {
+    let is = |word: &[u8]| text.windows(word.len()).any(|at| at == word);
+    if is(b"[integrity]") {
+        Some("integrity")
+    } else if is(b"[confidentiality]") {
+        Some("confidentiality")
+    } else {
+        None
+    }
 }
 
 impl fmt::Display for Denied {
@@ -102,9 +109,13 @@ impl fmt::Display for Denied {
             Self::Filtered => f.write_str(
                 "a seccomp filter is on this process (/proc/self/status), as in a container. Run this outside of it",
             ),
-            Self::Unknown => f.write_str(
-                "CAP_SYS_BOOT, kernel.kexec_load_disabled, kernel.kexec_load_limit_panic and lockdown would permit it, as far as they can be \
-                 read: a security module may not, or this is a container. See the kernel log",
+            Self::Unknown { lockdown_seen: false } => f.write_str(
+                "the kernel may be locked down, as with secure boot, in which case -s helps: mount securityfs at /sys/kernel/security, or \
+                 see the kernel log",
+            ),
+            Self::Unknown { lockdown_seen: true } => f.write_str(
+                "CAP_SYS_BOOT, kernel.kexec_load_disabled, kernel.kexec_load_limit_panic and lockdown would permit it: a security module \
+                 may not, or this is a container. See the kernel log",
             ),
         }
     }
@@ -117,7 +128,7 @@ mod tests {
     const ROOT: &[u8] =
         b"Name:\tkexec-load\nCapPrm:\t000001ffffffffff\nCapEff:\t000001ffffffffff\nSeccomp:\t0\n";
 
-    fn of(looked: Looked<'_>) -> String {
+    fn of(looked: Looked<'_>) -> std::string::String {
         diagnose(Call::Load, &looked).to_string()
     }
 
@@ -143,7 +154,7 @@ mod tests {
             ),
             (Looked { status: filtered, ..permits }, "a seccomp filter is on"),
             (permits, "a security module may not"),
-            (Looked::default(), "a security module may not"),
+            (Looked { lockdown: b"", ..permits }, "mount securityfs"),
         ] {
             assert!(of(looked).contains(words), "{words}: {}", of(looked));
         }
@@ -163,7 +174,8 @@ mod tests {
     fn odd_texts_say_nothing() {
         for odd in [&b""[..], b"[", b"]none[", b"CapEff:", b"CapEff:\tnone", b"\xff\xff"] {
             let looked = Looked { status: odd, disabled: odd, limit_panic: odd, lockdown: odd };
-            assert_eq!(diagnose(Call::Load, &looked), Denied::Unknown, "{odd:?}");
+            let denied = diagnose(Call::Load, &looked);
+            assert!(matches!(denied, Denied::Unknown { .. }), "{odd:?}: {denied:?}");
         }
     }
 }

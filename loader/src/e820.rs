@@ -3,6 +3,7 @@
 
 use crate::addr::{PAGE, PhysAddr, Span, sort_by_key};
 use crate::iomem::{Kind, MemoryMap};
+use crate::rule::Arch;
 use alloc::vec::Vec;
 
 /// The end of conventional memory: RAM above belongs to video and firmware (zero-page.rst counts it in 640 KiB).
@@ -54,16 +55,26 @@ pub fn low_ram(memory: &MemoryMap) -> Option<Span> {
     memory.ram().filter_map(|ram| ram.intersect(low)).max_by_key(|ram| ram.size())
 }
 
-/// Entries that any x86 kernel has room for: 128 of boot_params and three for each of 2^10 nodes (E820_MAX_ENTRIES,
-/// arch/x86/include/asm/e820/types.h, with the largest CONFIG_NODES_SHIFT). What is more is ignored by the kernel itself.
-pub const MOST: usize = 128 + 3 * 1024;
+/// Entries of a map that a capture kernel is given at the most. Its table holds 128 and three for each NUMA node that it was built for
+/// (E820_MAX_ENTRIES, arch/x86/include/asm/e820/types.h): i386 kernels have one node, x86_64 kernels up to 2^10. What is more is
+/// ignored. A kernel with a full table also loses RAM that it was told of: it splits ranges, around each item of setup_data
+/// among others (arch/x86/kernel/e820.c, `e820__reserve_setup_data`), and finds no entry for what comes behind.
+pub const fn most(capture: Arch) -> usize {
+    /// Three items of setup_data, which make two more entries each; the first page and video memory (`trim_bios_range`); and as many again.
+    const ITS_OWN: usize = 16;
+    let nodes = match capture {
+        Arch::I386 => 1,
+        Arch::X86_64 => 1 << 10,
+    };
+    128 + 3 * nodes - ITS_OWN
+}
 
 /// The map for a capture kernel: low RAM, every crash region without the holes that the capture kernel must not hand out (core header, saved
 /// low memory), and what is no RAM as the running kernel knows it. RAM is cut to whole pages.
 ///
-/// The order is that of importance, for whoever reads the beginning alone. A decompressor sees no more than the 128 entries of boot_params
-/// when it looks for RAM to move to (arch/x86/boot/compressed/kaslr.c); and an i386 kernel without NUMA ignores all beyond 131. Kernels
-/// sort the map themselves (arch/x86/kernel/e820.c, `e820__update_table`).
+/// The order is that of importance, for whoever reads the beginning alone: a decompressor sees no more than the 128 entries of boot_params
+/// when it looks for RAM to move to (arch/x86/boot/compressed/kaslr.c), and what is beyond [`most`] is left out. Kernels sort the map themselves
+/// (arch/x86/kernel/e820.c, `e820__update_table`).
 pub fn map(memory: &MemoryMap, holes: &[Span]) -> Vec<Entry> {
     let ram = low_ram(memory)
         .into_iter()

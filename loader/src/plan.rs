@@ -178,7 +178,8 @@ pub fn make(inputs: &Inputs<'_>) -> Result<Plan, Refusal> {
         running: inputs.boot_params,
     };
     // Each hole cuts a range into two at the most.
-    let most_entries = e820::map(memory, &[]).len() + 2;
+    let entries = e820::map(memory, &[]).len() + 2;
+    let most_entries = e820::most(image.entries.arch());
     let layout = layout::place(&Request {
         region,
         limits,
@@ -186,8 +187,8 @@ pub fn make(inputs: &Inputs<'_>) -> Result<Plan, Refusal> {
         kernel_alignment: image.alignment,
         pref_address: image.pref_address,
         initrd_size,
-        boot_params_size: known.size(most_entries.min(e820::MOST)),
-        purgatory_size: purgatory::size() as u64,
+        boot_params_size: known.size(entries.min(most_entries)),
+        purgatory_size: purgatory::size(load.running) as u64,
         elfcorehdr_size: core_size.max(hotplug_size),
         backup_size: source.map(Span::size),
         reserves,
@@ -210,7 +211,8 @@ pub fn make(inputs: &Inputs<'_>) -> Result<Plan, Refusal> {
     .map_err(Refusal::CommandLine)?;
     let holes: Vec<Span> = [Some(layout.elfcorehdr), layout.backup].into_iter().flatten().collect();
     let mut e820 = e820::map(memory, &holes);
-    e820.truncate(e820::MOST);
+    let left_out = e820.len().saturating_sub(most_entries);
+    e820.truncate(most_entries);
     let params = known.build(&params::Places {
         segment: layout.boot_params.start(),
         kernel: layout.kernel.start(),
@@ -256,6 +258,22 @@ pub fn make(inputs: &Inputs<'_>) -> Result<Plan, Refusal> {
     sort_by_key(&mut segments, |segment| segment.memory);
     let mut command_line = line;
     command_line.pop();
+    let mut warnings = warnings(inputs, &layout, control);
+    if left_out > 0 {
+        warnings.push(alloc::format!(
+            "the capture kernel has no room for all of this machine's memory map: {left_out} of its reserved ranges are left out"
+        ));
+    }
+    let lost = match (load.running, image.entries.arch()) {
+        _ if !options.hotplug => None,
+        (Arch::I386, Arch::X86_64) => Some("the machine that an x86_64 capture kernel asks for"),
+        _ => saved.map(|_| "the low memory that is saved"),
+    };
+    warnings.extend(lost.map(|lost| {
+        alloc::format!(
+            "--hotplug: once CPUs or memory have come or gone, the running kernel writes a core header of its own, without {lost}"
+        )
+    }));
     Ok(Plan {
         region,
         limits,
@@ -267,7 +285,7 @@ pub fn make(inputs: &Inputs<'_>) -> Result<Plan, Refusal> {
         firmware: alloc::format!("{}", known.firmware),
         verification,
         command_line,
-        warnings: warnings(inputs, &layout, control),
+        warnings,
     })
 }
 

@@ -3,6 +3,7 @@
 use super::*;
 use crate::bytes::{u32_at, u64_at};
 use crate::bzimage::tests::FakeImage;
+use crate::digest::Digest;
 use crate::iomem::Kind;
 use crate::kcore::Mapped;
 use crate::rule::{I386_LAST, Reach};
@@ -335,6 +336,36 @@ fn a_plan_fits_the_call() {
             assert!(bytes.len() as u64 <= segment.memory.size(), "{} overflows", segment.kind);
         }
     }
+}
+
+/// Catches digests of other bytes than those that are loaded, in other places, and a purgatory that does not know of them.
+#[test]
+fn what_is_loaded_is_what_the_purgatory_verifies() {
+    let mut case = Case::new(Arch::X86_64, Arch::I386, &FakeImage::x86_64(), &[at_1968m()]);
+    let plan = case.plan().unwrap();
+    let image = BzImage::parse(&case.file).unwrap();
+    let initrd = vec![0x5a; case.initrd_size];
+    let checks = plan.verification.checks.as_deref().unwrap();
+    let of = |kind| plan.segments.iter().find(|segment| segment.kind == kind).unwrap();
+    assert_eq!(checks.len(), plan.segments.len() - 1, "all but the purgatory, which adds itself");
+    for check in checks {
+        let segment = of(check.segment);
+        let bytes = segment.content.bytes(&image, Some(&initrd));
+        assert_eq!(Some(check.memory), Span::sized(segment.memory.start(), bytes.len() as u64));
+        assert_eq!(check.digest, Digest::of(bytes), "{}", check.segment);
+    }
+    let Content::Bytes(purgatory) = &of(SegmentKind::Purgatory).content else { panic!("no bytes") };
+    let known = |plan: &[u8], digest: Digest| {
+        let digest = digest.0.map(u32::to_le_bytes).concat();
+        plan.windows(digest.len()).any(|window| window == digest)
+    };
+    assert!(checks.iter().all(|check| known(purgatory, check.digest)));
+
+    case.options.no_checks = true;
+    let plan = case.plan().unwrap();
+    let unverified = plan.segments.iter().find(|segment| segment.kind == SegmentKind::Purgatory).unwrap();
+    let Content::Bytes(unverified) = &unverified.content else { panic!("no bytes") };
+    assert!(unverified.len() < purgatory.len() && plan.verification.checks.is_none());
 }
 
 #[path = "plan_told_tests.rs"]

@@ -3,12 +3,15 @@
 //! It is one position-independent blob with two entries and two exits:
 //!
 //! ```text
-//! x86_64 kernel -> entry64 (long mode, identity map) -- verify, save --+--> 64-bit exit: CS 0x10 64-bit, rsi = boot_params,
-//!                                                                      |    jump to +0x200
-//!                                                                      +--> mode drop --+
-//! i386 kernel -> entry32 (protected mode, no paging) -- verify, save -------------------+--> 32-bit exit: CS 0x10 32-bit,
-//!                                                                 DS 0x18, esi = boot_params, jump to +0
+//! x86_64 kernel -> entry64 (long mode, identity map) --+-> verify, save --+--> 64-bit exit: CS 0x10 64-bit, rsi = boot_params,
+//!                            climb to long mode -------+                  |    jump to +0x200
+//! i386 kernel   -> entry32 --+                                            +--> mode drop --+
+//!   (protected mode,         +--> verify, save in 32-bit mode -----------------------------+--> 32-bit exit: CS 0x10 32-bit,
+//!    no paging)                                                                DS 0x18, esi = boot_params, jump to +0
 //! ```
+//!
+//! An i386 kernel on a CPU with long mode is left for that mode too: the digests take a third of the time there, and the way down is the
+//! same as an x86_64 kernel's to an i386 one.
 //!
 //! It verifies the SHA-256 of what was loaded (`verification` decides of what), and stops the machine rather than start a capture kernel that was
 //! damaged: one that writes a dump over the wrong partition is worse than none. Then it copies low memory into the backup segment, if there is one,
@@ -22,7 +25,7 @@
 
 mod data;
 
-use crate::addr::{PhysAddr, Span};
+use crate::addr::{PAGE, PhysAddr, Span};
 use crate::rule::{Arch, Entry};
 use crate::verification::Verification;
 use alloc::vec::Vec;
@@ -45,6 +48,7 @@ global_asm!(
     boot_params = const data::BOOT_PARAMS,
     kernel_entry = const data::KERNEL_ENTRY,
     stack = const data::STACK,
+    tables = const data::TABLES,
     backup_from = const data::BACKUP_FROM,
     backup_to = const data::BACKUP_TO,
     backup_size = const data::BACKUP_SIZE,
@@ -63,6 +67,15 @@ global_asm!(
     check_size = const data::CHECK_SIZE,
     code_selector = const data::CODE_SELECTOR,
     data_selector = const data::DATA_SELECTOR,
+    climb_selector = const data::CLIMB_SELECTOR,
+    options(att_syntax),
+);
+
+#[cfg(target_arch = "x86")]
+global_asm!(
+    ".pushsection .text.kexec_load_sha256_any, \"ax\", @progbits",
+    include_str!("purgatory/far.s"),
+    ".popsection",
     options(att_syntax),
 );
 
@@ -81,7 +94,7 @@ unsafe extern "C" {
     #[link_name = "kexec_load_sha256_64"]
     fn kexec_load_sha256(digest: *mut [u32; 8], message: *const u8, length: usize);
     #[cfg(target_arch = "x86")]
-    #[link_name = "kexec_load_sha256_32"]
+    #[link_name = "kexec_load_sha256_any"]
     fn kexec_load_sha256(digest: *mut [u32; 8], message: *const u8, length: usize);
 }
 
@@ -112,20 +125,31 @@ pub struct Backup {
     pub target: PhysAddr,
 }
 
-/// The most memory that a purgatory takes, in bytes, its stack included. Only its first part is loaded; the stack is among the zeros that
-/// the kernel fills a segment up with.
-pub fn size() -> usize {
-    code().len() + data::MOST + STACK_SIZE
+/// Page tables that map 4 GiB in pages of 2 MiB, in bytes: one of each upper level, four of the lowest.
+const TABLES_SIZE: usize = 6 * PAGE as usize;
+
+/// The most memory that a purgatory takes, in bytes. Only its first part is loaded; stack and page tables, which an i386 kernel's
+/// alone needs, are among the zeros that the kernel fills a segment up with.
+pub fn size(running: Arch) -> usize {
+    match running {
+        Arch::I386 => stack_end() + TABLES_SIZE,
+        Arch::X86_64 => stack_end(),
+    }
 }
 
-/// The purgatory for an address, and the address that the kernel must jump to. None if an address wraps.
+/// Where the stack ends, in bytes from the start.
+fn stack_end() -> usize {
+    (code().len() + data::MOST + STACK_SIZE).next_multiple_of(PAGE as usize)
+}
+
+/// The purgatory for the address of a page, and the address that the kernel must jump to. None if an address wraps.
 pub fn build(
     address: PhysAddr,
     handover: &Handover,
     verification: &Verification,
 ) -> Option<(Vec<u8>, PhysAddr)> {
     let mut bytes = code().to_vec();
-    let end = address.checked_add(size() as u64)?.align_down(16);
+    let end = address.checked_add(stack_end() as u64)?;
     data::append(&mut bytes, address, end, handover, verification)?;
     let start = match handover.running {
         Arch::X86_64 => 0,

@@ -80,3 +80,84 @@ fn port(options: &options::Load, line: &[u8]) -> Option<NonZeroU16> {
         .or_else(|| serial::named(line))
         .or_else(|| options.console_serial.then_some(serial::USUAL))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::options::Load;
+    use crate::testing::span;
+    use sha2::{Digest as _, Sha256};
+    use std::format;
+
+    fn new(options: &Load, line: &str) -> Verification {
+        let loaded = [
+            (SegmentKind::Kernel, span(0x100_0000, 0x4ff_ffff), &b"kernel"[..]),
+            (SegmentKind::Initrd, span(0x500_0000, 0x500_0fff), b"initrd!"),
+            (SegmentKind::BootParams, span(0x600_0000, 0x600_1fff), &[7; 4999]),
+            (SegmentKind::ElfCoreHeader, span(0x700_0000, 0x700_0fff), &[8; 999]),
+        ];
+        Verification::new(options, line.as_bytes(), loaded.into_iter())
+    }
+
+    fn verified(options: &Load) -> Vec<(SegmentKind, Span)> {
+        let checks = new(options, "").checks.into_iter().flatten();
+        checks.map(|check| (check.segment, check.memory)).collect()
+    }
+
+    /// Catches a segment that is left out, one that is verified with the zeros behind it (which the capture kernel unpacks
+    /// itself over), and a digest of other bytes.
+    #[test]
+    fn what_was_loaded_is_verified() {
+        assert_eq!(
+            verified(&Load::default()),
+            [
+                (SegmentKind::Kernel, span(0x100_0000, 0x100_0005)),
+                (SegmentKind::Initrd, span(0x500_0000, 0x500_0006)),
+                (SegmentKind::BootParams, span(0x600_0000, 0x600_1386)),
+                (SegmentKind::ElfCoreHeader, span(0x700_0000, 0x700_03e6)),
+            ]
+        );
+        let checks = new(&Load::default(), "").checks.unwrap();
+        assert_eq!(format!("{}", checks[1].digest), format!("{:x}", Sha256::digest(b"initrd!")));
+    }
+
+    /// Catches a capture that is refused because the running kernel did what it was asked to, and checks that nobody wants.
+    #[test]
+    fn what_changes_is_not_verified() {
+        let hotplug = verified(&Load { hotplug: true, ..Load::default() });
+        assert!(!hotplug.iter().any(|&(segment, _)| segment == SegmentKind::ElfCoreHeader));
+        assert_eq!(hotplug.len(), 3);
+        let own = [(SegmentKind::Purgatory, span(0x1000, 0x1fff), &b"verifies itself"[..])];
+        let own = Verification::new(&Load::default(), b"", own.into_iter());
+        assert_eq!(own.checks, Some(Vec::new()));
+        assert_eq!(new(&Load { no_checks: true, ..Load::default() }, "").checks, None);
+    }
+
+    /// Catches a port of the command line that wins over the one that was given, silence where a console was asked for,
+    /// and a word on a port that nobody named.
+    #[test]
+    fn the_port_that_was_given_comes_first() {
+        let port = |options: &Load, line| new(options, line).serial.map(|serial| serial.port.get());
+        let given = Load { serial: Some(0x3e8), ..Load::default() };
+        let console = Load { console_serial: true, ..Load::default() };
+        assert_eq!(port(&given, "console=ttyS1"), Some(0x3e8));
+        assert_eq!(port(&Load::default(), "console=ttyS1"), Some(0x2f8));
+        assert_eq!(port(&console, "console=ttyS1"), Some(0x2f8));
+        assert_eq!(port(&console, "console=tty0"), Some(0x3f8));
+        assert_eq!(port(&Load::default(), "console=tty0"), None);
+        assert!(new(&console, "").greets && !new(&given, "").greets);
+    }
+
+    /// Catches a UART that is set to another speed than the capture kernel's, or at all where nobody asked for it.
+    #[test]
+    fn a_speed_is_set_only_on_request() {
+        let divisor = |baud| {
+            let options = Load { serial_baud: baud, ..Load::default() };
+            new(&options, "console=ttyS0,9600").serial.unwrap().divisor.map(NonZeroU16::get)
+        };
+        assert_eq!(divisor(None), None);
+        assert_eq!(divisor(Some(115_200)), Some(1));
+        assert_eq!(divisor(Some(9600)), Some(12));
+        assert_eq!(divisor(Some(0)), None, "refused by the options; nothing to divide by");
+    }
+}

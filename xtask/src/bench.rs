@@ -1,5 +1,7 @@
 //! `cargo xtask bench`: measurements in one run, side by side, as ratios. They are never asserted; what must agree is.
 
+mod loader;
+
 use crate::cli::{BenchAction, E2eArgs};
 use crate::exit::{Exit, Failure};
 use crate::{Host, e2e, output};
@@ -8,13 +10,13 @@ use harness::agreement::disagreements;
 use harness::cost::Cost;
 
 pub(crate) async fn run(action: &BenchAction, host: &Host) -> Result<Exit, Failure> {
-    let (BenchAction::Boots(args) | BenchAction::Overhead(args)) = action;
-    if args.list {
-        return Err(Failure::Input(anyhow!("bench runs cells; `cargo xtask e2e --list` shows them")));
-    }
     match action {
+        BenchAction::Boots(args) | BenchAction::Overhead(args) if args.list => {
+            Err(Failure::Input(anyhow!("bench runs cells; `cargo xtask e2e --list` shows them")))
+        }
         BenchAction::Boots(args) => boots(args, host).await,
         BenchAction::Overhead(args) => overhead(args, host).await,
+        BenchAction::Loader(args) => loader::run(args, host).await,
     }
 }
 

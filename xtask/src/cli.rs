@@ -6,7 +6,9 @@ mod checks;
 mod reports;
 mod values;
 
-pub(crate) use checks::{FaultsArgs, FuzzArgs, MutantsArgs, SoakArgs, StandInArgs, TestArgs};
+pub(crate) use checks::{
+    BenchLoaderArgs, FaultsArgs, FuzzArgs, MutantsArgs, SoakArgs, StandInArgs, TestArgs,
+};
 pub(crate) use reports::{CompareLoadersArgs, JudgeArgs, ReportArgs};
 pub(crate) use values::{
     AccelArg, DoctorFormat, I686Arg, JudgeFormat, KernelArg, KernelSide, ListFormat, LoaderArg, Patience,
@@ -91,6 +93,12 @@ pub(crate) enum BenchAction {
     /// Run cells, and say what the rig costs beside its guests: CPU time, memory, and the time from a guest's last message to its
     /// verdict.
     Overhead(Box<E2eArgs>),
+    /// Measure loaders beside each other in the same guests: the time of a load, and from the panic to the capture kernel's first
+    /// instruction.
+    ///
+    /// Guests start from one saved boot and run one at a time, the loaders in turns. Ratios are of this repository's loader to the
+    /// fastest of the others, round by round.
+    Loader(BenchLoaderArgs),
 }
 
 #[derive(Args, Clone, Debug)]

@@ -186,7 +186,7 @@ pub(crate) async fn drive(
 }
 
 /// What a run that could not be done at all means to the caller.
-fn failure_of(error: RunError) -> Failure {
+pub(crate) fn failure_of(error: RunError) -> Failure {
     match error {
         // Asked for by the user, and not to be had here.
         RunError::Qemu(_)

@@ -92,4 +92,9 @@ impl Repo {
     pub(crate) fn bench_reports(&self) -> PathBuf {
         self.root.join("target/bench/boots")
     }
+
+    /// Report of `bench loader`.
+    pub(crate) fn loader_bench_report(&self) -> PathBuf {
+        self.root.join("target/bench/loader")
+    }
 }

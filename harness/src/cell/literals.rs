@@ -11,7 +11,7 @@ const MIB_PER_GIB: u32 = 1024;
 /// A text that is none of what it should be. The message says what is wanted, with an example.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
-pub struct LiteralError(String);
+pub struct LiteralError(pub(super) String);
 
 impl FromStr for Mib {
     type Err = LiteralError;

@@ -41,7 +41,7 @@ const FAULT_CODE: &str = "error_code(0x0002)";
 
 /// What a purgatory says when the loaded image is not the one whose digest it carries: kexec-tools' words
 /// (purgatory/purgatory.c) and those of this repository's loader.
-const PURGATORY_STOPS: [&str; 2] = ["sha256 digests do not match", "purgatory: "];
+const PURGATORY_STOPS: [&str; 2] = ["sha256 digests do not match", "does not match what was loaded"];
 
 /// What a capture kernel says about core headers that it found and does not accept: of a foreign machine, or with memory that
 /// it cannot reach (fs/proc/vmcore.c).

@@ -2,8 +2,8 @@
 
 use super::console::{NOTIFIERS_FIRST, Text};
 use super::story::{Story, side_words};
-use super::{Finding, damaged_since, first, no_message, vmcore, with_foreign_lines};
-use crate::cell::Cell;
+use super::{Finding, damaged_since, first, no_message, purgatory, vmcore, with_foreign_lines};
+use crate::cell::{Cell, LowMemory};
 use crate::evidence::{CpuState, Evidence, GuestEnd, QmpEvent};
 use crate::outcome::{HangCause, HangProof, Outcome, VmcoreState};
 use crate::phase::Phase;
@@ -11,11 +11,11 @@ use guest_protocol::{KernelFacts, PhysRange, Side, VmcoreReport};
 
 /// Two register samples this far apart, in milliseconds, show that a CPU does nothing: an interrupt that could still move it
 /// comes within a timer tick, which is 10 ms at most (CONFIG_HZ is 100 or more).
-const APART_MS: u64 = 100;
+pub(super) const APART_MS: u64 = 100;
 
 /// The console has said its last word when nothing followed for so many milliseconds. A kernel's panic path prints without
 /// pauses; the longest known wait in it is one second, for the other CPUs to stop (arch/x86/kernel/smp.c).
-const QUIET_MS: u64 = 2000;
+pub(super) const QUIET_MS: u64 = 2000;
 
 /// A crash image is loaded; what became of the panic.
 pub(super) fn find(cell: &Cell, story: &Story<'_>, ready: &KernelFacts, evidence: &Evidence) -> Finding {
@@ -23,12 +23,15 @@ pub(super) fn find(cell: &Cell, story: &Story<'_>, ready: &KernelFacts, evidence
         let what = with_foreign_lines(format!("the {} agent: {what}", side_words(side)), evidence);
         return Finding::Final(match (side, story.up) {
             // Its kernel came up and could not serve it, which is how too little or wrong memory shows as well.
-            (Side::Capture, Some(_)) => Outcome::Captured { vmcore: VmcoreState::Wrong { why: what } },
+            (Side::Capture, Some(_)) => Outcome::captured(VmcoreState::Wrong { why: what }),
             (Side::Capture, None) | (Side::First, _) => Outcome::RigError { what },
         });
     }
     if evidence.triggered_ms.is_none() {
         return before_trigger(evidence);
+    }
+    if let Some(what) = unchanged(cell, evidence) {
+        return Finding::Final(Outcome::RigError { what });
     }
     match story.up {
         Some(up) => after_up(cell, story, ready, up, evidence),
@@ -41,6 +44,21 @@ fn seen_whole<'a>(cell: &Cell, story: &Story<'a>) -> Option<&'a VmcoreReport> {
     let report = story.vmcore?;
     let awaited = cell.reader.is_some() && !matches!(report, VmcoreReport::Absent);
     (!awaited || story.reader.is_some() || story.done).then_some(report)
+}
+
+/// What the cell wanted changed in the guest's memory and was not: a rig error's text.
+fn unchanged(cell: &Cell, evidence: &Evidence) -> Option<String> {
+    let changes = &evidence.changes;
+    let tampered = changes.tampered.as_ref().map(|tampered| tampered.segment.as_str());
+    if tampered != cell.tamper.segment() {
+        return Some(format!(
+            "the cell wants {} of the loaded image changed, and the rig changed {}",
+            cell.tamper.name(),
+            tampered.unwrap_or("none")
+        ));
+    }
+    let missing = cell.low_memory == LowMemory::Planted && changes.low_pattern.is_none();
+    missing.then(|| "the cell wants a pattern below 640 KiB, and the rig wrote none".to_owned())
 }
 
 /// The image is loaded, and the panic was not triggered yet.
@@ -85,7 +103,7 @@ fn after_up(
         }
     } else {
         match vmcore::state(cell, story, ready, up, evidence, report, &text) {
-            Ok(vmcore) => Outcome::Captured { vmcore },
+            Ok(vmcore) => Outcome::Captured { vmcore, told: story.told.cloned() },
             Err(what) => Outcome::RigError { what },
         }
     };
@@ -108,7 +126,7 @@ fn before_vmcore(cell: &Cell, text: &Text, evidence: &Evidence) -> Finding {
     match &evidence.end {
         Some(GuestEnd::ByItself) => {
             let why = "the capture kernel's agent ended before it reported on the vmcore".to_owned();
-            Finding::Likely(Outcome::Captured { vmcore: VmcoreState::Wrong { why } })
+            Finding::Likely(Outcome::captured(VmcoreState::Wrong { why }))
         }
         Some(
             GuestEnd::Deadline { .. }
@@ -127,8 +145,10 @@ fn before_up(cell: &Cell, story: &Story<'_>, ready: &KernelFacts, evidence: &Evi
     if let Some(finding) = capture_panic(&text, evidence) {
         return finding;
     }
-    if let Some(line) = before.purgatory_stop() {
-        return Finding::Final(Outcome::StoppedByPurgatory { line: line.to_owned() });
+    if capture.is_none()
+        && let Some(finding) = purgatory::find(cell, &before, ready, evidence)
+    {
+        return finding;
     }
     let at = match &capture {
         Some(capture) if capture.has_banner() => Phase::Capture,
@@ -241,7 +261,7 @@ fn when_quiet(outcome: Outcome, evidence: &Evidence) -> Finding {
 
 /// The proof that no CPU will ever run again, and where CPU 0 stands: the latest samples, over at least [`APART_MS`], show all CPUs halted with
 /// interrupts off and in the same places.
-fn all_dead(cell: &Cell, evidence: &Evidence) -> Option<(HangProof, u64)> {
+pub(super) fn all_dead(cell: &Cell, evidence: &Evidence) -> Option<(HangProof, u64)> {
     let triggered = evidence.triggered_ms?;
     let latest = evidence.samples.last()?;
     let cpus = &latest.what.cpus;

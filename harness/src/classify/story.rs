@@ -2,7 +2,9 @@
 //! the protocol. A story that does not hold is a rig error: no verdict may rest on a channel that lost or mixed messages.
 
 use crate::evidence::{Evidence, Timed};
-use guest_protocol::{KernelFacts, LoadReport, Message, Planted, ReaderReport, Report, Side, VmcoreReport};
+use guest_protocol::{
+    KernelFacts, LoadReport, Message, Planted, ReaderReport, Report, Side, Told, VmcoreReport,
+};
 
 /// What the agents said.
 #[derive(Default)]
@@ -17,6 +19,8 @@ pub(super) struct Story<'a> {
     pub(super) up: Option<&'a KernelFacts>,
     /// What /proc/vmcore held.
     pub(super) vmcore: Option<&'a VmcoreReport>,
+    /// What the capture kernel was told of its machine.
+    pub(super) told: Option<&'a Told>,
     /// What became of the independent reader.
     pub(super) reader: Option<&'a ReaderReport>,
     /// Everything is said.
@@ -99,6 +103,11 @@ impl<'a> Story<'a> {
                 None if self.up.is_none() => return out_of_order("up"),
                 None => {}
             },
+            Message::Told(told) => match self.told.replace(told) {
+                Some(_) => return twice(),
+                None if self.vmcore.is_none() => return out_of_order("vmcore"),
+                None => {}
+            },
             Message::Reader(report) => match self.reader.replace(report) {
                 Some(_) => return twice(),
                 None if self.vmcore.is_none() => return out_of_order("vmcore"),
@@ -152,6 +161,7 @@ const fn name_and_side(message: &Message) -> (&'static str, Option<Side>) {
         Message::Armed { .. } => ("armed", Some(Side::First)),
         Message::Up(_) => ("up", Some(Side::Capture)),
         Message::Vmcore(_) => ("vmcore", Some(Side::Capture)),
+        Message::Told(_) => ("told", Some(Side::Capture)),
         Message::Reader(_) => ("reader", Some(Side::Capture)),
         Message::Done => ("done", Some(Side::Capture)),
         Message::Trouble { .. } => ("trouble", None),

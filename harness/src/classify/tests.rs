@@ -4,15 +4,18 @@ mod captured;
 mod early;
 mod panicked;
 mod properties;
+mod purgatory;
 
 use super::*;
-use crate::cell::{Cell, CellId, Firmware, FirstBoot, Kernel, Loader, Mib, Platform, Reservation, Trigger};
+use crate::cell::{
+    Cell, CellId, Firmware, FirstBoot, Kernel, Loader, LowMemory, Mib, Platform, Reservation, Tamper, Trigger,
+};
 use crate::cmdline::capture_cmdline;
 use crate::evidence::{CpuState, PhaseWait, QmpEvent, RegisterSample, Timed};
 use crate::outcome::{Expectation, ExpectedVmcore};
 use guest_protocol::{
-    Arch, ExitKind, FirstLog, Found, HexBytes, KernelFacts, LoadHeader, LoadReport, Mapping, Message,
-    PhysRange, Place, Plant, Planted, ReadResult, Report, Side, Vmcore, VmcoreReport,
+    Arch, Circumstances, ExitKind, FirstLog, Found, HexBytes, KernelFacts, LoadHeader, LoadReport, Mapping,
+    Message, PhysRange, Place, Plant, Planted, ReadResult, Report, Side, Vmcore, VmcoreReport,
 };
 use std::num::NonZeroU32;
 
@@ -61,6 +64,7 @@ fn cell(first: Arch, capture: Arch) -> Cell {
         userspace: Arch::I386,
         loader: Loader::InTree,
         loader_args: Vec::new(),
+        circumstances: Circumstances::None,
         capture: kernel("capture", capture),
         reservation: "256M@1968M".parse().unwrap(),
         platform: Platform {
@@ -76,7 +80,9 @@ fn cell(first: Arch, capture: Arch) -> Cell {
         reader: None,
         first_cmdline: Vec::new(),
         capture_cmdline: Vec::new(),
-        expected: Expectation::Captured { vmcore: ExpectedVmcore::Verified },
+        tamper: Tamper::None,
+        low_memory: LowMemory::Untouched,
+        expected: Expectation::captured(ExpectedVmcore::Verified),
     }
 }
 
@@ -131,6 +137,7 @@ fn loaded() -> LoadReport {
         stderr: String::new(),
         crash_loaded: true,
         milliseconds: 210,
+        time: None,
     }
 }
 

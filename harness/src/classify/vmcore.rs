@@ -10,7 +10,7 @@ use super::{addresses, coverage, log};
 use crate::cell::Cell;
 use crate::evidence::Evidence;
 use crate::outcome::VmcoreState;
-use guest_protocol::{Arch, Found, KernelFacts, Plant, Planted, Vmcore, VmcoreReport};
+use guest_protocol::{Arch, Found, HexBytes, KernelFacts, Plant, Planted, Vmcore, VmcoreReport};
 
 /// e_machine of i386 (ELF specification, EM_386).
 const EM_386: u16 = 3;
@@ -43,6 +43,7 @@ pub(super) fn state(
         );
     }
     let mut wrong = nonces(story.planted.unwrap_or(&[]), &evidence.plants, vmcore)?;
+    wrong.extend(low_pattern(evidence, vmcore)?);
     wrong.extend(headers(ready, up, vmcore));
     wrong.extend(coverage::wrong(ready, &vmcore.loads));
     wrong.extend(addresses::wrong(ready, vmcore));
@@ -85,26 +86,41 @@ fn nonces(planted: &[Planted], plants: &[Plant], vmcore: &Vmcore) -> Result<Vec<
         let (Some(place), None) = (places.next(), places.next()) else {
             return Err(format!("the first kernel's agent does not report exactly one place of nonce {id}"));
         };
-        let address = place.address;
-        let Some(read) = vmcore.reads.iter().find(|read| read.address == address) else {
-            return Err(format!("the capture kernel's agent did not read nonce {id} at {address:#x}"));
-        };
-        match &read.found {
-            Found::Bytes(found) if *found == plant.bytes => {}
-            Found::Bytes(found) => {
-                wrong.push(format!(
-                    "nonce {id} at {address:#x} is {}, planted was {}",
-                    shortened(found),
-                    shortened(&plant.bytes)
-                ));
-            }
-            Found::NotCovered => wrong.push(format!("no PT_LOAD covers nonce {id} at {address:#x}")),
-            Found::Failed(errno) => {
-                wrong.push(format!("reading nonce {id} at {address:#x} failed: {}", errno_words(*errno)))
-            }
-        }
+        wrong.extend(read_back(&format!("nonce {id}"), place.address, &plant.bytes, vmcore)?);
     }
     Ok(wrong)
+}
+
+/// What is wrong with the pattern below 640 KiB, where the rig wrote one.
+fn low_pattern(evidence: &Evidence, vmcore: &Vmcore) -> Result<Option<String>, String> {
+    match &evidence.changes.low_pattern {
+        Some(pattern) => read_back("the pattern below 640 KiB", pattern.address, &pattern.bytes, vmcore),
+        None => Ok(None),
+    }
+}
+
+/// What is wrong with planted bytes as the capture kernel's agent read them.
+fn read_back(
+    what: &str,
+    address: u64,
+    planted: &HexBytes,
+    vmcore: &Vmcore,
+) -> Result<Option<String>, String> {
+    let Some(read) = vmcore.reads.iter().find(|read| read.address == address) else {
+        return Err(format!("the capture kernel's agent did not read {what} at {address:#x}"));
+    };
+    Ok(match &read.found {
+        Found::Bytes(found) if found == planted => None,
+        Found::Bytes(found) => Some(format!(
+            "{what} at {address:#x} is {}, planted was {}",
+            shortened(found),
+            shortened(planted)
+        )),
+        Found::NotCovered => Some(format!("no PT_LOAD covers {what} at {address:#x}")),
+        Found::Failed(errno) => {
+            Some(format!("reading {what} at {address:#x} failed: {}", errno_words(*errno)))
+        }
+    })
 }
 
 /// What is wrong with the ELF header and the notes.
@@ -140,10 +156,10 @@ fn headers(ready: &KernelFacts, up: &KernelFacts, vmcore: &Vmcore) -> Vec<String
 }
 
 /// The first bytes of a nonce, in hexadecimal digits: enough to tell zeros, garbage and another nonce apart.
-fn shortened(bytes: &guest_protocol::HexBytes) -> String {
+fn shortened(bytes: &HexBytes) -> String {
     const SHOWN: usize = 8;
     match bytes.0.get(..SHOWN) {
-        Some(head) if bytes.0.len() > SHOWN => format!("{}…", guest_protocol::HexBytes(head.to_vec())),
+        Some(head) if bytes.0.len() > SHOWN => format!("{}…", HexBytes(head.to_vec())),
         Some(_) | None => bytes.to_string(),
     }
 }

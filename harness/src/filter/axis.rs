@@ -1,7 +1,7 @@
 //! The axes of a cell: their names, the values that they can have, and those that a cell has.
 
-use crate::cell::{Cell, Firmware, Loader, Reader, Reservation, Trigger};
-use guest_protocol::Arch;
+use crate::cell::{Cell, Firmware, Loader, LowMemory, Reader, Reservation, Tamper, Trigger};
+use guest_protocol::{Arch, Circumstances};
 use std::fmt;
 
 /// 896 MiB: the end of the low memory of an i386 kernel with the usual 3 GiB/1 GiB split, and the highest end of a crash
@@ -22,6 +22,7 @@ pub enum Axis {
     Userspace,
     Loader,
     Args,
+    Circumstances,
     Capture,
     CaptureArch,
     Pair,
@@ -37,11 +38,13 @@ pub enum Axis {
     Firmware,
     Trigger,
     Reader,
+    Tamper,
+    LowMemory,
 }
 
 impl Axis {
     /// All axes, in the order of their documentation.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 25] = [
         Self::Id,
         Self::Suite,
         Self::First,
@@ -49,6 +52,7 @@ impl Axis {
         Self::Userspace,
         Self::Loader,
         Self::Args,
+        Self::Circumstances,
         Self::Capture,
         Self::CaptureArch,
         Self::Pair,
@@ -64,6 +68,8 @@ impl Axis {
         Self::Firmware,
         Self::Trigger,
         Self::Reader,
+        Self::Tamper,
+        Self::LowMemory,
     ];
 
     /// Its name in expressions.
@@ -76,6 +82,7 @@ impl Axis {
             Self::Userspace => "userspace",
             Self::Loader => "loader",
             Self::Args => "args",
+            Self::Circumstances => "circumstances",
             Self::Capture => "capture",
             Self::CaptureArch => "capture.arch",
             Self::Pair => "pair",
@@ -91,6 +98,8 @@ impl Axis {
             Self::Firmware => "firmware",
             Self::Trigger => "trigger",
             Self::Reader => "reader",
+            Self::Tamper => "tamper",
+            Self::LowMemory => "low-memory",
         }
     }
 
@@ -104,6 +113,7 @@ impl Axis {
             Self::Userspace => "i386 or x86_64",
             Self::Loader => "in-tree, kexec-tools (any release), kexec-tools@VERSION, or a path",
             Self::Args => "the loader's further arguments, joined by blanks; \"\" for none",
+            Self::Circumstances => "none, or what the load meets with, such as lockdown",
             Self::Capture => "the capture kernel's name",
             Self::CaptureArch => "i386 or x86_64",
             Self::Pair => "architectures of first and capture kernel, such as x86_64->i386",
@@ -125,6 +135,10 @@ impl Axis {
             Self::Firmware => "bios or uefi",
             Self::Trigger => "nmi",
             Self::Reader => "none, or what reads the vmcore beside the agent: vmcore-dmesg@VERSION",
+            Self::Tamper => {
+                "none, or the part of the loaded image that the rig changes: kernel, initrd, boot_params, purgatory, elfcorehdr"
+            }
+            Self::LowMemory => "untouched, or planted: the rig wrote a pattern below 640 KiB",
         }
     }
 
@@ -164,6 +178,7 @@ impl Axis {
                 let unit = self.unit()?;
                 unit.parse(value).map(|number| unit.show(number))
             }
+            Self::Circumstances => Circumstances::by_name(value).map(|known| known.name().to_owned()),
             Self::Firmware => {
                 let known = Firmware::ALL.into_iter().find(|firmware| firmware.name() == value);
                 known.map(|firmware| firmware.name().to_owned())
@@ -173,6 +188,8 @@ impl Axis {
                 NO_READER => Some(value.to_owned()),
                 _ => value.parse::<Reader>().ok().map(|reader| reader.to_string()),
             },
+            Self::Tamper => value.parse::<Tamper>().ok().map(|tamper| tamper.name().to_owned()),
+            Self::LowMemory => value.parse::<LowMemory>().ok().map(|low| low.name().to_owned()),
         }
     }
 
@@ -190,6 +207,7 @@ impl Axis {
                 Loader::InTree | Loader::Path(_) => vec![cell.loader.to_string()],
             },
             Self::Args => vec![cell.loader_args.join(" ")],
+            Self::Circumstances => one(cell.circumstances.name()),
             Self::Capture => one(&cell.capture.name),
             Self::CaptureArch => one(cell.capture.arch.name()),
             Self::Pair => vec![pair(cell.first.arch, cell.capture.arch)],
@@ -204,6 +222,8 @@ impl Axis {
             Self::Firmware => one(cell.platform.firmware.name()),
             Self::Trigger => one(cell.trigger.name()),
             Self::Reader => vec![cell.reader.as_ref().map_or(NO_READER.to_owned(), Reader::to_string)],
+            Self::Tamper => one(cell.tamper.name()),
+            Self::LowMemory => one(cell.low_memory.name()),
         }
     }
 }

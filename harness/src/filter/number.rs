@@ -106,6 +106,7 @@ impl Axis {
             | Self::Userspace
             | Self::Loader
             | Self::Args
+            | Self::Circumstances
             | Self::Capture
             | Self::CaptureArch
             | Self::Pair
@@ -115,7 +116,9 @@ impl Axis {
             | Self::Machine
             | Self::Firmware
             | Self::Trigger
-            | Self::Reader => None,
+            | Self::Reader
+            | Self::Tamper
+            | Self::LowMemory => None,
         }
     }
 

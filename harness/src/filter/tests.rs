@@ -1,9 +1,9 @@
 //! What expressions select, where errors point, and that printing and parsing agree.
 
 use super::*;
-use crate::cell::{CellId, Firmware, FirstBoot, Kernel, Loader, Platform, Trigger};
+use crate::cell::{CellId, Firmware, FirstBoot, Kernel, Loader, LowMemory, Platform, Tamper, Trigger};
 use crate::outcome::{Expectation, ExpectedVmcore};
-use guest_protocol::Arch;
+use guest_protocol::{Arch, Circumstances};
 use proptest::prelude::*;
 use std::num::NonZeroU32;
 
@@ -16,6 +16,7 @@ fn cell() -> Cell {
         userspace: Arch::I386,
         loader: Loader::KexecTools("2.0.25".to_owned()),
         loader_args: vec!["--a".to_owned(), "--b=c d".to_owned()],
+        circumstances: Circumstances::None,
         capture: kernel("5.10-686-pae", Arch::I386),
         reservation: "256M@1968M".parse().unwrap(),
         platform: Platform {
@@ -31,7 +32,9 @@ fn cell() -> Cell {
         reader: None,
         first_cmdline: Vec::new(),
         capture_cmdline: Vec::new(),
-        expected: Expectation::Captured { vmcore: ExpectedVmcore::Verified },
+        tamper: Tamper::BootParams,
+        low_memory: LowMemory::Planted,
+        expected: Expectation::captured(ExpectedVmcore::Verified),
     }
 }
 
@@ -52,9 +55,12 @@ fn every_axis_selects_by_its_value() {
         "loader=kexec-tools@2.0.25",
         "args=\"--a --b=c d\"",
         "args~--b",
+        "circumstances=none",
         "capture=5.10-686-pae",
         "capture.arch=i386",
         "pair=x86_64->i386",
+        "tamper=boot_params",
+        "low-memory=planted",
         "reservation=at",
         "reservation=256M@1968M",
         "reservation~1968",
@@ -87,6 +93,7 @@ fn every_axis_selects_by_its_value() {
         "memory=8G",
         "cpus=1",
         "firmware=uefi",
+        "circumstances=lockdown",
         "reservation!=at",
     ] {
         assert!(!parse(other).matches(&cell()), "{other}");

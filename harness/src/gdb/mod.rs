@@ -24,9 +24,9 @@ use tokio::net::{UnixListener, UnixStream};
 /// Bytes of memory in one packet: two digits each, and the stub takes at most 4 KiB (`MAX_PACKET_LENGTH`, QEMU gdbstub.c).
 const PIECE: usize = 1024;
 
-/// The number of RIP among the stub's registers: behind the sixteen of general use (QEMU target/i386/gdbstub.c, `IDX_IP_REG`).
-/// qemu-system-x86_64 has this layout in every mode of its CPUs.
-const RIP: u8 = 16;
+/// Where RIP stands in the stub's block of registers: behind sixteen of general use, of eight bytes each (QEMU
+/// target/i386/gdbstub.c, `IDX_IP_REG`). qemu-system-x86_64 has this layout in every mode of its CPUs.
+const RIP: std::ops::Range<usize> = 128..136;
 
 /// Times that a damaged packet is asked for again. On a socket none is ever damaged.
 const TRIES: u32 = 3;
@@ -204,15 +204,14 @@ impl Attached {
     /// # Errors
     /// [`GdbError`].
     pub async fn instruction_pointer(&mut self) -> Result<u64, GdbError> {
-        let request = format!("p{RIP:x}");
-        let reply = self.0.ask(&request).await?;
-        match &reply {
-            Reply::Bytes(bytes) => match <[u8; 8]>::try_from(bytes.as_slice()) {
-                Ok(bytes) => Ok(u64::from_le_bytes(bytes)),
-                Err(_) => Err(unexpected(&request, &reply)),
-            },
-            other => Err(unexpected(&request, other)),
-        }
+        // One register alone (`p`) is told to clients that read the stub's description of them (`gdb_has_xml`, QEMU gdbstub.c).
+        let request = "g";
+        let reply = self.0.ask(request).await?;
+        let rip = match &reply {
+            Reply::Bytes(bytes) => bytes.get(RIP).and_then(|bytes| <[u8; 8]>::try_from(bytes).ok()),
+            _ => None,
+        };
+        rip.map(u64::from_le_bytes).ok_or_else(|| unexpected(request, &reply))
     }
 
     /// Lets the machine run, to its next breakpoint.

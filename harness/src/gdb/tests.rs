@@ -99,10 +99,12 @@ async fn a_write_is_read_back() {
 /// into the code that a digest is taken of).
 #[tokio::test]
 async fn a_breakpoint_is_set_waited_for_and_taken_away() {
+    let general = (0..16).map(|number| format!("{number:02x}00000000000000")).collect::<String>();
+    let registers: &'static str = Box::leak(format!("{general}0050ff8a0000000046000000").into_boxed_str());
     let script = vec![
         ("Z1,8aff5000,1", Then::Answer("OK")),
         ("c", Then::Raw(b"+$T05thread:01;#07")),
-        ("p10", Then::Answer("0050ff8a00000000")),
+        ("g", Then::Answer(registers)),
         ("z1,8aff5000,1", Then::Answer("OK")),
         ("Z1,1000,1", Then::Answer("E22")),
     ];

@@ -4,11 +4,13 @@
 //! only a [`Running`] one can be made to panic, and evidence comes out of a [`Reaped`] one alone, when all that QEMU wrote
 //! has been read.
 
+mod changes;
 mod console_tail;
 mod cpu_log;
 mod deadlines;
 mod first_words;
 mod inquiry;
+mod measured;
 mod news;
 mod nonces;
 mod ports;
@@ -21,6 +23,7 @@ mod walk;
 
 pub use deadlines::Deadlines;
 pub use inquiry::Inquiry;
+pub use measured::{Leg, Measured, Milestones, PanicTimes};
 pub use news::{Listener, News};
 pub use nonces::NONCE_BYTES;
 pub use probe::{NoBanner, time_to_banner};
@@ -105,6 +108,7 @@ impl GuestPlan<'_> {
             cmdline: self.cmdline,
             wiring,
             start,
+            counted: self.inquiry.counted,
         })
     }
 }
@@ -135,6 +139,21 @@ pub async fn boot_and_save(
 ) -> Result<Saved, Box<Reaped>> {
     let running = start(&plan, &scratch, &mut stop, listener).await?;
     running.save_at_ready(&plan, state, stop, listener).await
+}
+
+/// Runs a cell's guest to *armed*, and ends it; with milestones, it measures its panic before.
+///
+/// # Errors
+/// What is left of a guest that did not get so far; its evidence says why.
+pub async fn measure_guest(
+    plan: GuestPlan<'_>,
+    scratch: GuestScratch,
+    milestones: Option<&Milestones>,
+    mut stop: Stop,
+    listener: &mut Listener<'_>,
+) -> Result<Measured, Box<Reaped>> {
+    let running = start(&plan, &scratch, &mut stop, listener).await?;
+    running.measure(&plan, milestones, stop, listener).await
 }
 
 async fn start(

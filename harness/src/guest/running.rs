@@ -1,9 +1,11 @@
 //! A guest that runs: one loop over everything that can happen to it, until its outcome is proven or nothing more is awaited.
 
+mod changes;
 mod console;
 mod ending;
 mod examine;
 mod look;
+mod measure;
 mod orders;
 mod save;
 
@@ -27,6 +29,7 @@ use crate::qmp::{Qmp, QmpError, Unasked};
 use crate::stop::Stop;
 use guest_protocol::{KernelFacts, Message, Order, Report};
 use qapi::qmp;
+use std::path::PathBuf;
 use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 use tokio::net::unix::OwnedWriteHalf;
@@ -55,6 +58,8 @@ pub struct Running {
     chunks: mpsc::Receiver<Chunk>,
     order_port: OwnedWriteHalf,
     cpu_log: CpuLogPipe,
+    /// Where a gdb stub of QEMU may connect to.
+    gdb_socket: PathBuf,
     /// The moment of `cont`: zero of all times.
     zero: Instant,
     walk: Walk,
@@ -104,7 +109,7 @@ impl Running {
     }
 
     fn begin(stopped: Stopped, zero: Instant, walk: Walk, record: Reaped) -> Self {
-        let Stopped { started, process, qmp, events, chunks, orders, cpu_log } = stopped;
+        let Stopped { started, process, qmp, events, chunks, orders, cpu_log, gdb_socket } = stopped;
         let now = Instant::now();
         let patience = Patience::begin(process.pid());
         Self {
@@ -115,6 +120,7 @@ impl Running {
             chunks,
             order_port: orders,
             cpu_log,
+            gdb_socket,
             zero,
             walk,
             patience,
@@ -439,7 +445,10 @@ impl Running {
                     let order = self.load_order(plan);
                     self.order(Order::Load(order)).await?;
                 }
-                Action::Trigger => self.trigger().await?,
+                Action::Trigger => {
+                    self.change_memory(plan).await?;
+                    self.trigger().await?;
+                }
                 Action::OrderRead(planted) => {
                     let reads = self.reads(&planted);
                     let reader = reader_order(plan);

@@ -9,6 +9,7 @@ use crate::qmp::{Qmp, Unasked};
 use crate::scratch::GuestScratch;
 use crate::stop::Stop;
 use std::io;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 use tokio::net::unix::OwnedWriteHalf;
 use tokio::net::{UnixListener, UnixStream};
@@ -30,6 +31,8 @@ pub struct Stopped {
     pub(super) chunks: mpsc::Receiver<Chunk>,
     pub(super) orders: OwnedWriteHalf,
     pub(super) cpu_log: CpuLogPipe,
+    /// Where a gdb stub of QEMU may connect to.
+    pub(super) gdb_socket: PathBuf,
 }
 
 /// The three sockets that QEMU connects to.
@@ -105,7 +108,8 @@ impl Stopped {
                 return Err(Box::new(Reaped { not_restored, ..reaped }));
             }
         }
-        Ok(Self { started, process, qmp, events, chunks, orders, cpu_log })
+        let gdb_socket = scratch.path("gdb");
+        Ok(Self { started, process, qmp, events, chunks, orders, cpu_log, gdb_socket })
     }
 
     /// Process id of QEMU.

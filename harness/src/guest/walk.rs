@@ -36,6 +36,8 @@ pub(super) enum Action {
 pub(super) enum Goal {
     /// Up to *ready*, and no order is given.
     Ready,
+    /// Up to *armed*, and the panic is not triggered.
+    Armed,
     /// To the cell's outcome.
     Outcome,
 }
@@ -88,13 +90,17 @@ impl Walk {
                 let ready = (self.phase < Phase::Ready).then(|| self.enter(Phase::Ready));
                 let next = match self.goal {
                     Goal::Ready => vec![Action::Arrived],
-                    Goal::Outcome => vec![self.enter(Phase::Loading), Action::OrderLoad],
+                    Goal::Armed | Goal::Outcome => vec![self.enter(Phase::Loading), Action::OrderLoad],
                 };
                 ready.into_iter().chain(next).collect()
             }
             (Message::Armed { planted }, Side::First, Phase::Loading) => {
                 self.planted.clone_from(planted);
-                vec![self.enter(Phase::Armed), Action::Trigger, self.enter(Phase::Panicking)]
+                let armed = self.enter(Phase::Armed);
+                match self.goal {
+                    Goal::Ready | Goal::Armed => vec![armed, Action::Arrived],
+                    Goal::Outcome => vec![armed, Action::Trigger, self.enter(Phase::Panicking)],
+                }
             }
             (
                 Message::Up(_),
@@ -111,6 +117,7 @@ impl Walk {
                 | Message::Armed { .. }
                 | Message::Up(_)
                 | Message::Vmcore(_)
+                | Message::Told(_)
                 | Message::Reader(_)
                 | Message::Done
                 | Message::Trouble { .. },
@@ -207,13 +214,17 @@ mod tests {
         assert_eq!(walk.at(Sight::SinceTrigger(Landmark::Panic)), [], "a panic that the rig did not cause");
     }
 
-    /// Bug: an order is in the state that many cells start from; or a cell that starts from one is never ordered to load.
+    /// Bug: an order is in the state that many cells start from; or a cell that starts from one is never ordered to load; or a guest
+    /// panics before its breakpoints are set.
     #[test]
     fn a_boot_that_is_shared_ends_at_ready() {
         let ready = report(Side::First, Message::Ready(facts()));
         let mut walk = Walk::new(Goal::Ready, Phase::Firmware);
         assert_eq!(walk.at(Sight::Console), [Action::Enter(Phase::FirstKernel)]);
         assert_eq!(walk.at(Sight::Report(&ready)), [Action::Enter(Phase::Ready), Action::Arrived]);
+        let armed = report(Side::First, Message::Armed { planted: vec![PLANTED] });
+        let mut measured = Walk::new(Goal::Armed, Phase::Loading);
+        assert_eq!(measured.at(Sight::Report(&armed)), [Action::Enter(Phase::Armed), Action::Arrived]);
         let mut restored = Walk::new(Goal::Outcome, Phase::Ready);
         assert_eq!(restored.at(Sight::Report(&ready)), [Action::Enter(Phase::Loading), Action::OrderLoad]);
     }

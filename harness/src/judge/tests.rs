@@ -9,7 +9,7 @@ fn outcomes() -> Vec<Outcome> {
     let hung = |proof, cause| Outcome::Hung { at: Phase::Panicking, proof, cause };
     let vmcores =
         [VmcoreState::Verified, VmcoreState::Wrong { why: text() }, VmcoreState::Absent { why: text() }];
-    let mut all: Vec<Outcome> = vmcores.into_iter().map(|vmcore| Outcome::Captured { vmcore }).collect();
+    let mut all: Vec<Outcome> = vmcores.into_iter().map(Outcome::captured).collect();
     for cause in [
         HangCause::DestinationTooLarge,
         HangCause::FaultInPanicPath,
@@ -28,7 +28,21 @@ fn outcomes() -> Vec<Outcome> {
         Outcome::Refused { by: Refuser::Kernel { errno: 12 }, message: "kexec_load: ENOMEM (x)".to_owned() },
         Outcome::LoadFailed { how: LoadFailure::NothingLoaded, stderr: text() },
         Outcome::CapturePanicked { line: text() },
-        Outcome::StoppedByPurgatory { line: text() },
+        Outcome::StoppedByPurgatory {
+            line: "SHA-256 of the kernel at 0x1-0x2 does not match".to_owned(),
+            segment: Some("kernel".to_owned()),
+            end: PurgatoryEnd::Halted { ip: 1 },
+        },
+        Outcome::StoppedByPurgatory {
+            line: "sha256 digests do not match".to_owned(),
+            segment: None,
+            end: PurgatoryEnd::Loops { ip: 1 },
+        },
+        Outcome::StoppedByPurgatory {
+            line: "SHA-256 of the initrd at 0x1-0x2 does not match".to_owned(),
+            segment: Some("initrd".to_owned()),
+            end: PurgatoryEnd::Reset { reason: text() },
+        },
         Outcome::Reset { at: Phase::Capture, reason: text() },
         Outcome::NotPanicked { seen: text() },
         Outcome::Unreserved { why: text() },
@@ -50,26 +64,44 @@ fn met_by(expected: &Expectation) -> Vec<Outcome> {
 #[test]
 fn an_expectation_is_met_by_its_own_outcome_only() {
     // One row too many here is a cell that passes for the wrong reason.
-    let captured = |vmcore| Expectation::Captured { vmcore };
-    assert_eq!(
-        met_by(&captured(ExpectedVmcore::Verified)),
-        [Outcome::Captured { vmcore: VmcoreState::Verified }]
-    );
+    let captured = |vmcore| Expectation::captured(vmcore);
+    assert_eq!(met_by(&captured(ExpectedVmcore::Verified)), [Outcome::captured(VmcoreState::Verified)]);
     assert_eq!(
         met_by(&captured(ExpectedVmcore::Absent)),
-        [Outcome::Captured { vmcore: VmcoreState::Absent { why: "text".to_owned() } }]
+        [Outcome::captured(VmcoreState::Absent { why: "text".to_owned() })]
     );
     let wrong = |why: &str| captured(ExpectedVmcore::Wrong { why: vec![why.to_owned()] });
-    assert_eq!(
-        met_by(&wrong("tex")),
-        [Outcome::Captured { vmcore: VmcoreState::Wrong { why: "text".to_owned() } }]
-    );
+    assert_eq!(met_by(&wrong("tex")), [Outcome::captured(VmcoreState::Wrong { why: "text".to_owned() })]);
     assert!(met_by(&wrong("virtual address")).is_empty());
     let by_loader = met_by(&refused(ExpectedRefuser::Loader, &["0x37ffffff", "0x7b000000"]));
     assert!(matches!(by_loader.as_slice(), [Outcome::Refused { by: Refuser::Loader, .. }]));
     let by_kernel = met_by(&refused(ExpectedRefuser::Kernel, &[]));
     assert!(matches!(by_kernel.as_slice(), [Outcome::Refused { by: Refuser::Kernel { errno: 12 }, .. }]));
     assert!(met_by(&refused(ExpectedRefuser::Loader, &["0x37ffffff", "0xffffffff"])).is_empty());
+    let stopped = |segment: Option<&str>, message: &[&str], end| Expectation::StoppedByPurgatory {
+        segment: segment.map(str::to_owned),
+        message: message.iter().map(|text| (*text).to_owned()).collect(),
+        end,
+    };
+    let (still, reset) = (ExpectedPurgatoryEnd::Stopped, ExpectedPurgatoryEnd::Reset);
+    for (expected, found) in [
+        (stopped(Some("kernel"), &[], still), Some("kernel")),
+        (stopped(None, &["sha256 digests"], still), None),
+        (stopped(Some("initrd"), &["SHA-256"], reset), Some("initrd")),
+    ] {
+        let met = met_by(&expected);
+        assert!(
+            matches!(met.as_slice(), [Outcome::StoppedByPurgatory { segment, .. }] if segment.as_deref() == found),
+            "{expected:?}: {met:?}"
+        );
+    }
+    for missed in [
+        stopped(Some("initrd"), &[], still),
+        stopped(Some("kernel"), &[], reset),
+        stopped(Some("kernel"), &["sha256"], still),
+    ] {
+        assert!(met_by(&missed).is_empty(), "{missed:?}");
+    }
     assert!(matches!(met_by(&Expectation::Unreserved).as_slice(), [Outcome::Unreserved { .. }]));
 }
 
@@ -107,7 +139,7 @@ fn an_expected_hang_needs_its_cause_and_a_proof() {
 
 #[test]
 fn what_is_no_loaders_fault_is_an_error_and_never_a_failure() {
-    let expected = Expectation::Captured { vmcore: ExpectedVmcore::Verified };
+    let expected = Expectation::captured(ExpectedVmcore::Verified);
     for outcome in outcomes() {
         let no_fault = matches!(
             outcome,

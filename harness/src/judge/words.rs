@@ -1,16 +1,16 @@
 //! Outcomes and expectations in words: for the table, and for the sentence that says where the two differ.
 
-use super::{missing_texts, proves, refuser_meets};
+use super::{missing_texts, proves, refuser_meets, told, vmcore_meets};
 use crate::outcome::{
-    Expectation, ExpectedRefuser, ExpectedVmcore, HangCause, HangProof, LoadFailure, Outcome, Refuser,
-    VmcoreState,
+    Expectation, ExpectedPurgatoryEnd, ExpectedRefuser, ExpectedVmcore, HangCause, HangProof, LoadFailure,
+    Outcome, PurgatoryEnd, Refuser, VmcoreState,
 };
 use crate::quote::quote;
 
 /// An outcome in a few words, for one line of the table.
 pub fn describe(outcome: &Outcome) -> String {
     match outcome {
-        Outcome::Captured { vmcore } => match vmcore {
+        Outcome::Captured { vmcore, .. } => match vmcore {
             VmcoreState::Verified => "captured, vmcore verified".to_owned(),
             VmcoreState::Wrong { why } => format!("captured, vmcore wrong: {why}"),
             VmcoreState::Absent { why } => format!("captured, no vmcore ({})", quote(why)),
@@ -60,7 +60,14 @@ pub fn describe(outcome: &Outcome) -> String {
             }
         }
         Outcome::CapturePanicked { line } => format!("the capture kernel panicked: {}", quote(line)),
-        Outcome::StoppedByPurgatory { line } => format!("stopped by the purgatory: {}", quote(line)),
+        Outcome::StoppedByPurgatory { line, segment: _, end } => {
+            let end = match end {
+                PurgatoryEnd::Halted { ip } => format!("halted at {ip:#x}"),
+                PurgatoryEnd::Loops { ip } => format!("it goes round at {ip:#x}"),
+                PurgatoryEnd::Reset { reason } => format!("reset: {}", quote(reason)),
+            };
+            format!("stopped by the purgatory ({end}): {}", quote(line))
+        }
         Outcome::Reset { at, reason } => format!("reset during {}: {}", at.in_words(), quote(reason)),
         Outcome::NotPanicked { seen } => format!("the first kernel did not panic: {}", quote(seen)),
         Outcome::Unreserved { why } => format!("no such crash region: {why}"),
@@ -74,10 +81,15 @@ pub fn describe(outcome: &Outcome) -> String {
 /// An expectation in a few words, to stand beside an outcome that differs.
 pub fn describe_expectation(expected: &Expectation) -> String {
     match expected {
-        Expectation::Captured { vmcore: ExpectedVmcore::Verified } => "captured, vmcore verified".to_owned(),
-        Expectation::Captured { vmcore: ExpectedVmcore::Absent } => "captured, no vmcore".to_owned(),
-        Expectation::Captured { vmcore: ExpectedVmcore::Wrong { why } } => {
-            format!("captured, vmcore wrong: {}", in_quotes(why.iter().map(String::as_str), " and "))
+        Expectation::Captured { vmcore, told } => {
+            let vmcore = match vmcore {
+                ExpectedVmcore::Verified => "vmcore verified".to_owned(),
+                ExpectedVmcore::Absent => "no vmcore".to_owned(),
+                ExpectedVmcore::Wrong { why } => {
+                    format!("vmcore wrong: {}", in_quotes(why.iter().map(String::as_str), " and "))
+                }
+            };
+            format!("captured, {vmcore}{}", told::in_words(told))
         }
         Expectation::Refused { by, message } => {
             let by = match by {
@@ -91,6 +103,14 @@ pub fn describe_expectation(expected: &Expectation) -> String {
             }
         }
         Expectation::Hung { cause } => format!("hung, {}", cause_words(*cause)),
+        Expectation::StoppedByPurgatory { segment, message, end } => {
+            let end = match end {
+                ExpectedPurgatoryEnd::Stopped => "stopped",
+                ExpectedPurgatoryEnd::Reset => "reset",
+            };
+            let named = segment.iter().chain(message).map(String::as_str);
+            format!("{end} by the purgatory, naming {}", in_quotes(named, " and "))
+        }
         Expectation::Unreserved => "no such crash region".to_owned(),
         Expectation::Observed => "observed, whatever comes of it".to_owned(),
     }
@@ -104,6 +124,36 @@ pub fn near_miss(outcome: &Outcome, expected: &Expectation) -> Option<String> {
         let missing = missing_texts(message, texts);
         return (refuser_meets(*by, *expected_by) && !missing.is_empty())
             .then(|| format!("the refusal does not name {}", in_quotes(missing.into_iter(), " nor ")));
+    }
+    if let (Outcome::Captured { vmcore, told }, Expectation::Captured { vmcore: wanted, told: expected }) =
+        (outcome, expected)
+    {
+        let wrong = told::wrong(told.as_ref(), expected);
+        return (vmcore_meets(vmcore, wanted) && !wrong.is_empty()).then(|| wrong.join("; "));
+    }
+    if let (
+        Outcome::StoppedByPurgatory { line, segment: found, end: _ },
+        Expectation::StoppedByPurgatory { segment, message, end },
+    ) = (outcome, expected)
+    {
+        let missing = missing_texts(line, message);
+        return Some(match (segment, found) {
+            (Some(segment), Some(found)) if segment != found => {
+                format!("the purgatory names another segment: expected: {segment}; found: {found}")
+            }
+            (Some(segment), None) => format!("the purgatory names no segment: expected: {segment}"),
+            _ if !missing.is_empty() => {
+                format!("the purgatory does not say {}", in_quotes(missing.into_iter(), " nor "))
+            }
+            _ => match end {
+                ExpectedPurgatoryEnd::Stopped => {
+                    "the purgatory was to stop, not to reset the machine".to_owned()
+                }
+                ExpectedPurgatoryEnd::Reset => {
+                    "the purgatory was to reset the machine, not to stop".to_owned()
+                }
+            },
+        });
     }
     if let (Outcome::Hung { proof, cause: found, .. }, Expectation::Hung { cause }) = (outcome, expected) {
         return Some(if proves(proof) {

@@ -25,6 +25,8 @@ pub struct MachineSpec<'a> {
     pub wiring: Wiring<'a>,
     /// Where the machine begins.
     pub start: Start,
+    /// Whether its clocks run by the number of its instructions, a nanosecond each.
+    pub counted: bool,
 }
 
 /// Where a machine begins.
@@ -83,6 +85,10 @@ pub fn qemu_args(spec: &MachineSpec<'_>) -> Vec<OsString> {
     // QEMU would end a guest that tells pvpanic of its panic, and there would be no machine state to look at.
     push(&["-no-reboot", "-action", "panic=none"]);
     push(&["-accel", spec.accel.name()]);
+    if spec.counted {
+        // Not sleep=off: at a breakpoint it lets the clock jump to the guest's next timer.
+        push(&["-icount", "shift=0"]);
+    }
     // reserve=off: RAM is committed as the guest touches it, so that a guest may have more than the host.
     let memory = format!("{}M", platform.memory.0);
     push(&["-object", &format!("memory-backend-ram,id=ram,size={memory},reserve=off")]);
@@ -196,6 +202,7 @@ mod tests {
                 cpu_log: CpuLog { pipe: Path::new("/t/cpu-log"), trace: false },
             },
             start: Start::PowerOn,
+            counted: false,
         };
         let golden = "\
 -nodefaults
@@ -251,6 +258,8 @@ chardev=qmp,mode=control";
             format!("{golden}\n-incoming\ndefer"),
             "the machine is the one whose state was saved"
         );
+        let counted = text(qemu_args(&MachineSpec { counted: true, ..spec }));
+        assert_eq!(counted, golden.replacen("\ntcg\n", "\ntcg\n-icount\nshift=0\n", 1));
     }
 
     /// Bug: the script of a failed cell waits stopped, or needs the rig's sockets; or its machine starts with another firmware.
@@ -266,6 +275,7 @@ chardev=qmp,mode=control";
             cmdline: "",
             wiring: Wiring::ByHand { folder: Path::new("a,b") },
             start: Start::PowerOn,
+            counted: false,
         };
         let args = text(qemu_args(&spec));
         let ports = "\

@@ -7,7 +7,7 @@ use crate::testing;
 use crate::triage::Finding;
 
 fn captured() -> Outcome {
-    Outcome::Captured { vmcore: VmcoreState::Verified }
+    Outcome::captured(VmcoreState::Verified)
 }
 
 /// What evidence of a guest comes to that the rig could not go on with.

@@ -52,8 +52,11 @@ impl SameCell {
             reservation.to_string(),
             format!("{platform:?}"),
             loader_args.join("\n"),
+            cell.circumstances.name().to_owned(),
             cell.trigger.name().to_owned(),
             cell.reader.as_ref().map(ToString::to_string).unwrap_or_default(),
+            cell.tamper.name().to_owned(),
+            cell.low_memory.name().to_owned(),
             cell.first_cmdline.join("\n"),
             cell.capture_cmdline.join("\n"),
             result.repetition.to_string(),
@@ -66,6 +69,9 @@ impl SameCell {
             if !words.is_empty() {
                 name.push_str(&format!(", {}", words.join(" ")));
             }
+        }
+        if !cell.circumstances.is_none() {
+            name.push_str(&format!(", {}", cell.circumstances.name()));
         }
         let place = match cell.reservation.kind_name() {
             "at" => format!("{} 896M", Axis::Region.values(cell).concat()),

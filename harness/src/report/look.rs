@@ -44,9 +44,9 @@ impl Look {
     /// The look of an outcome.
     pub const fn of(outcome: &Outcome) -> Self {
         match outcome {
-            Outcome::Captured { vmcore: VmcoreState::Verified } => Self::Captured,
-            Outcome::Captured { vmcore: VmcoreState::Absent { .. } } => Self::NoVmcore,
-            Outcome::Captured { vmcore: VmcoreState::Wrong { .. } } => Self::WrongVmcore,
+            Outcome::Captured { vmcore: VmcoreState::Verified, .. } => Self::Captured,
+            Outcome::Captured { vmcore: VmcoreState::Absent { .. }, .. } => Self::NoVmcore,
+            Outcome::Captured { vmcore: VmcoreState::Wrong { .. }, .. } => Self::WrongVmcore,
             Outcome::Refused { by: Refuser::Loader, .. } => Self::Refused,
             Outcome::Refused { by: Refuser::Kernel { .. }, .. } => Self::RefusedByKernel,
             Outcome::LoadFailed { .. } => Self::LoadFailed,

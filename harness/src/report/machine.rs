@@ -46,6 +46,7 @@ impl Machine {
                     | Message::Armed { .. }
                     | Message::Up(_)
                     | Message::Vmcore(_)
+                    | Message::Told(_)
                     | Message::Reader(_)
                     | Message::Done
                     | Message::Trouble { .. },
@@ -60,7 +61,8 @@ impl Machine {
     fn place(&mut self, stderr: &str) {
         let plan = SegmentMap::parse(stderr);
         self.segments = plan.segments().to_vec();
-        let control = plan.control().map(|range| Segment { name: "control pages".to_owned(), range });
+        let control =
+            plan.control().map(|range| Segment { name: "control pages".to_owned(), range, loaded: None });
         self.segments.extend(control);
         self.segments.sort_by_key(|segment| segment.range.start);
         self.limit = plan.limit().map(|(address, why)| (address, why.to_owned()));
@@ -96,6 +98,7 @@ pub(super) mod tests {
             stderr: stderr.into(),
             crash_loaded: true,
             milliseconds: 1,
+            time: None,
         };
         let planted = vec![Planted { id: 0, address: 0xf65c_0000 }];
         let say = |seq: u32, message| Timed {

@@ -34,7 +34,7 @@ pub(super) fn hold_against(name: &str, page: &str) {
 
 /// A report with a cell of each verdict, `text` wherever a guest, a file or a person could have written something.
 pub(super) fn report(text: &str) -> ReportView {
-    let passed = Outcome::Captured { vmcore: VmcoreState::Verified };
+    let passed = Outcome::captured(VmcoreState::Verified);
     let hung = Outcome::Hung {
         at: Phase::Panicking,
         proof: HangProof::EndOfPanic { line: format!("---[ end Kernel panic {text}") },

@@ -26,7 +26,7 @@ pub(crate) fn result(id: &str, verdict: Verdict) -> CellResult {
         suite: cell.suite.clone(),
         expected: cell.expected.clone(),
         cell,
-        outcome: Outcome::Captured { vmcore: VmcoreState::Verified },
+        outcome: Outcome::captured(VmcoreState::Verified),
         words: "captured, vmcore verified".into(),
         verdict,
         attempts: Vec::new(),

@@ -32,6 +32,8 @@ pub(super) struct Shared {
     pub(super) accel_reason: AccelReason,
     /// Every guest boots from power-on, its kernel from the bzImage.
     pub(super) fresh: bool,
+    /// Guests run by the number of their instructions.
+    pub(super) counted: bool,
     pub(super) pvh: PvhFiles,
     pub(super) deadlines: Deadlines,
     /// Cells are run again, verbosely, whose guests hung or were reset unexpectedly.
@@ -75,7 +77,7 @@ pub(super) async fn attempt(
     let evidence = folder.path.clone();
     let _ = shared.events.send(RunEvent::AttemptStarted { trial: trial.clone(), attempt, evidence });
     let dump = shared.dump.then(|| folder.memory_dump());
-    let inquiry = Inquiry { examine: true, trace: false, dump: dump.as_deref() };
+    let inquiry = Inquiry { examine: true, dump: dump.as_deref(), ..Inquiry::default() };
     let Ran { mut reaped, script, boot } = run(shared, cell, trial, &folder, boot, inquiry).await;
     resolve(shared, cell, &mut reaped.evidence).await;
     let outcome = classify::classify(cell, &reaped.evidence);

@@ -109,7 +109,7 @@ async fn boot_files(
         loader_argv: &[],
         deadlines: &shared.deadlines,
         console_log: &console_log,
-        inquiry: Inquiry::default(),
+        inquiry: Inquiry { counted: shared.counted, ..Inquiry::default() },
     };
     let mut tell = |news| {
         let _ = shared.events.send(RunEvent::Guest { of: GuestOf::Boot(name.to_owned()), news });

@@ -80,7 +80,7 @@ pub(super) async fn run_verbosely(
     let evidence = folder.path.clone();
     let _ = shared.events.send(RunEvent::VerboseRunStarted { trial: trial.clone(), evidence });
     let cell = Arc::new(verbose(cell));
-    let inquiry = Inquiry { examine: true, trace: true, dump: None };
+    let inquiry = Inquiry { examine: true, trace: true, ..Inquiry::default() };
     let Ran { mut reaped, script, .. } = run(shared, &cell, trial, &folder, None, inquiry).await;
     resolve(shared, &cell, &mut reaped.evidence).await;
     let outcome = classify::classify(&cell, &reaped.evidence);

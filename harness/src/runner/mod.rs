@@ -2,6 +2,7 @@
 
 mod admission;
 mod attempt;
+mod bench;
 mod boot;
 mod choose_accel;
 mod event;
@@ -12,6 +13,7 @@ mod schedule;
 mod trial;
 
 pub use admission::guests_that_fit;
+pub use bench::{BenchPlan, Benched, Round, bench};
 pub use event::{Conclusion, GuestOf, RunEvent, Summary, TrialId};
 pub use memory::available_mib;
 pub use options::Options;
@@ -75,6 +77,43 @@ pub async fn run(
     events: UnboundedSender<RunEvent>,
     stop: Stop,
 ) -> Result<Summary, RunError> {
+    let Begun { shared, version, jobs, trials, summary } =
+        begin(cells, skipped, artifacts, &options, false, events.clone(), stop).await?;
+    let schedule = Schedule::new(trials, shared.accel, options.fresh);
+    let run = Run { shared, version, options, jobs };
+    let mut summary = run.all(schedule, summary).await.map_err(|error| match error {
+        RunError::Report(source) => {
+            RunError::BrokeOff { report: run.shared.with_report(|report| report.folder().to_owned()), source }
+        }
+        other => other,
+    })?;
+    summary.cost = run.shared.meter.cost();
+    // Every result is written by now, and a loader that was shown wrong must not hide behind a page that has no room.
+    summary.unwritten =
+        run.shared.with_report(|report| report.finish(&summary)).err().map(|error| error.to_string());
+    let _ = events.send(RunEvent::RunEnded { summary: summary.clone() });
+    Ok(summary)
+}
+
+/// What every run begins with.
+struct Begun {
+    shared: Arc<Shared>,
+    version: String,
+    jobs: usize,
+    trials: Vec<Todo>,
+    summary: Summary,
+}
+
+/// Looks at the host, decides what guests run by, and begins the report.
+async fn begin(
+    cells: Vec<Cell>,
+    skipped: &[SkippedCell],
+    artifacts: Arc<Artifacts>,
+    options: &Options,
+    counted: bool,
+    events: UnboundedSender<RunEvent>,
+    stop: Stop,
+) -> Result<Begun, RunError> {
     let meter = Meter::begin();
     let qemu = on_path(&options.qemu);
     let version = qemu_version(&qemu).await?;
@@ -85,11 +124,11 @@ pub async fn run(
     let admission = admission::admit(&cells, options.jobs, cpus, memory::available_mib());
     notices.extend(admission.notice);
     let guests = admission.jobs.min(cells.len().saturating_mul(options.repeat.get() as usize)).max(1);
-    let chosen = choose_accel::choose(&cells, &artifacts, &options, guests, &qemu, &scratch, &stop).await?;
+    let chosen = choose_accel::choose(&cells, &artifacts, options, guests, &qemu, &scratch, &stop).await?;
     let accel = chosen.accel;
     notices.extend(chosen.notice());
 
-    let made_with = MadeWith::of(&cells, &artifacts, &options);
+    let made_with = MadeWith::of(&cells, &artifacts, options);
     let mut trials = trials(cells, options.repeat.get());
     let header = RunHeader {
         rig: env!("CARGO_PKG_VERSION").into(),
@@ -126,6 +165,7 @@ pub async fn run(
         accel,
         accel_reason: chosen.reason,
         fresh: options.fresh,
+        counted,
         pvh: Mutex::new(BTreeMap::new()),
         deadlines: Deadlines { calibration: chosen.calibration, ..options.deadlines.clone() },
         // Where the first failure ends the run, nobody waits for more evidence of it.
@@ -135,23 +175,10 @@ pub async fn run(
         meter,
         scratch,
         report: Mutex::new(report),
-        events: events.clone(),
+        events,
         stop,
     });
-    let schedule = Schedule::new(trials, accel, options.fresh);
-    let run = Run { shared, version, options, jobs: admission.jobs };
-    let mut summary = run.all(schedule, summary).await.map_err(|error| match error {
-        RunError::Report(source) => {
-            RunError::BrokeOff { report: run.shared.with_report(|report| report.folder().to_owned()), source }
-        }
-        other => other,
-    })?;
-    summary.cost = run.shared.meter.cost();
-    // Every result is written by now, and a loader that was shown wrong must not hide behind a page that has no room.
-    summary.unwritten =
-        run.shared.with_report(|report| report.finish(&summary)).err().map(|error| error.to_string());
-    let _ = events.send(RunEvent::RunEnded { summary: summary.clone() });
-    Ok(summary)
+    Ok(Begun { shared, version, jobs: admission.jobs, trials, summary })
 }
 
 /// One trial to do.

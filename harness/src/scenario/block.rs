@@ -5,8 +5,9 @@ use super::position::NodePath;
 use super::problem::{At, Finding};
 use super::written::{Block, CoverageWord, Factor, Filled, Literal, Region, Regions, Text};
 use super::{Catalog, expand, id, overrides};
-use crate::cell::{Cell, CellId, Kernel, Platform, Reader, Trigger};
+use crate::cell::{Cell, CellId, Kernel, LowMemory, Platform, Reader, Tamper, Trigger};
 use crate::outcome::Expectation;
+use guest_protocol::Circumstances;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Stands in a cell until its rule is found: rules ask for a cell's axes, so the cell has to be there before.
@@ -53,15 +54,18 @@ struct Combination<'c> {
 
 impl Factor {
     /// What a block's axes are.
-    const AXES: [Self; 8] = [
+    const AXES: [Self; 11] = [
         Self::First,
         Self::Userspace,
         Self::Loader,
         Self::LoaderArgs,
+        Self::Circumstances,
         Self::Capture,
         Self::Region,
         Self::Trigger,
         Self::Reader,
+        Self::Tamper,
+        Self::LowMemory,
     ];
 
     /// As it is written.
@@ -71,10 +75,13 @@ impl Factor {
             Self::Userspace => "userspace",
             Self::Loader => "loader",
             Self::LoaderArgs => "loader-args",
+            Self::Circumstances => "circumstances",
             Self::Capture => "capture",
             Self::Region => "region",
             Self::Trigger => "trigger",
             Self::Reader => "reader",
+            Self::Tamper => "tamper",
+            Self::LowMemory => "low-memory",
             Self::Pair => "pair",
             Self::Limit => "limit",
         }
@@ -86,10 +93,13 @@ impl Factor {
             Self::Userspace => cell.userspace.to_string(),
             Self::Loader => cell.loader.to_string(),
             Self::LoaderArgs => cell.loader_args.join(" "),
+            Self::Circumstances => cell.circumstances.name().to_owned(),
             Self::Capture => cell.capture.name.clone(),
             Self::Region => format!("{} on {}", cell.reservation, cell.platform.name),
             Self::Trigger => cell.trigger.name().to_owned(),
             Self::Reader => cell.reader.as_ref().map(ToString::to_string).unwrap_or_default(),
+            Self::Tamper => cell.tamper.name().to_owned(),
+            Self::LowMemory => cell.low_memory.name().to_owned(),
             Self::Pair => format!("{}->{}", cell.first.arch, cell.capture.arch),
             Self::Limit => region.limit.unwrap_or_default().to_owned(),
         }
@@ -162,11 +172,24 @@ impl Checked<'_> {
             None => vec![None],
             Some(readers) => readers.0.iter().map(|reader| Some(reader.0.clone())).collect(),
         };
-        let ends: Vec<(Trigger, &Option<Reader>)> = block
+        let loads: Vec<(&Vec<Text>, Circumstances)> = block
+            .loader_args
+            .0
+            .iter()
+            .flat_map(|args| block.circumstances.0.iter().map(move |met| (args, met.0.0)))
+            .collect();
+        let changes = block
+            .tamper
+            .0
+            .iter()
+            .flat_map(|tamper| block.low_memory.0.iter().map(move |low_memory| (tamper.0, low_memory.0)));
+        let changes: Vec<(Tamper, LowMemory)> = changes.collect();
+        let ends: Vec<(Trigger, &Option<Reader>, (Tamper, LowMemory))> = block
             .trigger
             .0
             .iter()
-            .flat_map(|trigger| readers.iter().map(|reader| (trigger.0, reader)))
+            .flat_map(|trigger| readers.iter().map(move |reader| (trigger.0, reader)))
+            .flat_map(|(trigger, reader)| changes.iter().map(move |&changes| (trigger, reader, changes)))
             .collect();
         let mut combinations = Vec::new();
         for first in &self.firsts {
@@ -174,8 +197,8 @@ impl Checked<'_> {
                 for region in &self.regions {
                     for userspace in &block.userspace.0 {
                         for loader in &block.loader.0 {
-                            for args in &block.loader_args.0 {
-                                for &(trigger, reader) in &ends {
+                            for &(args, circumstances) in &loads {
+                                for &(trigger, reader, (tamper, low_memory)) in &ends {
                                     let mut cell = Cell {
                                         id: CellId(String::new()),
                                         suite: self.suite.to_owned(),
@@ -183,6 +206,7 @@ impl Checked<'_> {
                                         userspace: userspace.0.0,
                                         loader: loader.0.clone(),
                                         loader_args: words(args),
+                                        circumstances,
                                         capture: capture.clone(),
                                         reservation: region.region.reservation,
                                         platform: region.platform.clone(),
@@ -190,6 +214,8 @@ impl Checked<'_> {
                                         reader: reader.clone(),
                                         first_cmdline: words(&block.first_cmdline),
                                         capture_cmdline: words(&block.capture_cmdline),
+                                        tamper,
+                                        low_memory,
                                         expected: NOT_YET_EXPECTED,
                                     };
                                     cell.id = id::of(&cell);

@@ -6,7 +6,7 @@ use super::position::NodePath;
 use super::problem::{At, Finding};
 use super::rules::{self, Rule};
 use super::written::{Block, Scenario, Text};
-use super::{Catalog, SkippedCell, Suite, fit, id};
+use super::{Catalog, SkippedCell, Suite, circumstances, fit, id};
 use crate::artifacts::capture_userspace;
 use crate::cell::{Cell, CellId, Kernel, Loader, Platform, Reader};
 use guest_protocol::Arch;
@@ -58,6 +58,9 @@ pub(super) fn why_impossible(cell: &Cell, catalog: &Catalog) -> Option<(&'static
     }
     if let Some(why) = fit::why_not(&cell.first, cell.reservation, &cell.platform) {
         return Some(("region", why));
+    }
+    if let Some(why) = circumstances::why_not(cell) {
+        return Some(("circumstances", why));
     }
     if let Loader::KexecTools(version) = &cell.loader
         && let Some(why) = why_no_kexec_tools(version, cell.userspace, catalog)

@@ -5,11 +5,12 @@
 //! first    . userspace . loader . capture . reservation . platform
 //! ```
 //!
-//! Behind these six stand, in this order and only where they are not the default: the loader's further arguments, the trigger,
-//! the reader, words for the first kernel's command line (`first-…`), and for the capture kernel's (`capture-…`). The expectation and the
-//! suite are no part of it: the same trial keeps its id when it is expected otherwise.
+//! Behind these six stand, in this order and only where they are not the default: the loader's further arguments, the circumstances
+//! of the load, the trigger, the reader, what the rig changes (`tamper-…`, `low-memory-planted`), words for the first kernel's command
+//! line (`first-…`), and for the capture kernel's (`capture-…`). The expectation and the suite are no part of it: the same trial keeps
+//! its id when it is expected otherwise.
 
-use crate::cell::{Cell, CellId, Loader, Reader, Trigger};
+use crate::cell::{Cell, CellId, Loader, LowMemory, Reader, Trigger};
 
 /// Longest id, in bytes: file systems allow 255 for a name, and attempts and temporary files add a few.
 pub(super) const MAX_LENGTH: usize = 200;
@@ -36,12 +37,20 @@ pub(super) fn of(cell: &Cell) -> CellId {
         let args: Vec<&str> = cell.loader_args.iter().map(|arg| arg.trim_start_matches('-')).collect();
         parts.push(args.join("+"));
     }
+    if !cell.circumstances.is_none() {
+        parts.push(cell.circumstances.name().to_owned());
+    }
     match cell.trigger {
         Trigger::Nmi => {}
     }
     match &cell.reader {
         None => {}
         Some(Reader::VmcoreDmesg(version)) => parts.push(format!("vmcore-dmesg-{version}")),
+    }
+    parts.extend(cell.tamper.segment().map(|segment| format!("tamper-{segment}")));
+    match cell.low_memory {
+        LowMemory::Untouched => {}
+        LowMemory::Planted => parts.push("low-memory-planted".to_owned()),
     }
     for (side, words) in [("first", &cell.first_cmdline), ("capture", &cell.capture_cmdline)] {
         if !words.is_empty() {

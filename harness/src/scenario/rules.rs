@@ -5,10 +5,13 @@ use super::problem::{At, Finding};
 use super::written::{self, Filled, OutcomeWord, RefuserWord, Text, VmcoreWord};
 use crate::cell::Cell;
 use crate::filter::Filter;
-use crate::outcome::{Expectation, ExpectedRefuser, ExpectedVmcore, HangCause};
+use crate::outcome::{Expectation, ExpectedRefuser, ExpectedTold, ExpectedVmcore, HangCause};
 
 /// Stands in a message for the cell's crash region, as loaders print it: `0x7b000000-0x8affffff`.
 const REGION: &str = "{region}";
+
+/// Stands for the segment that the rig changes.
+const TAMPER: &str = "{tamper}";
 
 /// A rule.
 #[derive(Clone, Debug)]
@@ -27,10 +30,24 @@ impl Rule {
                 findings.push(Finding { at: At::Node(at.key_itself(key)), what });
             }
         };
-        foreign("vmcore", rule.vmcore.is_some(), rule.outcome == OutcomeWord::Captured);
+        let told = ExpectedTold {
+            setup_data: rule.setup_data.iter().flat_map(|kinds| &kinds.0).copied().collect(),
+            acpi: rule.acpi,
+            efi: rule.efi,
+            memory_map: rule.memory_map,
+        };
+        let captured = rule.outcome == OutcomeWord::Captured;
+        foreign("vmcore", rule.vmcore.is_some(), captured);
+        foreign("setup-data", rule.setup_data.is_some(), captured);
+        foreign("acpi", rule.acpi.is_some(), captured);
+        foreign("efi", rule.efi.is_some(), captured);
+        foreign("memory-map", rule.memory_map.is_some(), captured);
         foreign("why", rule.why.is_some(), rule.vmcore == Some(VmcoreWord::Wrong));
         foreign("by", rule.by.is_some(), rule.outcome == OutcomeWord::Refused);
-        foreign("message", rule.message.is_some(), rule.outcome == OutcomeWord::Refused);
+        let says = matches!(rule.outcome, OutcomeWord::Refused | OutcomeWord::StoppedByPurgatory);
+        foreign("message", rule.message.is_some(), says);
+        foreign("segment", rule.segment.is_some(), rule.outcome == OutcomeWord::StoppedByPurgatory);
+        foreign("end", rule.end.is_some(), rule.outcome == OutcomeWord::StoppedByPurgatory);
         foreign("cause", rule.cause.is_some(), rule.outcome == OutcomeWord::Hung);
         let mut incomplete = |what: &str| {
             findings.push(Finding { at: At::Node(at.key("outcome")), what: what.to_owned() });
@@ -49,7 +66,7 @@ impl Rule {
                 Some(VmcoreWord::Wrong) => Some(ExpectedVmcore::Wrong { why: texts(&rule.why) }),
                 None => None,
             }
-            .map(|vmcore| Expectation::Captured { vmcore }),
+            .map(|vmcore| Expectation::Captured { vmcore, told: told.clone() }),
             OutcomeWord::Refused => rule.by.map(|by| Expectation::Refused {
                 by: match by {
                     RefuserWord::Loader => ExpectedRefuser::Loader,
@@ -64,6 +81,13 @@ impl Rule {
                 }
                 cause => cause.map(|cause| Expectation::Hung { cause }),
             },
+            OutcomeWord::StoppedByPurgatory => {
+                (rule.segment.is_some() || rule.message.is_some()).then(|| Expectation::StoppedByPurgatory {
+                    segment: rule.segment.as_ref().map(|segment| segment.0.clone()),
+                    message: texts(&rule.message),
+                    end: rule.end.unwrap_or_default(),
+                })
+            }
             OutcomeWord::Unreserved => Some(Expectation::Unreserved),
             OutcomeWord::Observed => Some(Expectation::Observed),
         };
@@ -75,6 +99,9 @@ impl Rule {
                 OutcomeWord::Refused => "add `by: loader` or `by: kernel`: who is to refuse",
                 OutcomeWord::Hung => {
                     "add `cause: …`: a hang is expected with its cause, or any hang would do"
+                }
+                OutcomeWord::StoppedByPurgatory => {
+                    "add `segment: …`, or `message: […]`: what the purgatory is to name, or any stop would do"
                 }
                 OutcomeWord::Unreserved | OutcomeWord::Observed => "nothing is missing",
             };
@@ -88,25 +115,44 @@ impl Rule {
 
     /// What the rule expects of a cell. The error says why it cannot say so.
     fn expectation(&self, cell: &Cell) -> Result<Expectation, String> {
-        let Expectation::Refused { by, message } = &self.expected else {
-            return Ok(self.expected.clone());
+        let filled = |texts: &[String]| -> Result<Vec<String>, String> {
+            texts.iter().map(|text| fill(text, cell)).collect()
         };
-        let range = cell.reservation.range().map(|range| range.to_string());
-        let mut texts = Vec::with_capacity(message.len());
-        for text in message {
-            texts.push(match &range {
-                Some(range) => text.replace(REGION, range),
-                None if text.contains(REGION) => {
-                    return Err(format!(
-                        "{REGION} has no value in cell {}: the first kernel chooses its place",
-                        cell.id
-                    ));
-                }
-                None => text.clone(),
-            });
-        }
-        Ok(Expectation::Refused { by: *by, message: texts })
+        Ok(match &self.expected {
+            Expectation::Refused { by, message } => {
+                Expectation::Refused { by: *by, message: filled(message)? }
+            }
+            Expectation::StoppedByPurgatory { segment, message, end } => Expectation::StoppedByPurgatory {
+                segment: segment.as_deref().map(|segment| fill(segment, cell)).transpose()?,
+                message: filled(message)?,
+                end: *end,
+            },
+            other => other.clone(),
+        })
     }
+}
+
+/// A text with the cell's own values in place of what stands for them. The error says what has none.
+fn fill(text: &str, cell: &Cell) -> Result<String, String> {
+    let values = [
+        (
+            REGION,
+            cell.reservation.range().map(|range| range.to_string()),
+            "the first kernel chooses its place",
+        ),
+        (TAMPER, cell.tamper.segment().map(str::to_owned), "the rig changes nothing of its image"),
+    ];
+    let mut text = text.to_owned();
+    for (stands, value, why_not) in values {
+        match value {
+            Some(value) => text = text.replace(stands, &value),
+            None if text.contains(stands) => {
+                return Err(format!("{stands} has no value in cell {}: {why_not}", cell.id));
+            }
+            None => {}
+        }
+    }
+    Ok(text)
 }
 
 /// What the first rule that matches expects of the cell, with the rule's number.

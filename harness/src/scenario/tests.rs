@@ -32,8 +32,8 @@ fn expected<'s>(suite: &'s Suite, id: &str) -> &'s Expectation {
 fn the_seed_expects_what_the_design_says() {
     // Rules are read from the top: one that stands too high takes cells which a later one was written for.
     let seed = seed();
-    let verified = Expectation::Captured { vmcore: ExpectedVmcore::Verified };
-    let absent = Expectation::Captured { vmcore: ExpectedVmcore::Absent };
+    let verified = Expectation::captured(ExpectedVmcore::Verified);
+    let absent = Expectation::captured(ExpectedVmcore::Absent);
     for (id, expectation) in [
         ("5.10-amd64.i386.in-tree.5.10-amd64.256M@1968M.pc-4g", &verified),
         ("5.10-amd64.i386.in-tree.5.10-amd64.192M@3264M.pc-3520m", &verified),
@@ -132,6 +132,26 @@ fn ids_are_fit_for_file_names_and_filters() {
 }
 
 #[test]
+fn circumstances_are_an_axis_of_every_load() {
+    // Two circumstances with one id would be one cell, and the one without any must keep the id that it always had.
+    let text = refused::GOOD.replacen("cpus: 1", "firmware: uefi", 1).replacen(
+        "    capture:",
+        "    circumstances: [none, lockdown, reload-fails]\n    capture:",
+        1,
+    );
+    let suite = suite("my.yaml", &text);
+    let ids: Vec<&str> = suite.cells.iter().map(|cell| cell.id.0.as_str()).collect();
+    let cell = "5.10-amd64.i386.in-tree.5.10-amd64.256M@1968M.pc-4g";
+    assert_eq!(ids, [cell.to_owned(), format!("{cell}.lockdown"), format!("{cell}.reload-fails")]);
+    let of = |filter: &str| {
+        let filter: crate::filter::Filter = filter.parse().unwrap();
+        suite.cells.iter().filter(|cell| filter.matches(cell)).count()
+    };
+    assert_eq!((of("circumstances=lockdown"), of("circumstances!=none")), (1, 2));
+    assert_eq!((of("firmware=uefi"), of("firmware=bios")), (3, 0));
+}
+
+#[test]
 fn other_loaders_take_the_place_of_the_suites_own() {
     let catalog = Catalog::locked().unwrap();
     let kexec = crate::cell::Loader::KexecTools("2.0.25".to_owned());
@@ -169,7 +189,7 @@ fn a_local_kernel_takes_the_place_of_those_of_its_architecture() {
         seed().with(&overrides, &Catalog::locked().unwrap()).unwrap_or_else(|problems| panic!("{problems}"));
     assert!(!changed.cells.is_empty() && changed.cells.iter().all(|cell| cell.capture == local));
     let id = "5.10-686-pae.i386.in-tree.bzImage.256M@512M.pc-4g";
-    assert_eq!(expected(&changed, id), &Expectation::Captured { vmcore: ExpectedVmcore::Verified });
+    assert_eq!(expected(&changed, id), &Expectation::captured(ExpectedVmcore::Verified));
 }
 
 #[test]
@@ -215,4 +235,27 @@ fn shuffled(text: &str, mut seed: u64) -> String {
         }
     }
     serde_yaml::to_string(&document).unwrap()
+}
+
+#[test]
+fn what_the_rig_changes_is_expected_to_show() {
+    // A changed image that is expected to be captured would pass with a purgatory that looks at nothing.
+    for cell in suite("tamper.yaml", include_str!("../../../scenarios/tamper.yaml")).cells {
+        let stops = matches!(cell.expected, Expectation::StoppedByPurgatory { .. });
+        assert_eq!(stops, cell.tamper.segment().is_some(), "{}", cell.id);
+    }
+}
+
+#[test]
+fn every_contest_has_both_sides() {
+    // A loader of this repository without a reference beside it has no ratio.
+    let cells = suite("bench.yaml", include_str!("../../../scenarios/bench.yaml")).cells;
+    let of = |ours: bool| {
+        let cells = cells.iter().filter(move |cell| (cell.loader == crate::cell::Loader::InTree) == ours);
+        let names =
+            cells.map(|cell| (cell.first.name.as_str(), cell.userspace.name(), cell.reservation.to_string()));
+        names.collect::<BTreeSet<_>>()
+    };
+    assert_eq!(of(true), of(false));
+    assert_eq!(of(true).len(), 3);
 }

@@ -3,10 +3,10 @@
 
 use super::problem::Finding;
 use super::surprises;
-use crate::cell::{Firmware, FirstBoot, Loader, Mib, Reader, Reservation, Trigger};
+use crate::cell::{Firmware, FirstBoot, Loader, LowMemory, Mib, Reader, Reservation, Tamper, Trigger};
 use crate::filter::Filter;
-use crate::outcome::HangCause;
-use guest_protocol::Arch;
+use crate::outcome::{AcpiWord, EfiWord, ExpectedPurgatoryEnd, HangCause, SetupDataKind};
+use guest_protocol::{Arch, Circumstances};
 use serde::de::value::SeqAccessDeserializer;
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use std::collections::BTreeMap;
@@ -88,11 +88,17 @@ pub(super) struct Block {
     pub(super) loader: Filled<Literal<Loader>>,
     #[serde(default = "no_words")]
     pub(super) loader_args: Filled<Vec<Text>>,
+    #[serde(default = "no_circumstances")]
+    pub(super) circumstances: Filled<Literal<CircumstancesName>>,
     pub(super) capture: Filled<Text>,
     pub(super) region: Regions,
     #[serde(default = "nmi")]
     pub(super) trigger: Filled<Literal<Trigger>>,
     pub(super) reader: Option<Filled<Literal<Reader>>>,
+    #[serde(default = "no_tampering")]
+    pub(super) tamper: Filled<Literal<Tamper>>,
+    #[serde(default = "untouched")]
+    pub(super) low_memory: Filled<Literal<LowMemory>>,
     #[serde(default)]
     pub(super) first_cmdline: Vec<Text>,
     #[serde(default)]
@@ -124,10 +130,13 @@ pub(super) enum Factor {
     Userspace,
     Loader,
     LoaderArgs,
+    Circumstances,
     Capture,
     Region,
     Trigger,
     Reader,
+    Tamper,
+    LowMemory,
     /// The architectures of both kernels.
     Pair,
     /// The name that regions stand under.
@@ -144,7 +153,7 @@ pub(super) struct Skip {
 
 /// What is expected of the cells that no earlier rule matched.
 #[derive(serde::Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(super) struct Rule {
     pub(super) when: Literal<Filter>,
     pub(super) outcome: OutcomeWord,
@@ -153,6 +162,12 @@ pub(super) struct Rule {
     pub(super) by: Option<RefuserWord>,
     pub(super) message: Option<Filled<Text>>,
     pub(super) cause: Option<HangCause>,
+    pub(super) setup_data: Option<Filled<SetupDataKind>>,
+    pub(super) acpi: Option<AcpiWord>,
+    pub(super) efi: Option<EfiWord>,
+    pub(super) memory_map: Option<NonZeroU32>,
+    pub(super) segment: Option<Text>,
+    pub(super) end: Option<ExpectedPurgatoryEnd>,
 }
 
 /// The outcomes that can be expected.
@@ -162,6 +177,7 @@ pub(super) enum OutcomeWord {
     Captured,
     Refused,
     Hung,
+    StoppedByPurgatory,
     Unreserved,
     Observed,
 }
@@ -215,8 +231,20 @@ fn no_words() -> Filled<Vec<Text>> {
     Filled(vec![Vec::new()])
 }
 
+fn no_circumstances() -> Filled<Literal<CircumstancesName>> {
+    Filled(vec![Literal(CircumstancesName(Circumstances::None))])
+}
+
 fn nmi() -> Filled<Literal<Trigger>> {
     Filled(vec![Literal(Trigger::Nmi)])
+}
+
+fn no_tampering() -> Filled<Literal<Tamper>> {
+    Filled(vec![Literal(Tamper::None)])
+}
+
+fn untouched() -> Filled<Literal<LowMemory>> {
+    Filled(vec![Literal(LowMemory::Untouched)])
 }
 
 /// A text. Nothing else is taken for one: `5.10` is a number, and would lose its last digit on the way.
@@ -380,5 +408,20 @@ impl FromStr for ArchName {
             .find(|arch| arch.name() == text)
             .map(Self)
             .ok_or_else(|| format!("{text:?} is no architecture: i386 or x86_64"))
+    }
+}
+
+/// Circumstances of a load by their name.
+#[derive(Clone, Copy)]
+pub(super) struct CircumstancesName(pub(super) Circumstances);
+
+impl FromStr for CircumstancesName {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        Circumstances::by_name(text).map(Self).ok_or_else(|| {
+            let known = Circumstances::ALL.map(Circumstances::name).join(", ");
+            format!("{text:?} are no circumstances of a load: {known}")
+        })
     }
 }

@@ -21,7 +21,7 @@ pub use vmlinux::{Found, Vmlinux, Word};
 use crate::cell::Cell;
 use crate::classify::console::{Landmark, Text, low_memory_end};
 use crate::evidence::{Evidence, Exception, GuestEnd, QemuExit};
-use crate::judge::{describe, describe_expectation, errno_words, telling_line};
+use crate::judge::{describe, describe_expectation, errno_words, near_miss, telling_line};
 use crate::outcome::{
     HangCause, HangProof, LoadFailure, Outcome, OutcomeKind, Refuser, Verdict, VmcoreState,
 };
@@ -66,28 +66,30 @@ fn find(cell: &Cell, evidence: &Evidence, outcome: &Outcome) -> Finding {
         };
     }
     match outcome {
-        Outcome::Captured { vmcore: VmcoreState::Wrong { why } } => {
+        Outcome::Captured { vmcore: VmcoreState::Wrong { why }, .. } => {
             Finding::CameUp { why: format!("its vmcore is wrong: {}", first_of(why)) }
         }
-        Outcome::Captured { vmcore: VmcoreState::Absent { why } } => {
+        Outcome::Captured { vmcore: VmcoreState::Absent { why }, .. } => {
             let why = format!(
                 "it has no vmcore: it could not use the core headers that it was given ('{}')",
                 quote(why)
             );
             Finding::CameUp { why }
         }
-        Outcome::Captured { vmcore: VmcoreState::Verified } => Finding::CameUp {
-            why: format!(
-                "its vmcore is right, where this was expected: {}",
-                describe_expectation(&cell.expected)
-            ),
+        Outcome::Captured { vmcore: VmcoreState::Verified, .. } => Finding::CameUp {
+            why: near_miss(outcome, &cell.expected).unwrap_or_else(|| {
+                format!(
+                    "its vmcore is right, where this was expected: {}",
+                    describe_expectation(&cell.expected)
+                )
+            }),
         },
         Outcome::Refused { by, message } => Finding::Refused { what: refused(*by, message) },
         Outcome::LoadFailed { how: LoadFailure::TimedOut, .. } => loader_looped(evidence),
         Outcome::LoadFailed { .. } => Finding::LoaderFailed { what: describe(outcome) },
         Outcome::Hung { at, proof, cause } => hung(evidence, *at, proof, *cause),
         Outcome::CapturePanicked { line } => panicked(Side::Capture, line),
-        Outcome::StoppedByPurgatory { line } => Finding::PurgatoryStopped { line: line.clone() },
+        Outcome::StoppedByPurgatory { line, .. } => Finding::PurgatoryStopped { line: line.clone() },
         Outcome::Reset { reason, .. } => reset(evidence, reason),
         Outcome::NotPanicked { seen } => Finding::NotPanicked { seen: not_panicked(evidence, seen) },
         Outcome::Unreserved { why } => Finding::Unreserved { why: unreserved(evidence, why) },

@@ -18,6 +18,7 @@ fn loaded(stderr: &str, exit: ExitKind) -> Timed<Report> {
         stderr: stderr.to_owned(),
         crash_loaded: true,
         milliseconds: 45_000,
+        time: None,
     };
     Timed { ms: 1, what: Report { seq: 1, kernel: Side::First, message: Message::Loaded(report) } }
 }
@@ -206,9 +207,9 @@ fn where_nothing_is_known_what_was_awaited_is_said() {
 fn every_outcome_has_one_line() {
     let text = || "one\ntwo".to_owned();
     let outcomes = [
-        Outcome::Captured { vmcore: VmcoreState::Verified },
-        Outcome::Captured { vmcore: VmcoreState::Wrong { why: text() } },
-        Outcome::Captured { vmcore: VmcoreState::Absent { why: text() } },
+        Outcome::captured(VmcoreState::Verified),
+        Outcome::captured(VmcoreState::Wrong { why: text() }),
+        Outcome::captured(VmcoreState::Absent { why: text() }),
         Outcome::Refused { by: crate::outcome::Refuser::Loader, message: text() },
         Outcome::LoadFailed { how: LoadFailure::TimedOut, stderr: text() },
         Outcome::LoadFailed { how: LoadFailure::Killed { signal: 11 }, stderr: text() },
@@ -228,7 +229,11 @@ fn every_outcome_has_one_line() {
             cause: HangCause::FaultInPanicPath,
         },
         Outcome::CapturePanicked { line: text() },
-        Outcome::StoppedByPurgatory { line: text() },
+        Outcome::StoppedByPurgatory {
+            line: text(),
+            segment: None,
+            end: crate::outcome::PurgatoryEnd::Halted { ip: 1 },
+        },
         Outcome::Reset { at: Phase::Panicking, reason: text() },
         Outcome::NotPanicked { seen: text() },
         Outcome::Unreserved { why: text() },

@@ -1,8 +1,10 @@
 //! The conversation with the rig: which message follows on which order, in either kernel (the contract is in
 //! `guest_protocol`'s first lines).
 
+use crate::circumstances::{self, Arrangement, Bound, Setting};
 use crate::cmdline;
 use crate::failure::Failure;
+use crate::iomem;
 use crate::line::{self, Line};
 use crate::read_at::ReadAt;
 use crate::vmcore;
@@ -11,7 +13,7 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use guest_protocol::{
     ExitKind, KernelFacts, LoadOrder, LoadReport, MAX_LOG_LINE, MAX_NONCE_BYTES, Message, Order, Plant,
-    Planted, Read, ReaderOrder, ReaderReport, Side, VmcoreReport,
+    Planted, Read, ReaderOrder, ReaderReport, RunTime, Side, Told, VmcoreReport,
 };
 
 /// A program that ran.
@@ -23,8 +25,14 @@ pub struct Run {
     pub stdout: String,
     /// What it wrote to standard error.
     pub stderr: String,
-    /// Its time in milliseconds.
-    pub milliseconds: u64,
+    /// Its time.
+    pub time: RunTime,
+}
+
+impl Run {
+    const fn milliseconds(&self) -> u64 {
+        self.time.wall_ns / 1_000_000
+    }
 }
 
 /// What the conversation needs of the guest. A channel that fails is the end of every conversation, so neither
@@ -47,12 +55,20 @@ pub trait Guest {
     fn locate(&mut self, page: &Self::Page) -> Result<Planted, Failure>;
     /// Writes a line into the kernel's log.
     fn log(&mut self, line: &str) -> Result<(), Failure>;
-    /// Runs a program to its end.
-    fn run(&mut self, argv: &[String], timeout_seconds: u32) -> Result<Run, Failure>;
+    /// Runs a program to its end, within a bound.
+    fn run(&mut self, argv: &[String], timeout_seconds: u32, bound: Option<Bound>) -> Result<Run, Failure>;
+    /// Gives the kernel a setting.
+    fn set(&mut self, setting: &Setting) -> Result<(), Failure>;
+    /// The text of /proc/iomem.
+    fn memory_map(&mut self) -> Result<String, Failure>;
+    /// Lets every program read this in place of /proc/iomem.
+    fn cover_memory_map(&mut self, text: &str) -> Result<(), Failure>;
     /// /sys/kernel/kexec_crash_loaded; `None` where the kernel has no such file.
     fn crash_loaded(&mut self) -> Result<Option<bool>, Failure>;
     /// /proc/sys/kernel/unknown_nmi_panic; `None` where the kernel has no such file.
     fn unknown_nmi_panic(&mut self) -> Result<Option<bool>, Failure>;
+    /// What this kernel was told of its machine.
+    fn told(&mut self) -> Result<Told, Failure>;
     /// Opens /proc/vmcore; with its size in bytes. `None` where there is none.
     fn vmcore(&mut self) -> Result<Option<(Self::Core, u64)>, Failure>;
 }
@@ -120,15 +136,17 @@ fn load_and_arm(guest: &mut impl Guest, order: &LoadOrder) -> Result<(), Failure
     check_load(order)?;
     let cmdline = guest.facts()?.cmdline;
     let pages = order.plants.iter().map(|plant| guest.plant(plant)).collect::<Result<Vec<_>, _>>()?;
-    let run = guest.run(&order.argv, order.timeout_seconds)?;
+    let run = load(guest, order)?;
     // A kernel without that file has no kexec either: nothing is loaded.
     let crash_loaded = guest.crash_loaded()?.unwrap_or(false);
+    let milliseconds = run.milliseconds();
     guest.report(Message::Loaded(LoadReport {
         exit: run.exit,
         stdout: run.stdout,
         stderr: run.stderr,
         crash_loaded,
-        milliseconds: run.milliseconds,
+        milliseconds,
+        time: Some(run.time),
     }));
     if !crash_loaded && !order.arm_unloaded {
         return Ok(());
@@ -143,6 +161,31 @@ fn load_and_arm(guest: &mut impl Guest, order: &LoadOrder) -> Result<(), Failure
     let planted = pages.iter().map(|page| guest.locate(page)).collect::<Result<Vec<_>, _>>()?;
     guest.report(Message::Armed { planted });
     Ok(())
+}
+
+/// Runs the loader in the circumstances that are ordered.
+fn load<G: Guest>(guest: &mut G, order: &LoadOrder) -> Result<Run, Failure> {
+    let run = |guest: &mut G, bound| guest.run(&order.argv, order.timeout_seconds, bound);
+    match circumstances::arrangement(order.circumstances) {
+        Arrangement::Nothing => run(guest, None),
+        Arrangement::Setting(setting) => {
+            guest.set(&setting)?;
+            run(guest, None)
+        }
+        Arrangement::Bound(bound) => run(guest, Some(bound)),
+        Arrangement::Reload => {
+            let first = run(guest, None)?;
+            // One that loads nothing has said already what there is to be judged.
+            if guest.crash_loaded()? != Some(true) {
+                return Ok(first);
+            }
+            let map = guest.memory_map()?;
+            let moved = iomem::with_moved(&map, iomem::CRASH_KERNEL, circumstances::MOVED_BY)
+                .ok_or_else(|| Failure::new("/proc/iomem has no crash region that could be moved"))?;
+            guest.cover_memory_map(&moved)?;
+            run(guest, None)
+        }
+    }
 }
 
 fn check_load(order: &LoadOrder) -> Result<(), Failure> {
@@ -176,27 +219,29 @@ fn read_vmcore(guest: &mut impl Guest, reads: &[Read], reader: Option<&ReaderOrd
     if reader.is_some_and(|reader| reader.argv.is_empty()) {
         return Err(Failure::new("the order to read names a reader without a program"));
     }
-    match guest.vmcore()? {
-        None => guest.report(Message::Vmcore(VmcoreReport::Absent)),
-        Some((mut core, size)) => {
-            let report = vmcore::inspect(&mut core, size, reads);
-            guest.report(Message::Vmcore(report));
-            if let Some(reader) = reader {
-                run_reader(guest, reader)?;
-            }
-        }
+    let report = match guest.vmcore()? {
+        None => VmcoreReport::Absent,
+        Some((mut core, size)) => vmcore::inspect(&mut core, size, reads),
+    };
+    let reader = reader.filter(|_| report != VmcoreReport::Absent);
+    guest.report(Message::Vmcore(report));
+    let told = guest.told()?;
+    guest.report(Message::Told(told));
+    if let Some(reader) = reader {
+        run_reader(guest, reader)?;
     }
     guest.report(Message::Done);
     Ok(())
 }
 
 fn run_reader(guest: &mut impl Guest, reader: &ReaderOrder) -> Result<(), Failure> {
-    let run = guest.run(&reader.argv, reader.timeout_seconds)?;
+    let run = guest.run(&reader.argv, reader.timeout_seconds, None)?;
+    let milliseconds = run.milliseconds();
     guest.report(Message::Reader(ReaderReport {
         exit: run.exit,
         stdout: run.stdout,
         stderr: run.stderr,
-        milliseconds: run.milliseconds,
+        milliseconds,
     }));
     Ok(())
 }

@@ -8,6 +8,7 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+pub mod circumstances;
 pub mod cmdline;
 pub mod conversation;
 pub mod cpulist;
@@ -23,5 +24,6 @@ pub mod page_tables;
 pub mod pagemap;
 pub mod printk_log;
 pub mod read_at;
+pub mod told;
 pub mod vmcore;
 pub mod vmcoreinfo;

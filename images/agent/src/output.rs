@@ -98,6 +98,7 @@ mod tests {
                 stderr: worst(),
                 crash_loaded: false,
                 milliseconds: u64::MAX,
+                time: None,
             }),
         };
         assert!(serde_json::to_vec(&report).unwrap().len() < MAX_LINE);

@@ -5,7 +5,7 @@
 //!
 //! ```text
 //! first kernel    agent: Ready  ->  rig: Order::Load  ->  agent: Loaded  ->  agent: Armed  ->  rig triggers the panic
-//! capture kernel  agent: Up     ->  rig: Order::Read  ->  agent: Vmcore  ->  agent: Done, then power-off
+//! capture kernel  agent: Up     ->  rig: Order::Read  ->  agent: Vmcore  ->  agent: Told  ->  agent: Done, then power-off
 //! ```
 //!
 //! Where the order to read names a reader and there is a vmcore, the agent reports [`Message::Reader`] before *done*.
@@ -20,13 +20,17 @@
 #![no_std]
 extern crate alloc;
 
+mod circumstances;
 mod hex;
+mod told;
 
 use alloc::string::String;
 use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};
 
+pub use circumstances::Circumstances;
 pub use hex::HexBytes;
+pub use told::{Efi, SetupData, Told};
 
 /// Kernel command line parameter that tells the agent which side it is on: `kdump_rig=first` or `kdump_rig=capture`.
 pub const SIDE_PARAMETER: &str = "kdump_rig";
@@ -154,6 +158,8 @@ pub enum Message {
     Up(KernelFacts),
     /// What /proc/vmcore holds.
     Vmcore(VmcoreReport),
+    /// What the capture kernel was told of its machine.
+    Told(Told),
     /// The reader that was ordered ran on /proc/vmcore; what became of it.
     Reader(ReaderReport),
     /// Everything is said; the guest powers off next.
@@ -203,6 +209,20 @@ pub struct LoadReport {
     pub crash_loaded: bool,
     /// Wall-clock time of the loader's run, in milliseconds of guest time.
     pub milliseconds: u64,
+    /// The same in detail; none in reports of agents that did not measure it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub time: Option<RunTime>,
+}
+
+/// The time that a program took.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct RunTime {
+    /// From just before it was forked off until its end was seen, in nanoseconds of the guest's monotonic clock.
+    pub wall_ns: u64,
+    /// CPU time in its own code, in microseconds, as the kernel accounts it (getrusage(2)).
+    pub user_us: u64,
+    /// CPU time in the kernel for it, likewise.
+    pub system_us: u64,
 }
 
 /// What became of an independent reader of /proc/vmcore.
@@ -375,6 +395,9 @@ pub struct LoadOrder {
     pub argv: Vec<String>,
     /// How long the loader may run, in seconds of guest time.
     pub timeout_seconds: u32,
+    /// What the agent does before it starts the loader.
+    #[serde(default, skip_serializing_if = "Circumstances::is_none")]
+    pub circumstances: Circumstances,
     /// Whether to arm after a load that left nothing loaded as well, so that what the panic then does can be seen.
     pub arm_unloaded: bool,
 }

@@ -26,10 +26,12 @@ fn order_round_trips() {
         log_line: "rig 0123".to_string(),
         argv: vec!["/bin/kexec-load".to_string(), "-p".to_string()],
         timeout_seconds: 30,
+        circumstances: Circumstances::None,
         arm_unloaded: false,
     });
     let text = serde_json::to_string(&order).unwrap();
     assert!(text.contains(r#""bytes":"00ff1a""#), "{text}");
+    assert!(!text.contains("circumstances"), "recorded orders stay as they are: {text}");
     assert_eq!(serde_json::from_str::<Order>(&text).unwrap(), order);
 }
 
@@ -66,4 +68,13 @@ fn a_range_ends_where_it_should() {
     assert_eq!(read(&serde_json::to_string(&whole).unwrap()).unwrap(), whole);
     assert_eq!(read(r#"{"start":7,"end":7}"#).unwrap(), PhysRange { start: 7, end: 7 });
     assert!(read(r#"{"start":8,"end":7}"#).unwrap_err().to_string().contains("ends before it begins"));
+}
+
+/// Catches circumstances that are named otherwise in scenarios than in orders.
+#[test]
+fn circumstances_have_one_name() {
+    for circumstances in Circumstances::ALL {
+        assert_eq!(serde_json::to_value(circumstances).unwrap(), circumstances.name());
+        assert_eq!(Circumstances::by_name(circumstances.name()), Some(circumstances));
+    }
 }

@@ -2,7 +2,7 @@
 //! the next, letters in one word, long names abbreviated.
 
 use super::table::{self, Does, Known};
-use super::{Backup, BadUsage, Command, Load, OnMismatch, Syscall};
+use super::{Backup, BadUsage, BadValue, Command, Load, OnMismatch, Syscall};
 use crate::places::Places;
 use alloc::boxed::Box;
 use alloc::string::String;
@@ -19,6 +19,8 @@ pub(super) struct Typed {
     pub(super) load_panic: bool,
     pub(super) load_reboot: bool,
     pub(super) force: bool,
+    /// Something is about a load alone.
+    about_load: bool,
     pub(super) load: Load,
     files: Vec<Vec<u8>>,
 }
@@ -54,7 +56,7 @@ fn letter_word<'a>(
         let known = every()
             .find(|known| known.letter == letter && letter != 0)
             .ok_or_else(|| BadUsage::Unknown(shown(b"-", &letters[at..=at])))?;
-        if let Does::Value(_) = known.does {
+        if known.takes_value() {
             return set(typed, known, Some(&letters[at + 1..]).filter(|rest| !rest.is_empty()), args);
         }
         set(typed, known, None, args)?;
@@ -92,18 +94,31 @@ fn set<'a>(
     own: Option<&'a [u8]>,
     args: &mut dyn Iterator<Item = &'a [u8]>,
 ) -> Result<(), BadUsage> {
-    match known.does {
-        Does::Value(set) => {
-            set(typed, known.name, own.or_else(|| args.next()).ok_or(BadUsage::NoValue(known.name))?)
-        }
-        Does::Refused(why) => Err(BadUsage::Refused(known.name, why)),
-        Does::Plain(_) | Does::Nothing if own.is_some() => Err(BadUsage::Value(known.name)),
-        Does::Plain(set) => {
-            set(typed);
-            Ok(())
-        }
-        Does::Nothing => Ok(()),
+    if let Does::Refused(why) = known.does {
+        return Err(BadUsage::Refused(known.name, why));
     }
+    // Beside `--unload` there may be what has a letter, but for two that are about a load.
+    typed.about_load |= matches!(known.letter, 0 | b't' | b'i');
+    let value = match own {
+        Some(_) if !known.takes_value() => return Err(BadUsage::Value(known.name)),
+        None if known.takes_value() => args.next().ok_or(BadUsage::NoValue(known.name))?,
+        own => own.unwrap_or_default(),
+    };
+    match known.does {
+        Does::Plain(set) => set(typed),
+        Does::Text(slot) => {
+            // A second one would silently win over the first.
+            if slot(&mut typed.load).replace(value.to_vec()).is_some() {
+                return Err(BadUsage::Twice(known.name));
+            }
+        }
+        Does::Value(set) => set(&mut typed.load, value).map_err(|wanted| {
+            BadUsage::BadValue(known.name, BadValue { found: shown(b"", value), wanted })
+        })?,
+        Does::Places => typed.load.places.add(value).map_err(BadUsage::Places)?,
+        Does::Nothing | Does::Refused(_) => {}
+    }
+    Ok(())
 }
 
 fn shown(hyphens: &[u8], name: &[u8]) -> String {
@@ -154,12 +169,10 @@ impl Typed {
                 "alone is for kernels that wait for a reboot: say -p -u",
             ));
         }
-        let Load { debug, syscall, .. } = self.load;
-        if self.files.is_empty() && self.load == (Load { debug, syscall, ..Load::default() }) {
-            Ok(Command::Unload { debug, syscall })
-        } else {
-            Err(BadUsage::NotWith("unload"))
+        if self.about_load || !self.files.is_empty() {
+            return Err(BadUsage::NotWith("unload"));
         }
+        Ok(Command::Unload { debug: self.load.debug, syscall: self.load.syscall })
     }
 }
 

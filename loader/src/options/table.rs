@@ -1,8 +1,8 @@
 //! Every option there is: its names, and what it does.
 
 use super::parse::Typed;
-use super::values;
-use super::{BadUsage, BadValue, Class, Syscall};
+use super::values::{self, Read};
+use super::{Class, Load, Syscall};
 use alloc::vec::Vec;
 
 /// An option.
@@ -19,32 +19,47 @@ pub(super) struct Known {
 pub(super) enum Does {
     /// Takes no value.
     Plain(fn(&mut Typed)),
-    /// Takes a value.
-    Value(fn(&mut Typed, &'static str, &[u8]) -> Result<(), BadUsage>),
+    /// Takes a text, which may be given once, by this name or another.
+    Text(fn(&mut Load) -> &mut Option<Vec<u8>>),
+    /// Takes a value, and says what is wanted where it is none.
+    Value(fn(&mut Load, &[u8]) -> Read),
+    /// Takes places of segments.
+    Places,
     /// Nothing, for this program does what it asks for in any case.
     Nothing,
     /// Is refused: why, and what to do instead. Fits behind the option's name.
     Refused(&'static str),
 }
 
-const fn plain(name: &'static str, letter: u8, set: fn(&mut Typed)) -> Known {
-    Known { name, letter, does: Does::Plain(set) }
+impl Known {
+    /// Whether it takes a value.
+    pub(super) const fn takes_value(&self) -> bool {
+        matches!(self.does, Does::Text(_) | Does::Value(_) | Does::Places)
+    }
 }
 
-const fn value(
-    name: &'static str,
-    letter: u8,
-    set: fn(&mut Typed, &'static str, &[u8]) -> Result<(), BadUsage>,
-) -> Known {
-    Known { name, letter, does: Does::Value(set) }
+const fn option(name: &'static str, letter: u8, does: Does) -> Known {
+    Known { name, letter, does }
+}
+
+const fn plain(name: &'static str, letter: u8, set: fn(&mut Typed)) -> Known {
+    option(name, letter, Does::Plain(set))
+}
+
+const fn text(name: &'static str, slot: fn(&mut Load) -> &mut Option<Vec<u8>>) -> Known {
+    option(name, 0, Does::Text(slot))
+}
+
+const fn value(name: &'static str, letter: u8, set: fn(&mut Load, &[u8]) -> Read) -> Known {
+    option(name, letter, Does::Value(set))
 }
 
 const fn nothing(name: &'static str, letter: u8) -> Known {
-    Known { name, letter, does: Does::Nothing }
+    option(name, letter, Does::Nothing)
 }
 
 const fn refused(name: &'static str, letter: u8, why: &'static str) -> Known {
-    Known { name, letter, does: Does::Refused(why) }
+    option(name, letter, Does::Refused(why))
 }
 
 /// Why what is no crash load is refused.
@@ -75,19 +90,16 @@ pub(super) const KEXEC_TOOLS: &[Known] = &[
     // Whoever loads brings no interface down and syncs no disk.
     nothing("no-ifdown", b'x'),
     nothing("no-sync", b'y'),
-    value("type", b't', |typed, name, text| {
-        typed.load.image_type = read(name, values::image_type(text))?;
-        Ok(())
-    }),
+    value("type", b't', |load, text| values::image_type(text, &mut load.image_type)),
     // The last one decides.
     plain("kexec-syscall", b'c', |typed| typed.load.syscall = Syscall::Load),
     plain("kexec-file-syscall", b's', |typed| typed.load.syscall = Syscall::File),
     plain("kexec-syscall-auto", b'a', |typed| typed.load.syscall = Syscall::Auto),
-    value("initrd", 0, |typed, _, text| once("initrd", &mut typed.load.initrd, text)),
-    value("ramdisk", 0, |typed, _, text| once("initrd", &mut typed.load.initrd, text)),
+    text("initrd", |load| &mut load.initrd),
+    text("ramdisk", |load| &mut load.initrd),
     refused("reuseinitrd", 0, "is not possible, for kernels do not keep their initrd: give --initrd=FILE"),
-    value("command-line", 0, |typed, _, text| once("command-line", &mut typed.load.command_line, text)),
-    value("append", 0, |typed, _, text| once("command-line", &mut typed.load.command_line, text)),
+    text("command-line", |load| &mut load.command_line),
+    text("append", |load| &mut load.command_line),
     plain("reuse-cmdline", 0, |typed| typed.load.reuse_cmdline = true),
     // bzImages always get their arguments in Linux's way. kdump-tools gives it for ELF files, which are refused as such.
     nothing("args-linux", 0),
@@ -98,14 +110,8 @@ pub(super) const KEXEC_TOOLS: &[Known] = &[
     refused("real-mode", 0, "is not possible, for firmware cannot be called after a panic: leave it out"),
     plain("no-checks", b'i', |typed| typed.load.no_checks = true),
     plain("console-serial", 0, |typed| typed.load.console_serial = true),
-    value("serial", 0, |typed, name, text| {
-        typed.load.serial = Some(read(name, values::serial_port(text))?);
-        Ok(())
-    }),
-    value("serial-baud", 0, |typed, name, text| {
-        typed.load.serial_baud = Some(read(name, values::serial_baud(text))?);
-        Ok(())
-    }),
+    value("serial", 0, |load, text| values::serial_port(text, &mut load.serial)),
+    value("serial-baud", 0, |load, text| values::serial_baud(text, &mut load.serial_baud)),
     refused("console-vga", 0, "is not possible, for the purgatory has no screen: take --console-serial"),
     refused("reset-vga", 0, "is not possible, for the purgatory has no screen: leave it out"),
     // The capture kernel is always told the screen that the running kernel was told.
@@ -118,14 +124,8 @@ pub(super) const KEXEC_TOOLS: &[Known] = &[
         "is not possible, for the memory map is passed in boot_params, which every kernel reads: leave it out",
     ),
     plain("noefi", 0, |typed| typed.load.noefi = true),
-    value("mem-min", 0, |typed, name, text| {
-        typed.load.mem_min = Some(read(name, values::address(text))?);
-        Ok(())
-    }),
-    value("mem-max", 0, |typed, name, text| {
-        typed.load.mem_max = Some(read(name, values::address(text))?);
-        Ok(())
-    }),
+    value("mem-min", 0, |load, text| values::address(text, &mut load.mem_min)),
+    value("mem-max", 0, |load, text| values::address(text, &mut load.mem_max)),
 ];
 
 /// The options that are this program's own, and those of later kexec-tools. An abbreviation is theirs only if it is none of the others',
@@ -133,30 +133,12 @@ pub(super) const KEXEC_TOOLS: &[Known] = &[
 pub(super) const OWN: &[Known] = &[
     plain("dry-run", 0, |typed| typed.load.dry_run = true),
     plain("compat-call", 0, |typed| typed.load.compat_call = true),
-    value("on-mismatch", 0, |typed, name, text| {
-        typed.load.on_mismatch = read(name, values::on_mismatch(text))?;
-        Ok(())
-    }),
-    value("backup", 0, |typed, name, text| {
-        typed.load.backup = read(name, values::backup(text))?;
-        Ok(())
-    }),
+    value("on-mismatch", 0, |load, text| values::on_mismatch(text, &mut load.on_mismatch)),
+    value("backup", 0, |load, text| values::backup(text, &mut load.backup)),
     // kexec-tools 2.0.28.
     plain("hotplug", 0, |typed| typed.load.hotplug = true),
     // kexec-tools 2.0.27.
     refused("dtb", 0, "is not possible, for no device tree is passed: leave it out"),
     plain("ignore-address-limits", 0, |typed| typed.load.ignore_address_limits = true),
-    value("place", 0, |typed, _, text| typed.load.places.add(text).map_err(BadUsage::Places)),
+    option("place", 0, Does::Places),
 ];
-
-/// A second value would silently win over the first.
-fn once(name: &'static str, slot: &mut Option<Vec<u8>>, text: &[u8]) -> Result<(), BadUsage> {
-    match slot.replace(text.to_vec()) {
-        None => Ok(()),
-        Some(_) => Err(BadUsage::Twice(name)),
-    }
-}
-
-fn read<T>(name: &'static str, value: Result<T, BadValue>) -> Result<T, BadUsage> {
-    value.map_err(|why| BadUsage::BadValue(name, why))
-}

@@ -3,7 +3,7 @@
 use super::*;
 use crate::places::BadPlaces;
 use crate::segment::SegmentKind;
-use alloc::string::ToString;
+use alloc::string::{String, ToString};
 
 mod fates;
 mod kdump_tools;
@@ -157,22 +157,42 @@ fn names(text: &str, option: &str) -> bool {
     })
 }
 
+/// The manual page's words: without requests for fonts, and hyphens as they are typed.
+fn manual() -> String {
+    let page = include_str!("../../kexec-load.8").replace("\\-", "-");
+    ["\\fR", "\\fI", "\\fP", "\""].iter().fold(page, |page, font| page.replace(font, ""))
+}
+
+/// Whether an option is explained: its letter, if it has one, on a line with its name.
+fn explains(text: &str, known: &table::Known) -> bool {
+    let letter = format!("-{}", char::from(known.letter));
+    text.lines()
+        .filter(|line| names(line, &format!("--{}", known.name)))
+        .any(|line| known.letter == 0 || names(line, &letter))
+}
+
 /// Every option that is read is also explained, by its letter too. Catches one that was added to the table alone.
 #[test]
-fn help_names_every_option() {
+fn help_and_manual_explain_every_option() {
+    let manual = manual();
     for known in parse::every() {
-        assert!(names(HELP, &format!("--{}", known.name)), "--{}", known.name);
-        let both = format!("-{}, --{}", char::from(known.letter), known.name);
-        assert!(known.letter == 0 || HELP.contains(&both), "{both}");
+        assert!(explains(HELP, known), "--help: --{}", known.name);
+        assert!(explains(&manual, known), "kexec-load.8: --{}", known.name);
     }
 }
 
-/// What the help explains is an option. Catches one that was taken from the table alone.
+/// What is explained is an option. Catches one that was taken from the table alone, and a typing error.
 #[test]
-fn help_names_no_other_option() {
-    for word in HELP.split(|c: char| !c.is_ascii_alphanumeric() && c != '-') {
-        if let Some(name) = word.strip_prefix("--") {
-            assert!(parse::every().any(|known| known.name == name), "{word}");
+fn help_and_manual_explain_nothing_else() {
+    for text in [HELP, &manual()] {
+        for word in text.split(|c: char| !c.is_ascii_alphanumeric() && c != '-') {
+            let known = match word.as_bytes() {
+                [b'-', b'-', _, ..] => parse::every().any(|known| known.name == &word[2..]),
+                &[b'-', letter] => parse::every().any(|known| known.letter == letter),
+                // Nothing, text, and letters in one word.
+                _ => true,
+            };
+            assert!(known, "{word}");
         }
     }
 }

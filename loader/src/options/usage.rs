@@ -49,7 +49,7 @@ impl fmt::Display for BadUsage {
             Self::NoValue(option) => write!(f, "--{option} needs a value: --{option}=VALUE"),
             Self::Value(option) => write!(f, "--{option} takes no value"),
             Self::BadValue(option, why) => write!(f, "--{option}: {why}"),
-            Self::Twice(option) => write!(f, "--{option} was given twice"),
+            Self::Twice(option) => write!(f, "--{option} was given twice, by this name or its other"),
             Self::NoAction => {
                 f.write_str("nothing to do: give --load-panic (-p), --unload (-p -u) or --status (-S)")
             }

@@ -21,9 +21,13 @@ impl fmt::Display for BadValue {
     }
 }
 
-/// The value if there is one, else what was wanted.
-fn wanted<T>(text: &[u8], value: Option<T>, wanted: &'static str) -> Result<T, BadValue> {
-    value.ok_or_else(|| BadValue { found: String::from_utf8_lossy(text).into_owned(), wanted })
+/// Nothing, or what is wanted in place of the text.
+pub(super) type Read = Result<(), &'static str>;
+
+/// Puts the value into its place if there is one.
+fn put<T>(slot: &mut T, value: Option<T>, wanted: &'static str) -> Read {
+    *slot = value.ok_or(wanted)?;
+    Ok(())
 }
 
 /// A number as strtoul(3) reads it with base 0, which is how kexec-tools does: hexadecimal with `0x`, octal with `0`, else decimal.
@@ -38,70 +42,70 @@ fn number(text: &[u8]) -> Option<u64> {
 }
 
 /// `--mem-min`, `--mem-max`.
-pub(super) fn address(text: &[u8]) -> Result<PhysAddr, BadValue> {
-    wanted(text, number(text).map(PhysAddr), "an address: a number of bytes, such as 0x10000000")
+pub(super) fn address(text: &[u8], slot: &mut Option<PhysAddr>) -> Read {
+    let address = number(text).ok_or("an address: a number of bytes, such as 0x10000000")?;
+    *slot = Some(PhysAddr(address));
+    Ok(())
 }
 
-/// `--serial`: the I/O port of an 8250, or the name of one of the four that PCs have always had at the same ports
+/// `--serial`: the first I/O port of an 8250, or the name of one of the four that PCs have always had at the same ports
 /// (arch/x86/include/asm/serial.h, SERIAL_PORT_DFNS).
-pub(super) fn serial_port(text: &[u8]) -> Result<u16, BadValue> {
-    /// Seven registers follow the first.
+pub(super) fn serial_port(text: &[u8], slot: &mut Option<u16>) -> Read {
+    /// Seven more follow the first.
     const LAST: u16 = 0xfff8;
     let port = match text {
         b"ttyS0" => Some(0x3f8),
         b"ttyS1" => Some(0x2f8),
         b"ttyS2" => Some(0x3e8),
         b"ttyS3" => Some(0x2e8),
-        _ => number(text).and_then(|port| u16::try_from(port).ok()).filter(|port| (1..=LAST).contains(port)),
+        _ => number(text).and_then(|port| u16::try_from(port).ok()),
     };
-    wanted(text, port, "an I/O port such as 0x3f8, or one of ttyS0 to ttyS3")
+    *slot = port.filter(|port| (1..=LAST).contains(port));
+    slot.map(drop).ok_or("an I/O port such as 0x3f8, or one of ttyS0 to ttyS3")
 }
 
 /// `--serial-baud`: an 8250 divides 115200 by a whole number of 16 bits.
-pub(super) fn serial_baud(text: &[u8]) -> Result<u32, BadValue> {
+pub(super) fn serial_baud(text: &[u8], slot: &mut Option<u32>) -> Read {
     /// The rate of divisor 1, with the crystal that PCs have always had (Documentation/arch/x86/earlyprintk.rst).
-    const FASTEST: u64 = 115_200;
-    let baud = number(text).filter(|&baud| baud > 0 && FASTEST % baud == 0 && FASTEST / baud <= 0xffff);
-    wanted(
-        text,
-        baud.and_then(|baud| u32::try_from(baud).ok()),
-        "a rate that a serial port has: 115200, 57600, 38400, 19200, 9600 and so on",
-    )
+    const FASTEST: u32 = 115_200;
+    let baud = number(text).and_then(|baud| u32::try_from(baud).ok());
+    *slot = baud.filter(|&baud| baud > 1 && FASTEST % baud == 0);
+    slot.map(drop).ok_or("a rate that a serial port has: 115200, 57600, 38400, 19200, 9600 and so on")
 }
 
 /// `--type`.
-pub(super) fn image_type(text: &[u8]) -> Result<ImageType, BadValue> {
+pub(super) fn image_type(text: &[u8], slot: &mut ImageType) -> Read {
     let value = match text {
         b"bzImage" => Some(ImageType::BzImage),
         b"bzImage64" => Some(ImageType::BzImage64),
         _ => None,
     };
-    wanted(
-        text,
+    put(
+        slot,
         value,
         "bzImage or bzImage64, and no other is loaded: give the kernel's vmlinuz, not its vmlinux",
     )
 }
 
 /// `--on-mismatch`.
-pub(super) fn on_mismatch(text: &[u8]) -> Result<OnMismatch, BadValue> {
+pub(super) fn on_mismatch(text: &[u8], slot: &mut OnMismatch) -> Read {
     let value = match text {
         b"halt" => Some(OnMismatch::Halt),
         b"reset" => Some(OnMismatch::Reset),
         _ => None,
     };
-    wanted(text, value, "halt or reset")
+    put(slot, value, "halt or reset")
 }
 
 /// `--backup`.
-pub(super) fn backup(text: &[u8]) -> Result<Backup, BadValue> {
+pub(super) fn backup(text: &[u8], slot: &mut Backup) -> Read {
     let value = match text {
         b"auto" => Some(Backup::Auto),
         b"always" => Some(Backup::Always),
         b"never" => Some(Backup::Never),
         _ => None,
     };
-    wanted(text, value, "auto, always or never")
+    put(slot, value, "auto, always or never")
 }
 
 #[cfg(test)]
@@ -135,15 +139,23 @@ mod tests {
     /// Catches a port or a rate that an 8250 does not have, of which the purgatory would make something else.
     #[test]
     fn serial_ports_and_rates_are_those_of_an_8250() {
-        assert_eq!(serial_port(b"ttyS1"), Ok(0x2f8));
-        assert_eq!(serial_port(b"0x3f8"), Ok(0x3f8));
+        let port = |text: &str| {
+            let mut port = None;
+            serial_port(text.as_bytes(), &mut port).map(|()| port)
+        };
+        let baud = |text: &str| {
+            let mut baud = None;
+            serial_baud(text.as_bytes(), &mut baud).map(|()| baud)
+        };
+        assert_eq!(port("ttyS1"), Ok(Some(0x2f8)));
+        assert_eq!(port("0x3f8"), Ok(Some(0x3f8)));
         for text in ["0", "0x10000", "0xfff9", "ttyS4", "3f8"] {
-            assert!(serial_port(text.as_bytes()).is_err(), "{text}");
+            assert!(port(text).is_err(), "{text}");
         }
-        assert_eq!(serial_baud(b"115200"), Ok(115_200));
-        assert_eq!(serial_baud(b"9600"), Ok(9600));
+        assert_eq!(baud("115200"), Ok(Some(115_200)));
+        assert_eq!(baud("9600"), Ok(Some(9600)));
         for text in ["0", "1", "9601", "230400", "fast"] {
-            assert!(serial_baud(text.as_bytes()).is_err(), "{text}");
+            assert!(baud(text).is_err(), "{text}");
         }
     }
 }

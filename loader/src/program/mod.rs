@@ -13,14 +13,14 @@ use alloc::vec::Vec;
 use facts::Facts;
 use file_load::NotLoaded;
 use files::WholeFile;
-use kexec_load::addr::PhysAddr;
+use kexec_load::addr::{PhysAddr, Span};
 use kexec_load::bzimage::{BzImage, Entries};
 use kexec_load::cmdline;
-use kexec_load::kexec::{self, Call, RawSegment};
+use kexec_load::kexec::{self, Call, Encoded, RawSegment};
 use kexec_load::options::{ImageType, Load, Syscall};
 use kexec_load::plan::{self, Inputs, Plan, Segment};
 use kexec_load::refusal::Refusal;
-use kexec_load::rule::{Arch, Entry, Reach};
+use kexec_load::rule::{Arch, Entry};
 
 /// Says something on standard error.
 pub(crate) fn complain(text: &str) {
@@ -51,15 +51,11 @@ pub(crate) fn unload(debug: bool, syscall: Syscall) -> Result<(), String> {
     if debug {
         complain(&format!("running kernel: {running}; unloading"));
     }
-    by(
-        syscall,
-        || file_load::unload(running),
-        || {
-            let none = kexec::encode(&[], Arch::OWN, Reach::Bits32(None)).map_err(unreachable_address)?;
-            call::kexec_load(0, 0, &none, kexec::flags(running))
-                .map_err(|errno| call::failed(Call::Load, errno))
-        },
-    )
+    by(syscall, &|| file_load::unload(running), &|| {
+        // Without segments, both forms are the same.
+        call::kexec_load(0, 0, &Encoded::Words32(Vec::new()), kexec::flags(running))
+            .map_err(|errno| call::failed(Call::Load, errno))
+    })
 }
 
 /// Plans a load and carries it out.
@@ -81,16 +77,16 @@ pub(crate) fn load(load: &Load) -> Result<(), String> {
     cmdline::append(&mut line, load.command_line.as_deref().unwrap_or_default());
     by(
         load.syscall,
-        || file_load::load(&kernel, image.as_ref().ok(), initrd.as_ref(), &line, load.debug),
-        || by_kexec_load(load, image.as_ref().map_err(|why| bad(why.clone()))?, initrd.as_ref(), &line),
+        &|| file_load::load(&kernel, image.as_ref().ok(), initrd.as_ref(), &line, load.debug),
+        &|| by_kexec_load(load, image.as_ref().map_err(|why| bad(why.clone()))?, initrd.as_ref(), &line),
     )
 }
 
 /// Does something by the system call that was asked for, and says why it was not the first of two.
 fn by(
     syscall: Syscall,
-    by_file_load: impl FnOnce() -> Result<(), NotLoaded>,
-    by_load: impl FnOnce() -> Result<(), String>,
+    by_file_load: &dyn Fn() -> Result<(), NotLoaded>,
+    by_load: &dyn Fn() -> Result<(), String>,
 ) -> Result<(), String> {
     if syscall == Syscall::Load {
         return by_load();
@@ -135,14 +131,14 @@ fn by_kexec_load(
     })
     .map_err(|refusal| refusal.to_string())?;
     plan.warnings.iter().for_each(|warning| complain(&format!("warning: {warning}")));
-    if load.debug {
-        describe(&facts, &plan).iter().for_each(|line| complain(line));
-    }
-    if load.dry_run {
-        return print(&(describe(&facts, &plan).join("\n") + "\n"));
-    }
     let buffers: Vec<RawSegment> =
         plan.segments.iter().map(|segment| raw(segment, image, initrd.map(WholeFile::bytes))).collect();
+    if load.debug {
+        describe(&facts, &plan, &buffers).iter().for_each(|line| complain(line));
+    }
+    if load.dry_run {
+        return print(&(describe(&facts, &plan, &buffers).join("\n") + "\n"));
+    }
     let encoded = kexec::encode(&buffers, Arch::OWN, rules.reach).map_err(unreachable_address)?;
     let flags = kexec::flags(facts.running) | if load.hotplug { kexec::UPDATE_ELFCOREHDR } else { 0 };
     call::kexec_load(plan.jump.0, buffers.len(), &encoded, flags)
@@ -161,7 +157,7 @@ fn raw(segment: &Segment, image: &BzImage<'_>, initrd: Option<&[u8]>) -> RawSegm
 }
 
 /// The plan in lines: for people, and for whoever reads them by the words in front.
-fn describe(facts: &Facts, plan: &Plan) -> Vec<String> {
+fn describe(facts: &Facts, plan: &Plan, buffers: &[RawSegment]) -> Vec<String> {
     let entry = match plan.entry {
         Entry::Bits32 => "32-bit",
         Entry::Bits64 => "64-bit",
@@ -186,6 +182,11 @@ fn describe(facts: &Facts, plan: &Plan) -> Vec<String> {
         lines.push(format!("digest: {} {}", check.segment, check.digest));
     }
     lines.extend(verification.serial.map(|serial| format!("serial port: {:#x}", serial.port)));
+    // What lies behind these bytes in a segment is zero.
+    lines.extend(plan.segments.iter().zip(buffers).filter_map(|(segment, buffer)| {
+        let loaded = Span::sized(segment.memory.start(), buffer.buffer_size)?;
+        Some(format!("loaded: {} {loaded}", segment.kind))
+    }));
     lines.extend(plan.control.map(|span| format!("control pages of the running kernel: {span}")));
     lines.push(format!("command line: {}", String::from_utf8_lossy(&plan.command_line)));
     lines

@@ -1,7 +1,7 @@
 //! The data of the purgatory, behind its code: one table of offsets, which the code has as constants too.
 //!
 //! ```text
-//! code | fixed fields | list of checks | texts | digests | (zeros:) stack
+//! code | fixed fields | list of checks | texts | digests | (zeros:) stack | page tables
 //! ```
 //!
 //! The digests come last, so that one of them can cover everything before: code, fields, list and texts. So the purgatory verifies itself, as
@@ -24,34 +24,39 @@ pub(super) const CODE_SELECTOR: u16 = 0x10;
 /// `__BOOT_DS`.
 pub(super) const DATA_SELECTOR: u16 = 0x18;
 
-/// Four entries of 8 bytes: two empty, code, data.
-const GDT_ENTRIES: usize = 4;
+/// The 64-bit code that an i386 kernel's purgatory climbs to.
+pub(super) const CLIMB_SELECTOR: u16 = 0x20;
+
+/// Five entries of 8 bytes: two empty, the exit's code, data, 64-bit code.
+const GDT_ENTRIES: usize = 5;
 /// For `lgdt`: limit, 2 bytes; address, 8 bytes, of which 32-bit code reads 4.
 pub(super) const GDT_POINTER: usize = 8 * GDT_ENTRIES;
 /// Physical address, 8 bytes.
-pub(super) const BOOT_PARAMS: usize = 48;
+pub(super) const BOOT_PARAMS: usize = 56;
 /// Physical address, 8 bytes.
-pub(super) const KERNEL_ENTRY: usize = 56;
+pub(super) const KERNEL_ENTRY: usize = 64;
 /// Physical address of the stack's end, 8 bytes.
-pub(super) const STACK: usize = 64;
+pub(super) const STACK: usize = 72;
+/// Physical address of room for page tables, 8 bytes.
+pub(super) const TABLES: usize = 80;
 /// Physical address, 8 bytes.
-pub(super) const BACKUP_FROM: usize = 72;
+pub(super) const BACKUP_FROM: usize = 88;
 /// Physical address, 8 bytes.
-pub(super) const BACKUP_TO: usize = 80;
+pub(super) const BACKUP_TO: usize = 96;
 /// In bytes, 8 bytes; 0: there is nothing to copy.
-pub(super) const BACKUP_SIZE: usize = 88;
+pub(super) const BACKUP_SIZE: usize = 104;
 /// 32 or 64, 4 bytes.
-pub(super) const EXIT_BITS: usize = 96;
+pub(super) const EXIT_BITS: usize = 112;
 /// I/O port, 4 bytes; 0: it does not speak.
-pub(super) const SERIAL_PORT: usize = 100;
+pub(super) const SERIAL_PORT: usize = 116;
 /// 4 bytes; 0: the speed stays.
-pub(super) const SERIAL_DIVISOR: usize = 104;
+pub(super) const SERIAL_DIVISOR: usize = 120;
 /// 4 bytes: [`RESET`], or anything else to halt.
-pub(super) const ON_MISMATCH: usize = 108;
+pub(super) const ON_MISMATCH: usize = 124;
 /// Size of the list of checks in bytes, 4 bytes.
-pub(super) const CHECKS_SIZE: usize = 112;
+pub(super) const CHECKS_SIZE: usize = 128;
 /// What is said if all is well: a text, empty to say nothing.
-pub(super) const GREETING: usize = 116;
+pub(super) const GREETING: usize = 132;
 const GREETING_MOST: usize = 60;
 /// The list of checks.
 pub(super) const CHECKS: usize = GREETING + GREETING_MOST;
@@ -89,7 +94,8 @@ const DATA: u64 = 0x00cf_9300_0000_ffff;
 /// The 64-bit entry lies this far behind the load address (boot.rst, "64-bit Boot Protocol").
 const ENTRY_64_OFFSET: u64 = 0x200;
 
-/// Appends the data to the code. `address` is where the code lies, `end` where the stack behind it all ends. None if an address wraps.
+/// Appends the data to the code. `address` is where the code lies, `end` the page where the stack behind it all ends and the page tables begin.
+/// None if an address wraps.
 pub(super) fn append(
     bytes: &mut Vec<u8>,
     address: PhysAddr,
@@ -106,7 +112,7 @@ pub(super) fn append(
     let mut put = |offset: usize, value: &[u8]| {
         bytes[start + offset..start + offset + value.len()].copy_from_slice(value);
     };
-    for (index, descriptor) in [0, 0, code, DATA].into_iter().enumerate() {
+    for (index, descriptor) in [0, 0, code, DATA, CODE_64].into_iter().enumerate() {
         put(8 * index, &u64::to_le_bytes(descriptor));
     }
     put(GDT_POINTER, &((8 * GDT_ENTRIES - 1) as u16).to_le_bytes());
@@ -114,6 +120,7 @@ pub(super) fn append(
     put(BOOT_PARAMS, &handover.boot_params.0.to_le_bytes());
     put(KERNEL_ENTRY, &handover.kernel.checked_add(entry_offset)?.0.to_le_bytes());
     put(STACK, &end.0.to_le_bytes());
+    put(TABLES, &end.0.to_le_bytes());
     put(EXIT_BITS, &exit_bits.to_le_bytes());
     if let Some(backup) = handover.backup {
         put(BACKUP_FROM, &backup.source.start().0.to_le_bytes());

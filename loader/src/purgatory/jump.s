@@ -6,6 +6,11 @@
     .globl  kexec_load_purgatory_start, kexec_load_purgatory_entry32, kexec_load_purgatory_data
     .hidden kexec_load_purgatory_start, kexec_load_purgatory_entry32, kexec_load_purgatory_data
 
+    /* Page table entries: present and writable; and a page of 2 MiB (AMD64 manual volume 2, 5.4). */
+    .set    PAGE, 4096
+    .set    PTE_TABLE, 0x03
+    .set    PTE_2MIB, 0x83
+
     .macro  load_data_segments
     movl    ${data_selector}, %eax
     movl    %eax, %ds
@@ -31,8 +36,10 @@ kexec_load_purgatory_start:
     leaq    .Ldata(%rip), %rbx
     lgdt    {gdt_pointer}(%rbx)
     load_data_segments
-    movq    {stack}(%rbx), %rsp
 
+    /* An i386 kernel's purgatory joins here. */
+.Ljoin_64:
+    movq    {stack}(%rbx), %rsp
     movq    %rbx, %rdi
     call    .Lverify_64
     movq    %rax, %rsi
@@ -93,6 +100,64 @@ kexec_load_purgatory_entry32:
     load_data_segments
     movl    {stack}(%ebx), %esp
 
+    /* Is there long mode? (CPUID 0x80000001, EDX bit 29) */
+    movl    %ebx, %ebp
+    movl    $0x80000000, %eax
+    cpuid
+    cmpl    $0x80000001, %eax
+    jb      9f
+    movl    $0x80000001, %eax
+    cpuid
+    btl     $29, %edx
+    jnc     9f
+
+    /* The climb. The first 4 GiB are mapped to themselves, in pages of 2 MiB; whole entries are written, whatever was there. */
+    movl    %ebp, %ebx
+    movl    {tables}(%ebx), %edi
+    movl    %edi, %cr3
+    leal    PAGE+PTE_TABLE(%edi), %eax
+    movl    %eax, (%edi)
+    movl    $0, 4(%edi)
+    addl    $PAGE, %edi
+    leal    PAGE+PTE_TABLE(%edi), %eax
+    movl    $PAGE, %edx
+    movl    $4, %ecx
+    call    .Lfill_table
+    movl    {tables}(%ebx), %edi
+    addl    $2*PAGE, %edi
+    movl    $PTE_2MIB, %eax
+    movl    $0x200000, %edx
+    movl    $2048, %ecx
+    call    .Lfill_table
+    movl    %cr4, %eax
+    orl     $0x20, %eax                         /* CR4.PAE */
+    movl    %eax, %cr4
+    movl    $0xc0000080, %ecx                   /* EFER */
+    rdmsr
+    orl     $0x100, %eax                        /* EFER.LME */
+    wrmsr
+    movl    %cr0, %eax
+    orl     $0x80000000, %eax                   /* CR0.PG */
+    movl    %eax, %cr0
+    pushl   ${climb_selector}
+    call    6f
+6:  addl    $(7f - 6b), (%esp)
+    lretl
+    .code64
+7:  movl    %ebx, %ebx                          /* the upper halves of registers are undefined after the switch */
+    jmp     .Ljoin_64
+    .code32
+
+    /* ECX entries at EDI, the first EAX, each larger by EDX. */
+.Lfill_table:
+    movl    %eax, (%edi)
+    movl    $0, 4(%edi)
+    addl    $8, %edi
+    addl    %edx, %eax
+    loop    .Lfill_table
+    ret
+
+9:  movl    %ebp, %ebx
     pushl   %ebx
     call    .Lverify_32
     movl    %eax, %esi

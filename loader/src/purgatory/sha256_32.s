@@ -30,7 +30,7 @@
 
     /*
      * The word t = W[t-16] + sigma0(W[t-15]) + W[t-7] + sigma1(W[t-2]). W[t-16] is in EAX, where W[t-15] takes its place for the
-     * next; W[t-2] is in w2, where W[t] takes its place. ESI points at the slot of the first of 16 words.
+     * next; W[t-2] is in w2, where W[t] takes its place. ESI points at the slot of the first of 8 words.
      */
     .macro  sha32_extend t, w2
     addl    8*(\t-7)(%esi), %eax
@@ -145,11 +145,11 @@ kexec_load_sha256_32:
     movl    SHA32_SLOTS+8*4(%esp), %eax
     movl    SHA32_SLOTS+8*(4+14)(%esp), %ebx
     movl    SHA32_SLOTS+8*(4+15)(%esp), %ebp
-4:  .irp    t, 0, 2, 4, 6, 8, 10, 12, 14
+4:  .irp    t, 0, 2, 4, 6
     sha32_extend \t, ebx
     sha32_extend \t+1, ebp
     .endr
-    addl    $8*16, %esi
+    addl    $8*8, %esi
     leal    SHA32_SLOTS+8*(4+64)(%esp), %ecx
     cmpl    %ecx, %esi
     jne     4b

@@ -175,14 +175,12 @@ kexec_load_sha256_64:
     leaq    .Lround_constants(%rip), %rsi
     movq    %r9, %rcx
     xorq    %r10, %rcx
-2:  .irp    offset, 0, 32
-    sha64_two_rounds r8,  r9,  r10, r11, r12, r13, r14, r15, \offset
-    sha64_two_rounds r14, r15, r8,  r9,  r10, r11, r12, r13, \offset+8
-    sha64_two_rounds r12, r13, r14, r15, r8,  r9,  r10, r11, \offset+16
-    sha64_two_rounds r10, r11, r12, r13, r14, r15, r8,  r9,  \offset+24
-    .endr
-    addq    $64, %rdi
-    addq    $64, %rsi
+2:  sha64_two_rounds r8,  r9,  r10, r11, r12, r13, r14, r15, 0
+    sha64_two_rounds r14, r15, r8,  r9,  r10, r11, r12, r13, 8
+    sha64_two_rounds r12, r13, r14, r15, r8,  r9,  r10, r11, 16
+    sha64_two_rounds r10, r11, r12, r13, r14, r15, r8,  r9,  24
+    addq    $32, %rdi
+    addq    $32, %rsi
     leaq    SHA64_WORDS+256(%rsp), %rax
     cmpq    %rax, %rdi
     jne     2b

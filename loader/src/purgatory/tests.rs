@@ -53,7 +53,7 @@ fn every_pair_gets_its_entry_and_exit() {
         assert_eq!(u64_at(&bytes, at + data::KERNEL_ENTRY), Some(jump));
         assert_eq!(u64_at(&bytes, at + data::BOOT_PARAMS), Some(0x8aff_9000));
         assert_eq!(u32_at(&bytes, at + data::EXIT_BITS), Some(bits));
-        assert_eq!(u16_at(&bytes, at + data::GDT_POINTER), Some(31));
+        assert_eq!(u16_at(&bytes, at + data::GDT_POINTER), Some(39));
         assert_eq!(u64_at(&bytes, at + data::GDT_POINTER + 2), Some(AT.0 + at as u64));
     }
 }
@@ -103,9 +103,12 @@ fn the_purgatory_fits_its_room() {
     });
     let all = Verification { checks: Some(checks.collect()), greets: true, ..unverified() };
     let bytes = build(AT, &handover(Arch::X86_64, Entry::Bits64), &all).unwrap().0;
-    assert!(bytes.len() <= size() - STACK_SIZE, "{:#x} {:#x}", bytes.len(), size());
-    let stack = u64_at(&bytes, code().len() + data::STACK).unwrap();
-    assert!(stack > AT.0 + (size() - 16) as u64 && stack <= AT.0 + size() as u64);
+    let word = |offset| u64_at(&bytes, code().len() + offset).unwrap();
+    let [stack, tables] = [word(data::STACK), word(data::TABLES)];
+    assert!(AT.0 + (bytes.len() + STACK_SIZE) as u64 <= stack, "{:#x} {stack:#x}", bytes.len());
+    assert_eq!(stack, AT.0 + size(Arch::X86_64) as u64);
+    assert!(stack <= tables && tables % PAGE == 0);
+    assert_eq!(tables + 6 * PAGE, AT.0 + size(Arch::I386) as u64);
 }
 
 #[test]

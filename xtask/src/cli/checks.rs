@@ -144,6 +144,38 @@ pub(crate) struct FuzzArgs {
     pub(crate) nightly: bool,
 }
 
+#[derive(Args, Clone, Debug)]
+#[command(after_help = Exit::help())]
+pub(crate) struct BenchLoaderArgs {
+    /// Suites of scenarios/ by name, or YAML files by path. Cells that differ in loader and arguments only are compared.
+    #[arg(value_name = "SUITE|FILE.yaml", default_value = "bench")]
+    pub(crate) suites: Vec<String>,
+    /// Rounds by the clock, and by CPU time.
+    #[arg(long, value_name = "N", default_value = "10")]
+    pub(crate) runs: u32,
+    /// Rounds of guests whose clocks count their instructions, which are the same whatever the host does (with TCG alone; 0: none).
+    #[arg(long, value_name = "N", default_value = "3")]
+    pub(crate) counted_runs: u32,
+    /// Take only the cells that this expression over their axes selects.
+    ///
+    /// For example: 'userspace=i386 & first.arch=x86_64'
+    #[arg(short = 'E', long, value_name = "EXPR")]
+    pub(crate) filter: Option<String>,
+    /// Acceleration. `auto` takes KVM only where a probe shows that it really runs.
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) accel: AccelArg,
+    /// Folder of the report: bench.json, and what guests boot with.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) report: Option<PathBuf>,
+    /// QEMU to use. Default: qemu-system-x86_64 in PATH.
+    #[arg(long, value_name = "PATH")]
+    pub(crate) qemu: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) host: HostArgs,
+    #[command(flatten)]
+    pub(crate) store: StoreArgs,
+}
+
 #[derive(Args, Debug)]
 #[command(after_help = Exit::help())]
 pub(crate) struct TestArgs {

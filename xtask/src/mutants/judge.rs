@@ -145,7 +145,7 @@ pub(super) mod tests {
     }
 
     fn wrong(why: &str) -> Outcome {
-        Outcome::Captured { vmcore: VmcoreState::Wrong { why: why.into() } }
+        Outcome::captured(VmcoreState::Wrong { why: why.into() })
     }
 
     fn rig_error() -> Outcome {
@@ -153,7 +153,7 @@ pub(super) mod tests {
     }
 
     fn good() -> Seen {
-        seen(Verdict::Pass, Outcome::Captured { vmcore: VmcoreState::Verified })
+        seen(Verdict::Pass, Outcome::captured(VmcoreState::Verified))
     }
 
     fn sign(outcome: OutcomeKind, words: &str) -> Sign {

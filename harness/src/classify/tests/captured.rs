@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::outcome::VmcoreState;
-use guest_protocol::ReaderReport;
+use guest_protocol::{ReaderReport, Told};
 
 fn captured(cell: Cell, change: impl FnOnce(&mut Vmcore)) -> Outcome {
     let mut vmcore = vmcore(&cell);
@@ -20,16 +20,16 @@ fn a_right_vmcore_is_verified_for_every_pair_that_can_read_it() {
         [(Arch::X86_64, Arch::X86_64), (Arch::X86_64, Arch::I386), (Arch::I386, Arch::I386)]
     {
         let outcome = captured(cell(first, capture), |_| {});
-        assert_eq!(outcome, Outcome::Captured { vmcore: VmcoreState::Verified }, "{first} -> {capture}");
+        assert_eq!(outcome, Outcome::captured(VmcoreState::Verified), "{first} -> {capture}");
     }
     // An i386 kernel with RAM above 4 GiB has a 64-bit core.
     let outcome = captured(cell(Arch::I386, Arch::I386), |vmcore| vmcore.class_bits = 64);
-    assert_eq!(outcome, Outcome::Captured { vmcore: VmcoreState::Verified });
+    assert_eq!(outcome, Outcome::captured(VmcoreState::Verified));
     // An x86_64 capture kernel can read an i386 kernel's memory by headers of its own machine only.
     let outcome = captured(cell(Arch::I386, Arch::X86_64), |vmcore| {
         (vmcore.class_bits, vmcore.machine) = (64, 62);
     });
-    assert_eq!(outcome, Outcome::Captured { vmcore: VmcoreState::Verified });
+    assert_eq!(outcome, Outcome::captured(VmcoreState::Verified));
     // A kernel from before the ring buffer has its log elsewhere.
     let old = KernelFacts { release: "5.4.0".to_owned(), ..first_facts(&amd64()) };
     let core = Vmcore {
@@ -42,7 +42,21 @@ fn a_right_vmcore_is_verified_for_every_pair_that_can_read_it() {
     life = life.says(8600, Side::First, Message::Armed { planted: planted() });
     life.evidence.triggered_ms = Some(TRIGGERED_MS);
     let outcome = life.up().reads(VmcoreReport::Present(core)).done().outcome();
-    assert_eq!(outcome, Outcome::Captured { vmcore: VmcoreState::Verified });
+    assert_eq!(outcome, Outcome::captured(VmcoreState::Verified));
+}
+
+#[test]
+fn what_the_capture_kernel_was_told_is_a_part_of_the_outcome() {
+    // Bug: what is said after the vmcore is lost, or a message that came twice or too early is taken for a whole story.
+    let told = Told { acpi_rsdp: 0xf_5ab0, ..Told::default() };
+    let life = || up(amd64()).reads(VmcoreReport::Present(vmcore(&amd64())));
+    let says = |life: Life| life.says(15_400, Side::Capture, Message::Told(told.clone()));
+    let whole = says(life()).done().outcome();
+    assert_eq!(whole, Outcome::Captured { vmcore: VmcoreState::Verified, told: Some(told.clone()) });
+    for (odd, words) in [(says(says(life())), "`told` twice"), (says(up(amd64())), "came before `vmcore`")] {
+        let outcome = odd.done().outcome();
+        assert!(matches!(&outcome, Outcome::RigError { what } if what.contains(words)), "{outcome:?}");
+    }
 }
 
 #[test]
@@ -86,7 +100,9 @@ fn everything_wrong_with_a_vmcore_is_told() {
     ];
     for (words, change) in changes {
         match captured(amd64(), change) {
-            Outcome::Captured { vmcore: VmcoreState::Wrong { why } } => assert!(why.contains(words), "{why}"),
+            Outcome::Captured { vmcore: VmcoreState::Wrong { why }, .. } => {
+                assert!(why.contains(words), "{why}")
+            }
             other => panic!("{words}: {other:?}"),
         }
     }
@@ -102,7 +118,7 @@ fn a_kernel_outside_of_the_crash_region_is_no_capture_kernel() {
         let rebooted = life.clone().reads(VmcoreReport::Absent).done().outcome();
         assert!(matches!(rebooted, Outcome::Reset { at: Phase::Capture, .. }), "{rebooted:?}");
         let odd = life.reads(VmcoreReport::Present(vmcore(&amd64()))).done().outcome();
-        assert!(matches!(odd, Outcome::Captured { vmcore: VmcoreState::Wrong { .. } }), "{odd:?}");
+        assert!(matches!(odd, Outcome::Captured { vmcore: VmcoreState::Wrong { .. }, .. }), "{odd:?}");
     }
 }
 
@@ -119,7 +135,7 @@ fn the_low_companion_is_a_crash_region_too() {
     life = life.says(8600, Side::First, Message::Armed { planted: planted() });
     life.evidence.triggered_ms = Some(TRIGGERED_MS);
     let outcome = life.up_with(given).reads(VmcoreReport::Present(core)).done().outcome();
-    assert_eq!(outcome, Outcome::Captured { vmcore: VmcoreState::Verified });
+    assert_eq!(outcome, Outcome::captured(VmcoreState::Verified));
 }
 
 #[test]
@@ -127,7 +143,7 @@ fn an_absent_vmcore_is_told_with_the_kernels_own_reason() {
     let life = up(cell(Arch::I386, Arch::X86_64))
         .console(15_100, "[    1.0] Warning: Core image elf header is not sane\r\n");
     match life.reads(VmcoreReport::Absent).done().outcome() {
-        Outcome::Captured { vmcore: VmcoreState::Absent { why } } => {
+        Outcome::Captured { vmcore: VmcoreState::Absent { why }, .. } => {
             assert!(why.contains("not sane"), "{why}")
         }
         other => panic!("{other:?}"),
@@ -139,7 +155,7 @@ fn an_absent_vmcore_is_told_with_the_kernels_own_reason() {
     ] {
         let life = up(cell(Arch::I386, Arch::X86_64)).console(15_100, words);
         let outcome = life.reads(VmcoreReport::Absent).done().outcome();
-        let Outcome::Captured { vmcore: VmcoreState::Wrong { why: found } } = &outcome else {
+        let Outcome::Captured { vmcore: VmcoreState::Wrong { why: found }, .. } = &outcome else {
             panic!("{outcome:?}")
         };
         assert!(found.contains(why), "{found}");
@@ -148,7 +164,7 @@ fn an_absent_vmcore_is_told_with_the_kernels_own_reason() {
     let facts = KernelFacts { cmdline: "kdump_rig=capture".to_owned(), ..capture_facts(&amd64()) };
     let forgotten = Life::of(amd64()).triggered().up_with(facts).reads(VmcoreReport::Absent).done().outcome();
     assert!(
-        matches!(forgotten, Outcome::Captured { vmcore: VmcoreState::Wrong { why } } if why.contains("elfcorehdr="))
+        matches!(forgotten, Outcome::Captured { vmcore: VmcoreState::Wrong { why }, .. } if why.contains("elfcorehdr="))
     );
 }
 
@@ -166,7 +182,7 @@ fn a_capture_kernel_that_was_given_too_little_is_wrong() {
             let life = Life::of(amd64()).triggered().up_with(facts.clone()).console(15_100, refused);
             let outcome = life.reads(report).done().outcome();
             assert!(
-                matches!(&outcome, Outcome::Captured { vmcore: VmcoreState::Wrong { why } } if why.contains(words)),
+                matches!(&outcome, Outcome::Captured { vmcore: VmcoreState::Wrong { why }, .. } if why.contains(words)),
                 "{outcome:?}"
             );
         }
@@ -196,7 +212,7 @@ fn a_capture_is_concluded_by_done_and_stands_without_it() {
     assert!(!life.is_concluded());
     let life = life.reads(report());
     assert!(!life.is_concluded(), "`done` follows at once");
-    let verified = Outcome::Captured { vmcore: VmcoreState::Verified };
+    let verified = Outcome::captured(VmcoreState::Verified);
     assert_eq!(life.clone().ends(GuestEnd::Trouble { what: "qmp lost".to_owned() }).outcome(), verified);
     assert!(life.done().is_concluded());
 }
@@ -242,9 +258,9 @@ fn an_independent_reader_must_agree() {
             .done()
             .outcome()
     };
-    assert_eq!(read(read_well()), Outcome::Captured { vmcore: VmcoreState::Verified });
+    assert_eq!(read(read_well()), Outcome::captured(VmcoreState::Verified));
     let wrong = |report| match read(report) {
-        Outcome::Captured { vmcore: VmcoreState::Wrong { why } } => why,
+        Outcome::Captured { vmcore: VmcoreState::Wrong { why }, .. } => why,
         other => panic!("{other:?}"),
     };
     let failed = ReaderReport {
@@ -259,7 +275,7 @@ fn an_independent_reader_must_agree() {
     let foreign = ReaderReport { stdout: first_log().replace("0123", "3210"), ..read_well() };
     assert!(wrong(foreign).starts_with("what vmcore-dmesg@2.0.25 reads of it lacks the line"));
     let silent = up(with_reader()).reads(VmcoreReport::Present(vmcore(&amd64()))).done().outcome();
-    assert!(matches!(silent, Outcome::Captured { vmcore: VmcoreState::Wrong { .. } }), "{silent:?}");
+    assert!(matches!(silent, Outcome::Captured { vmcore: VmcoreState::Wrong { .. }, .. }), "{silent:?}");
 }
 
 /// Bug: the guest is ended, or judged, while the reader still runs.
@@ -272,11 +288,11 @@ fn the_reader_is_waited_for() {
     let trouble = life.says(15_550, Side::Capture, Message::Trouble { what: "fork: ENOMEM".to_owned() });
     let outcome = trouble.outcome();
     assert!(
-        matches!(&outcome, Outcome::Captured { vmcore: VmcoreState::Wrong { why } } if why.contains("ENOMEM")),
+        matches!(&outcome, Outcome::Captured { vmcore: VmcoreState::Wrong { why }, .. } if why.contains("ENOMEM")),
         "{outcome:?}"
     );
     // Where there is no vmcore there is nothing to read.
     let absent = up(with_reader()).console(15_100, "Warning: Core image elf header is not sane\r\n");
     let absent = absent.reads(VmcoreReport::Absent).done();
-    assert!(matches!(absent.outcome(), Outcome::Captured { vmcore: VmcoreState::Absent { .. } }));
+    assert!(matches!(absent.outcome(), Outcome::Captured { vmcore: VmcoreState::Absent { .. }, .. }));
 }

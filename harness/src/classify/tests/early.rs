@@ -259,7 +259,7 @@ fn the_agents_trouble_is_the_rigs() {
     for life in [up.clone().says(15_100, Side::Capture, trouble()), up.ends(GuestEnd::ByItself)] {
         let outcome = life.outcome();
         assert!(
-            matches!(outcome, Outcome::Captured { vmcore: crate::outcome::VmcoreState::Wrong { .. } }),
+            matches!(outcome, Outcome::Captured { vmcore: crate::outcome::VmcoreState::Wrong { .. }, .. }),
             "{outcome:?}"
         );
     }

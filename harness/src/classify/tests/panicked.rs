@@ -214,13 +214,3 @@ fn a_timer_that_a_starved_host_kept_away_is_no_failure_of_the_jump() {
     other.evidence.console = console.replace("IO-APIC + timer doesn't work", "Out of memory").into_bytes();
     assert!(matches!(other.outcome(), Outcome::CapturePanicked { .. }), "{:?}", other.outcome());
 }
-
-#[test]
-fn a_purgatory_that_stops_is_named() {
-    let life = Life::of(amd64())
-        .triggered()
-        .console(9100, NMI_PANIC)
-        .console(9200, "I'm in purgatory\r\nsha256 digests do not match :(\r\n");
-    assert!(matches!(life.outcome(), Outcome::StoppedByPurgatory { line } if line.starts_with("sha256")));
-    assert!(life.is_concluded());
-}

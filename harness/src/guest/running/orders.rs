@@ -31,20 +31,21 @@ impl Running {
             log_line,
             argv: plan.loader_argv.to_vec(),
             timeout_seconds: limit.max(1.0) as u32,
+            circumstances: plan.cell.circumstances,
             arm_unloaded: false,
         }
     }
 
-    /// The reads that look for each nonce where it was last seen.
+    /// The reads that look for each nonce where it was last seen, and for the pattern below 640 KiB.
     pub(super) fn reads(&self, planted: &[Planted]) -> Vec<Read> {
         let plants = &self.record.evidence.plants;
         let length = |id| plants.iter().find(|plant| plant.id == id).map_or(0, |plant| plant.bytes.0.len());
+        let read = |address, length| Read { address, length: u32::try_from(length).unwrap_or(u32::MAX) };
+        let low = self.record.evidence.changes.low_pattern.iter();
         planted
             .iter()
-            .map(|planted| Read {
-                address: planted.address,
-                length: u32::try_from(length(planted.id)).unwrap_or(u32::MAX),
-            })
+            .map(|planted| read(planted.address, length(planted.id)))
+            .chain(low.map(|pattern| read(pattern.address, pattern.bytes.0.len())))
             .collect()
     }
 

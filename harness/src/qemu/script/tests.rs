@@ -4,8 +4,8 @@ mod shell;
 
 use super::*;
 use guest_protocol::{
-    Arch, ExitKind, Found, HexBytes, KernelFacts, LoadOrder, LoadReport, Message, Place, Plant, Planted,
-    ReadResult, Report, Side, Vmcore, VmcoreReport,
+    Arch, Circumstances, ExitKind, Found, HexBytes, KernelFacts, LoadOrder, LoadReport, Message, Place,
+    Plant, Planted, ReadResult, Report, Side, Vmcore, VmcoreReport,
 };
 use std::process::{Command, Output, Stdio};
 use std::time::Instant;
@@ -78,6 +78,7 @@ fn orders(plants: Vec<Plant>) -> String {
         log_line: "x".into(),
         argv: vec!["/bin/kexec-load".into()],
         timeout_seconds: 1,
+        circumstances: Circumstances::None,
         arm_unloaded: false,
     });
     json(&order) + "\n"
@@ -148,6 +149,7 @@ fn loaded(status: u8, stderr: &str) -> String {
         stderr: stderr.into(),
         crash_loaded: status == 0,
         milliseconds: 1,
+        time: None,
     };
     says(Side::First, Message::Loaded(report))
 }

@@ -1,7 +1,7 @@
 //! Made-up results: which differences are told, in which direction, and what each does to the property.
 
 use super::*;
-use crate::outcome::{HangCause, HangProof, LoadFailure, Outcome, Refuser, VmcoreState};
+use crate::outcome::{HangCause, HangProof, LoadFailure, Outcome, PurgatoryEnd, Refuser, VmcoreState};
 use crate::phase::Phase;
 use crate::report::tests::result;
 
@@ -26,11 +26,11 @@ fn run(loader: Loader, place: &str, outcome: Outcome) -> CellResult {
 }
 
 fn captured() -> Outcome {
-    Outcome::Captured { vmcore: VmcoreState::Verified }
+    Outcome::captured(VmcoreState::Verified)
 }
 
 fn no_vmcore() -> Outcome {
-    Outcome::Captured { vmcore: VmcoreState::Absent { why: "x".into() } }
+    Outcome::captured(VmcoreState::Absent { why: "x".into() })
 }
 
 fn refused() -> Outcome {
@@ -67,7 +67,7 @@ fn the_property_is_broken_by_what_another_loader_does_better_only() {
         (refused(), captured(), false),
         (refused(), no_vmcore(), false),
         (no_vmcore(), captured(), false),
-        (Outcome::Captured { vmcore: VmcoreState::Wrong { why: "x".into() } }, no_vmcore(), false),
+        (Outcome::captured(VmcoreState::Wrong { why: "x".into() }), no_vmcore(), false),
     ] {
         let told = format!("{our_outcome:?} beside {their_outcome:?}");
         let results = [ours("256M@512M", our_outcome), theirs(OLD, "256M@512M", their_outcome)];
@@ -84,7 +84,7 @@ fn what_should_never_happen_is_told_whatever_the_others_do() {
         killed,
         Outcome::CapturePanicked { line: "x".into() },
         Outcome::Reset { at: Phase::Capture, reason: "x".into() },
-        Outcome::StoppedByPurgatory { line: "x".into() },
+        Outcome::StoppedByPurgatory { line: "x".into(), segment: None, end: PurgatoryEnd::Halted { ip: 1 } },
     ] {
         let mut results = vec![ours("256M@512M", outcome.clone()), theirs(OLD, "256M@512M", outcome.clone())];
         let comparison = compare(&results);

@@ -4,6 +4,7 @@ use super::matrix::{Row, loader_class};
 use super::memory::memory;
 use super::timeline::timeline;
 use super::{address, anchor, facts, mark, template};
+use crate::cell::LowMemory;
 use crate::judge::{describe, describe_expectation, near_miss};
 use crate::outcome::Verdict;
 use crate::report::view::{AttemptView, ReportView, TrialView};
@@ -236,9 +237,12 @@ fn axes(result: &CellResult) -> Markup {
             @if let Some(firmware) = &versions.firmware { (fact("firmware", firmware)) }
             (fact("QEMU", &format!("{}, {accel}", versions.qemu)))
             @if let Some(args) = words(&cell.loader_args) { (fact("loader's arguments", &args)) }
+            @if !cell.circumstances.is_none() { (fact("circumstances", cell.circumstances.name())) }
             @if let Some(words) = words(&cell.first_cmdline) { (fact("first command line", &words)) }
             @if let Some(words) = words(&cell.capture_cmdline) { (fact("capture command line", &words)) }
             @if let Some(reader) = &cell.reader { (fact("reader", &reader.to_string())) }
+            @if let Some(segment) = cell.tamper.segment() { (fact("changed by the rig", segment)) }
+            @if cell.low_memory == LowMemory::Planted { (fact("memory below 640 KiB", "planted")) }
         }
     }
 }

@@ -186,7 +186,7 @@ fn key(machine: &Machine, loaded: Option<PhysRange>) -> Markup {
     let others = machine.regions.iter().filter(|region| Some(**region) != loaded);
     template! {
         ul class="key" {
-            @for (index, Segment { name, range }) in machine.segments.iter().enumerate() {
+            @for (index, Segment { name, range, .. }) in machine.segments.iter().enumerate() {
                 li { i class=(colour(index)) {} (name) " " code { (range) } " " (size_words(*range)) }
             }
             @for region in others { li { i class="region" {} "further crash region " code { (region) } " " (size_words(*region)) } }
@@ -267,7 +267,7 @@ mod tests {
     #[test]
     fn impossible_ranges_are_drawn_somehow() {
         let all = PhysRange { start: 0, end: u64::MAX };
-        let segments = vec![Segment { name: "x".into(), range: all }];
+        let segments = vec![Segment { name: "x".into(), range: all, loaded: None }];
         let machine = Machine { ram: vec![all], regions: vec![all], segments, ..Machine::default() };
         assert!(memory(&testing::cell(), Some(&machine)).into_string().contains("crash region"));
         assert!(memory(&testing::cell(), None).into_string().contains("0x7b000000"));

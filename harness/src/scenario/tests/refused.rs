@@ -3,7 +3,7 @@
 use super::*;
 
 /// A scenario without anything wrong.
-const GOOD: &str = "\
+pub(super) const GOOD: &str = "\
 suite: mine
 description: a text
 platforms:
@@ -65,6 +65,23 @@ fn errors_of_form_are_told_with_their_place() {
         ("userspace: [i386]", "userspace: [i686]", "7:17", "is no architecture"),
         ("loader: [in-tree]", "loader: [kexec]", "8:14", "is no loader"),
         ("    capture:", "    reader: [dmesg]\n    capture:", "9:14", "is no reader"),
+        ("    capture:", "    tamper: [cmdline]\n    capture:", "9:14", "is no part of a crash image"),
+        ("    capture:", "    low-memory: [planed]\n    capture:", "9:18", "known: untouched, planted"),
+        (
+            "outcome: captured",
+            "outcome: stopped-by-purgatory\n    end: halted",
+            "14:10",
+            "unknown variant `halted`",
+        ),
+        (
+            "    capture:",
+            "    circumstances: [lockdwn]\n    capture:",
+            "9:21",
+            "no circumstances of a load: none",
+        ),
+        ("cpus: 1", "firmware: efi", "4:60", "unknown variant `efi`"),
+        ("    vmcore:", "    acpi: yes\n    vmcore:", "14:11", "take yes for a boolean"),
+        ("    vmcore:", "    setup-data: [seed]\n    vmcore:", "14:18", "unknown variant `seed`"),
         ("256M@1968M on pc-4g", "256@1968M on pc-4g", "10:14", "is no reservation"),
         ("256M@1968M on pc-4g", "256M@1968M pc-4g", "10:14", "is no region"),
         ("256M@1968M on pc-4g", "0M@1968M on pc-4g", "10:14", "at least 1M"),
@@ -156,6 +173,18 @@ fn what_does_not_fit_together_is_told_with_its_place() {
             "9:13",
             "no kexec-tools 2.0.0 for i386",
         ),
+        (
+            "    capture:",
+            "    circumstances: [none, load-limit-used-up]\n    capture:",
+            "9:20",
+            "5.10-amd64 does not count loads",
+        ),
+        (
+            "i386]\n    loader: [in-tree]",
+            "x86_64]\n    loader: [in-tree]\n    circumstances: [no-64-bit-code]",
+            "9:20",
+            "64-bit code itself",
+        ),
         ("loader: [in-tree]", "loader: [in-tree, in-tree]", "6:5", "comes twice out of this block"),
         ("when: all", "when: cpus=2", "6:5", "no rule of `expect` matches cell 5.10-amd64.i386"),
         ("    vmcore: verified\n", "", "12:14", "add `vmcore: verified`"),
@@ -165,10 +194,20 @@ fn what_does_not_fit_together_is_told_with_its_place() {
             "15:5",
             "`cause` says nothing",
         ),
+        (
+            "captured\n    vmcore: verified",
+            "unreserved\n    acpi: found",
+            "14:5",
+            "`acpi` says nothing about the outcome",
+        ),
         ("vmcore: verified", "vmcore: wrong", "13:14", "is expected with what is wrong"),
         ("vmcore: verified\n", "vmcore: verified\n    why: [x]\n", "15:5", "`why` says nothing"),
         ("captured\n    vmcore: verified", "hung\n    cause: unknown", "13:14", "is expected with its cause"),
         ("captured\n    vmcore: verified", "refused", "13:14", "add `by: loader`"),
+        ("captured\n    vmcore: verified", "stopped-by-purgatory", "13:14", "add `segment: …`"),
+        ("vmcore: verified\n", "vmcore: verified\n    segment: kernel\n", "15:5", "`segment` says nothing"),
+        ("vmcore: verified\n", "vmcore: verified\n    end: reset\n", "15:5", "`end` says nothing"),
+        ("vmcore: verified\n", "vmcore: verified\n    message: [x]\n", "15:5", "`message` says nothing"),
     ] {
         // A rule for cells without a rule would be dead, and the cell unmatched: two problems, of which one is looked at.
         let told = problems(&GOOD.replacen(piece, by, 1));
@@ -227,6 +266,39 @@ fn the_region_stands_in_messages_only_where_it_is_fixed() {
     );
     let told = problems(&refused.replacen("256M@1968M", "256M", 1));
     assert!(told[0].starts_with("my.yaml:15:14: {region} has no value"), "{told:?}");
+}
+
+#[test]
+fn what_the_rig_changes_is_an_axis_and_names_itself() {
+    // A cell that is tampered with has the id, or the expectation, of one that is not; or a rule asks for a segment of no name.
+    let text = GOOD
+        .replacen(
+            "    capture:",
+            "    tamper: [initrd, boot_params]\n    low-memory: [planted]\n    capture:",
+            1,
+        )
+        .replacen("captured\n    vmcore: verified", "stopped-by-purgatory\n    segment: '{tamper}'", 1);
+    let changed = suite("my.yaml", &text);
+    let ids: Vec<&str> = changed.cells.iter().map(|cell| cell.id.0.as_str()).collect();
+    let id = "5.10-amd64.i386.in-tree.5.10-amd64.256M@1968M.pc-4g";
+    assert_eq!(
+        ids,
+        [
+            format!("{id}.tamper-initrd.low-memory-planted"),
+            format!("{id}.tamper-boot_params.low-memory-planted")
+        ]
+    );
+    let named: Vec<_> = changed
+        .cells
+        .iter()
+        .map(|cell| match &cell.expected {
+            Expectation::StoppedByPurgatory { segment, .. } => segment.as_deref(),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(named, [Some("initrd"), Some("boot_params")]);
+    let told = problems(&text.replacen("[initrd, boot_params]", "[none]", 1));
+    assert!(told[0].contains("{tamper} has no value in cell"), "{told:?}");
 }
 
 #[test]

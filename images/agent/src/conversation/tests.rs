@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::failure::Errno;
-use guest_protocol::{Arch, HexBytes, Place};
+use guest_protocol::{Arch, Circumstances, HexBytes, Place};
 use std::collections::VecDeque;
 use std::vec;
 
@@ -11,6 +11,10 @@ struct Scripted {
     lines: VecDeque<Vec<u8>>,
     said: Vec<Message>,
     asked: Vec<&'static str>,
+    /// What the program was bound by, each time.
+    bounds: Vec<Option<Bound>>,
+    settings: Vec<Setting>,
+    covered: Option<String>,
     crash_loaded: Option<bool>,
     unknown_nmi_panic: Option<bool>,
     plant_fails: bool,
@@ -24,6 +28,9 @@ impl Scripted {
             lines,
             said: Vec::new(),
             asked: Vec::new(),
+            bounds: Vec::new(),
+            settings: Vec::new(),
+            covered: None,
             crash_loaded: Some(true),
             unknown_nmi_panic: Some(true),
             plant_fails: false,
@@ -47,6 +54,7 @@ impl Scripted {
                 Message::Armed { .. } => "armed",
                 Message::Up(_) => "up",
                 Message::Vmcore(_) => "vmcore",
+                Message::Told(_) => "told",
                 Message::Reader(_) => "reader",
                 Message::Done => "done",
                 Message::Trouble { .. } => "trouble",
@@ -111,13 +119,27 @@ impl Guest for Scripted {
         self.asked.push("log");
         Ok(())
     }
-    fn run(&mut self, _: &[String], _: u32) -> Result<Run, Failure> {
+    fn set(&mut self, setting: &Setting) -> Result<(), Failure> {
+        self.asked.push("set");
+        self.settings.push(*setting);
+        Ok(())
+    }
+    fn memory_map(&mut self) -> Result<String, Failure> {
+        Ok("  20000000-2fffffff : Crash kernel\n".into())
+    }
+    fn cover_memory_map(&mut self, text: &str) -> Result<(), Failure> {
+        self.asked.push("cover");
+        self.covered = Some(text.into());
+        Ok(())
+    }
+    fn run(&mut self, _: &[String], _: u32, bound: Option<Bound>) -> Result<Run, Failure> {
         self.asked.push("run");
+        self.bounds.push(bound);
         Ok(Run {
             exit: ExitKind::Exited { status: 0 },
             stdout: "".into(),
             stderr: "".into(),
-            milliseconds: 5,
+            time: RunTime { wall_ns: 5_000_000, user_us: 1, system_us: 2 },
         })
     }
     fn crash_loaded(&mut self) -> Result<Option<bool>, Failure> {
@@ -126,6 +148,9 @@ impl Guest for Scripted {
     }
     fn unknown_nmi_panic(&mut self) -> Result<Option<bool>, Failure> {
         Ok(self.unknown_nmi_panic)
+    }
+    fn told(&mut self) -> Result<Told, Failure> {
+        Ok(Told::default())
     }
     fn vmcore(&mut self) -> Result<Option<(Bytes, u64)>, Failure> {
         match self.vmcore.clone() {
@@ -141,8 +166,53 @@ fn load_order() -> LoadOrder {
         log_line: "rig 01".into(),
         argv: vec!["/loader".into()],
         timeout_seconds: 1,
+        circumstances: Circumstances::None,
         arm_unloaded: false,
     }
+}
+
+/// Catches circumstances that come after the loader or not at all, and bounds of one that reach another.
+#[test]
+fn circumstances_are_there_before_the_loader() {
+    let of = |circumstances| {
+        let order = LoadOrder { circumstances, ..load_order() };
+        Scripted::new(&[Order::Load(order)]).talk(Side::First)
+    };
+    for circumstances in Circumstances::ALL {
+        let guest = of(circumstances);
+        let bound = match circumstances {
+            Circumstances::PerLinux32 => Some(Bound::PerLinux32),
+            Circumstances::WithoutCapSysBoot => Some(Bound::NoCapSysBoot),
+            Circumstances::No64BitCode => Some(Bound::NoNativeCalls),
+            _ => None,
+        };
+        assert_eq!(guest.bounds[0], bound, "{circumstances:?}");
+        let is_setting = matches!(
+            circumstances,
+            Circumstances::KexecLoadDisabled | Circumstances::LoadLimitUsedUp | Circumstances::Lockdown
+        );
+        assert_eq!(guest.settings.len(), usize::from(is_setting), "{circumstances:?}");
+        let before = if is_setting { "set" } else { "plant" };
+        let run = guest.asked.iter().position(|asked| *asked == "run").unwrap();
+        assert_eq!(guest.asked[run - 1], before, "{circumstances:?}");
+    }
+}
+
+/// Catches a second load that sees the true region, and one that follows on a load which left nothing.
+#[test]
+fn a_reload_sees_another_region() {
+    let order = || Order::Load(LoadOrder { circumstances: Circumstances::ReloadFails, ..load_order() });
+    let guest = Scripted::new(&[order()]).talk(Side::First);
+    assert_eq!(
+        guest.asked,
+        ["plant", "run", "crash_loaded", "cover", "run", "crash_loaded", "log", "locate"]
+    );
+    assert_eq!(guest.covered.as_deref(), Some("  21000000-30ffffff : Crash kernel\n"));
+    let mut guest = Scripted::new(&[order()]);
+    guest.crash_loaded = Some(false);
+    let guest = guest.talk(Side::First);
+    assert_eq!(guest.asked, ["plant", "run", "crash_loaded", "crash_loaded"]);
+    assert_eq!(guest.kinds(), ["ready", "loaded"]);
 }
 
 /// Catches a loader that runs before the nonces are planted, addresses that are taken before it ran, a log without the rig's
@@ -235,10 +305,10 @@ fn the_three_states_of_a_vmcore() {
         guest.talk(Side::Capture)
     };
     let absent = talk(Ok(None));
-    assert_eq!(absent.kinds(), ["up", "vmcore", "done"]);
+    assert_eq!(absent.kinds(), ["up", "vmcore", "told", "done"]);
     assert_eq!(absent.said[1], Message::Vmcore(VmcoreReport::Absent));
     let broken = talk(Ok(Some(b"not an ELF file at all".to_vec())));
-    assert_eq!(broken.kinds(), ["up", "vmcore", "done"]);
+    assert_eq!(broken.kinds(), ["up", "vmcore", "told", "done"]);
     assert!(
         matches!(&broken.said[1], Message::Vmcore(VmcoreReport::Unreadable { why }) if why.contains("magic"))
     );
@@ -267,8 +337,8 @@ fn the_reader_runs_last_and_where_there_is_a_vmcore() {
     };
     let core = || Some(b"a core".to_vec());
     let reader = || Some(vec!["/sbin/reader".into()]);
-    assert_eq!(talk(core(), reader()).kinds(), ["up", "vmcore", "reader", "done"]);
-    assert_eq!(talk(core(), None).kinds(), ["up", "vmcore", "done"]);
-    assert_eq!(talk(None, reader()).kinds(), ["up", "vmcore", "done"]);
+    assert_eq!(talk(core(), reader()).kinds(), ["up", "vmcore", "told", "reader", "done"]);
+    assert_eq!(talk(core(), None).kinds(), ["up", "vmcore", "told", "done"]);
+    assert_eq!(talk(None, reader()).kinds(), ["up", "vmcore", "told", "done"]);
     assert!(talk(core(), Some(vec![])).trouble().contains("without a program"));
 }

@@ -1,4 +1,5 @@
-//! Reading of files: small ones whole, /proc/vmcore at offsets. And the one that is written, /dev/kmsg.
+//! Reading of files: small ones whole, /proc/vmcore at offsets. And those that are written: /dev/kmsg, settings of the kernel, and
+//! what is to be read in place of another.
 
 use super::errno;
 use alloc::format;
@@ -7,8 +8,9 @@ use alloc::vec::Vec;
 use guest_agent::failure::{Errno, Failure};
 use guest_agent::read_at::ReadAt;
 use rustix::fd::OwnedFd;
-use rustix::fs::{Mode, OFlags, fstat, open};
+use rustix::fs::{Dir, Mode, OFlags, fstat, open};
 use rustix::io::{pread, read, write};
+use rustix::mount::mount_bind;
 
 fn read_whole(path: &str) -> Result<Vec<u8>, Errno> {
     let file = open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).map_err(errno)?;
@@ -26,8 +28,31 @@ fn read_whole(path: &str) -> Result<Vec<u8>, Errno> {
 
 /// The whole text of a small file; invalid UTF-8 is replaced.
 pub(crate) fn read_text(path: &str) -> Result<String, Failure> {
-    let bytes = read_whole(path).map_err(|error| Failure::errno(format!("read {path}"), error))?;
-    Ok(String::from_utf8_lossy(&bytes).into_owned())
+    Ok(String::from_utf8_lossy(&read_bytes(path)?).into_owned())
+}
+
+/// The bytes of a small file.
+pub(crate) fn read_bytes(path: &str) -> Result<Vec<u8>, Failure> {
+    read_whole(path).map_err(|error| Failure::errno(format!("read {path}"), error))
+}
+
+/// The names in a folder, sorted, without hidden ones. `None` where there is no such folder.
+pub(crate) fn names(path: &str) -> Result<Option<Vec<String>>, Failure> {
+    let failed = |error| Failure::errno(format!("list {path}"), errno(error));
+    let how = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let folder = match open(path, how, Mode::empty()) {
+        Err(rustix::io::Errno::NOENT) => return Ok(None),
+        other => other.map_err(failed)?,
+    };
+    let mut names = Vec::new();
+    for entry in Dir::new(folder).map_err(failed)? {
+        let name = entry.map_err(failed)?.file_name().to_string_lossy().into_owned();
+        if !name.starts_with('.') {
+            names.push(name);
+        }
+    }
+    names.sort_unstable();
+    Ok(Some(names))
 }
 
 /// A file that holds 0 or 1. `None` where there is none.
@@ -45,12 +70,22 @@ pub(crate) fn read_switch(path: &str) -> Result<Option<bool>, Failure> {
     }
 }
 
-/// Writes all bytes to a device by a single write, as /dev/kmsg needs it: each makes one record
-/// (Documentation/ABI/testing/dev-kmsg).
+/// Writes all bytes to a file of the kernel's by a single write, as /dev/kmsg needs it (each makes one record,
+/// Documentation/ABI/testing/dev-kmsg), and settings do.
 pub(crate) fn write_once(path: &str, bytes: &[u8]) -> Result<(), Failure> {
+    write_all_at_once(path, OFlags::WRONLY, bytes)
+}
+
+/// Puts a file with these bytes over another one, for everybody.
+pub(crate) fn cover(path: &str, with: &str, bytes: &[u8]) -> Result<(), Failure> {
+    write_all_at_once(with, OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC, bytes)?;
+    mount_bind(with, path).map_err(|error| Failure::errno(format!("mount {with} on {path}"), errno(error)))
+}
+
+fn write_all_at_once(path: &str, how: OFlags, bytes: &[u8]) -> Result<(), Failure> {
     let failed = |tried: &str, error| Failure::errno(format!("{tried} {path}"), errno(error));
-    let file =
-        open(path, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty()).map_err(|error| failed("open", error))?;
+    let file = open(path, how | OFlags::CLOEXEC, Mode::from_raw_mode(0o444))
+        .map_err(|error| failed("open", error))?;
     loop {
         match write(&file, bytes) {
             Ok(count) if count == bytes.len() => return Ok(()),

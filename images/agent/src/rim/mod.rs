@@ -1,6 +1,7 @@
 //! The system calls of the agent, behind the trait that the conversation asks for. No decisions are taken here that could
 //! be taken in the library.
 
+pub(crate) mod bound;
 pub(crate) mod channel;
 pub(crate) mod files;
 pub(crate) mod memory;
@@ -8,16 +9,18 @@ pub(crate) mod panic;
 pub(crate) mod power;
 pub(crate) mod process;
 pub(crate) mod setup;
+pub(crate) mod told;
 
 use alloc::borrow::ToOwned;
 use alloc::string::String;
 use alloc::vec::Vec;
 use channel::Channel;
 use core::ffi::CStr;
+use guest_agent::circumstances::{Bound, Setting};
 use guest_agent::conversation::{Guest, Run};
 use guest_agent::failure::{Errno, Failure};
 use guest_agent::{cpulist, iomem};
-use guest_protocol::{Arch, KernelFacts, Message, Plant, Planted};
+use guest_protocol::{Arch, KernelFacts, Message, Plant, Planted, Told};
 
 /// The agent's own architecture.
 #[cfg(target_arch = "x86")]
@@ -25,6 +28,9 @@ const USERSPACE: Arch = Arch::I386;
 /// The agent's own architecture.
 #[cfg(target_arch = "x86_64")]
 const USERSPACE: Arch = Arch::X86_64;
+
+/// The kernel's map of physical addresses.
+const MEMORY_MAP: &str = "/proc/iomem";
 
 /// The guest, as seen by PID 1.
 pub(crate) struct Rim {
@@ -52,7 +58,7 @@ impl Guest for Rim {
     fn facts(&mut self) -> Result<KernelFacts, Failure> {
         let kernel = rustix::system::uname();
         let text = |field: &CStr| String::from_utf8_lossy(field.to_bytes()).into_owned();
-        let map = files::read_text("/proc/iomem")?;
+        let map = self.memory_map()?;
         let online = files::read_text("/sys/devices/system/cpu/online")?;
         Ok(KernelFacts {
             release: text(kernel.release()),
@@ -82,8 +88,23 @@ impl Guest for Rim {
         files::write_once("/dev/kmsg", line.as_bytes())
     }
 
-    fn run(&mut self, argv: &[String], timeout_seconds: u32) -> Result<Run, Failure> {
-        process::run(argv, timeout_seconds)
+    fn run(&mut self, argv: &[String], timeout_seconds: u32, bound: Option<Bound>) -> Result<Run, Failure> {
+        process::run(argv, timeout_seconds, bound)
+    }
+
+    fn set(&mut self, setting: &Setting) -> Result<(), Failure> {
+        if let Some((kind, target)) = setting.mount {
+            setup::mount_at(kind, target)?;
+        }
+        files::write_once(setting.path, setting.value.as_bytes())
+    }
+
+    fn memory_map(&mut self) -> Result<String, Failure> {
+        files::read_text(MEMORY_MAP)
+    }
+
+    fn cover_memory_map(&mut self, text: &str) -> Result<(), Failure> {
+        files::cover(MEMORY_MAP, "/tmp/iomem", text.as_bytes())
     }
 
     fn crash_loaded(&mut self) -> Result<Option<bool>, Failure> {
@@ -92,6 +113,10 @@ impl Guest for Rim {
 
     fn unknown_nmi_panic(&mut self) -> Result<Option<bool>, Failure> {
         files::read_switch("/proc/sys/kernel/unknown_nmi_panic")
+    }
+
+    fn told(&mut self) -> Result<Told, Failure> {
+        told::told()
     }
 
     fn vmcore(&mut self) -> Result<Option<(files::Offsets, u64)>, Failure> {

@@ -28,7 +28,8 @@ pub(crate) fn prepare() -> Result<(), Failure> {
         .map_err(|error| Failure::errno("reset the personality", Errno(error.into_raw())))
 }
 
-fn mount_at(kind: &str, target: &str) -> Result<(), Failure> {
+/// Mounts a file system, unless something is mounted there.
+pub(crate) fn mount_at(kind: &str, target: &str) -> Result<(), Failure> {
     match mkdir(target, Mode::from_raw_mode(0o755)) {
         Ok(()) | Err(rustix::io::Errno::EXIST) => {}
         Err(error) => return Err(Failure::errno(format!("create {target}"), errno(error))),

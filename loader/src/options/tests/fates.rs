@@ -111,7 +111,7 @@ fn every_listed_option_has_its_fate() {
     for &(word, name, fate) in LISTED {
         let known = every().find(|known| known.name == name).unwrap_or_else(|| panic!("--{name} is unknown"));
         let found = match known.does {
-            Does::Plain(_) | Does::Value(_) => Same,
+            Does::Plain(_) | Does::Text(_) | Does::Value(_) | Does::Places => Same,
             Does::Nothing => Idle,
             Does::Refused(_) => Refused,
         };

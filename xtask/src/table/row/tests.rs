@@ -1,7 +1,7 @@
 //! The lines of cells of each verdict, from made-up results.
 
 use super::*;
-use guest_protocol::Arch;
+use guest_protocol::{Arch, Circumstances};
 use harness::accel::Accel;
 use harness::cell::{Cell, CellId, Firmware, FirstBoot, Kernel, Loader, Mib, Platform, Reservation, Trigger};
 use harness::judge::judge;
@@ -14,7 +14,7 @@ use std::num::NonZeroU32;
 pub(crate) fn result(id: &str, verdict: Verdict, outcomes: &[Outcome]) -> CellResult {
     let kernel = Kernel { name: "6.1-amd64".into(), arch: Arch::X86_64, pae: true, path: None };
     let mib = |size| Mib(NonZeroU32::new(size).unwrap());
-    let expected = Expectation::Captured { vmcore: ExpectedVmcore::Verified };
+    let expected = Expectation::captured(ExpectedVmcore::Verified);
     let cell = Cell {
         id: CellId(id.into()),
         suite: "seed".into(),
@@ -22,6 +22,7 @@ pub(crate) fn result(id: &str, verdict: Verdict, outcomes: &[Outcome]) -> CellRe
         userspace: Arch::I386,
         loader: Loader::InTree,
         loader_args: Vec::new(),
+        circumstances: Circumstances::None,
         capture: kernel,
         reservation: Reservation::At { size: mib(256), offset_mib: 1968 },
         platform: Platform {
@@ -37,6 +38,8 @@ pub(crate) fn result(id: &str, verdict: Verdict, outcomes: &[Outcome]) -> CellRe
         reader: None,
         first_cmdline: Vec::new(),
         capture_cmdline: Vec::new(),
+        tamper: Default::default(),
+        low_memory: Default::default(),
         expected: expected.clone(),
     };
     let attempts: Vec<_> = outcomes
@@ -82,7 +85,7 @@ pub(crate) fn result(id: &str, verdict: Verdict, outcomes: &[Outcome]) -> CellRe
 }
 
 pub(crate) fn captured() -> Outcome {
-    Outcome::Captured { vmcore: VmcoreState::Verified }
+    Outcome::captured(VmcoreState::Verified)
 }
 
 pub(crate) fn refused() -> Outcome {
