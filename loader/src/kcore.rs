@@ -64,7 +64,8 @@ impl DirectMap {
             return None;
         }
         let (offset, count) = (usize::try_from(u64_at(kcore, 32)?).ok()?, usize::from(u16_at(kcore, 56)?));
-        let headers = kcore.get(offset.max(EHDR_SIZE)..)?;
+        let offset = Some(offset).filter(|&offset| offset >= EHDR_SIZE)?;
+        let headers = kcore.get(offset..)?;
         let mapped: Vec<Mapped> = headers.chunks_exact(PHDR_SIZE).take(count).filter_map(mapped).collect();
         let text = mapped.iter().find(|piece| (TEXT_START..TEXT_END).contains(&piece.virtual_start)).copied();
         // Every other piece with a physical address lies in the direct map, and they agree on its base; the vmemmap and
@@ -168,6 +169,11 @@ mod tests {
         assert_eq!(DirectMap::parse(&i386), None);
         assert_eq!(DirectMap::parse(&kcore(&[])), None);
         assert_eq!(DirectMap::parse(b""), None);
+        // Catches headers that are taken from another place than the one up to which the file was read.
+        let mut within = kcore(&[(0xffff_8880_0000_0000, 0, 0x1000)]);
+        assert!(DirectMap::parse(&within).is_some());
+        within[32] = 63;
+        assert_eq!(DirectMap::parse(&within), None);
     }
 
     proptest! {
