@@ -2,7 +2,7 @@
 //! function, so that everything that can be refused is refused before the kernel is asked: a failed kexec_load drops the image
 //! that was loaded before.
 
-use crate::addr::{PhysAddr, Span, sort_by_key};
+use crate::addr::{PAGE, PhysAddr, Span, sort_by_key};
 use crate::backup;
 use crate::bzimage::BzImage;
 use crate::cmdline;
@@ -40,6 +40,8 @@ pub struct Inputs<'a> {
     pub release: &'a [u8],
     /// The running kernel's memory.
     pub memory: &'a MemoryMap,
+    /// Bytes of memory that the running kernel hands out (`totalram` of sysinfo): RAM without the crash regions and what is reserved at boot.
+    pub total_ram: u64,
     /// The rule's inputs.
     pub load: rule::Load,
     /// The running kernel's direct map.
@@ -198,7 +200,7 @@ pub fn make(inputs: &Inputs<'_>) -> Result<Plan, Refusal> {
     })?;
     let taken: Vec<Span> = layout.spans().into_iter().map(|(_, span)| span).collect();
     let control = demand.taken(region, &taken);
-    check_size(&layout, memory)?;
+    check_size(&layout, inputs.total_ram)?;
     let saved = source.zip(layout.backup).map(|(source, copy)| Backup { source, target: copy.start() });
     crashed.backup = saved;
     let core = elfcorehdr::build(&crashed).map_err(Refusal::CoreHeaders)?;
@@ -289,11 +291,11 @@ pub fn make(inputs: &Inputs<'_>) -> Result<Plan, Refusal> {
     })
 }
 
-/// kexec_load refuses an image that takes more than half of all RAM (kernel/kexec_core.c, `sanity_check_segment_list`).
-fn check_size(layout: &Layout, memory: &MemoryMap) -> Result<(), Refusal> {
-    let image = layout.spans().iter().map(|(_, span)| span.size()).sum();
-    let ram = memory.ram_bytes();
-    if image > ram / 2 { Err(Refusal::MoreThanHalfOfRam { image, ram }) } else { Ok(()) }
+/// kexec_load refuses an image that takes more than half of the pages that the kernel hands out (kernel/kexec_core.c,
+/// `sanity_check_segment_list`). Segments are whole pages.
+fn check_size(layout: &Layout, ram: u64) -> Result<(), Refusal> {
+    let image: u64 = layout.spans().iter().map(|(_, span)| span.size()).sum();
+    if image / PAGE > ram / PAGE / 2 { Err(Refusal::MoreThanHalfOfRam { image, ram }) } else { Ok(()) }
 }
 
 /// The first thing that lies beyond a limit which kernels set, if that was asked for.

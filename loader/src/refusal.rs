@@ -73,11 +73,11 @@ pub enum Refusal {
         /// Why not.
         why: BadPlace,
     },
-    /// The kernel takes no image larger than half of all RAM.
+    /// The kernel takes no image larger than half of the memory that it hands out.
     MoreThanHalfOfRam {
         /// Bytes of all segments.
         image: u64,
-        /// Bytes of RAM.
+        /// Bytes of that memory.
         ram: u64,
     },
     /// The command line cannot be handed over.
@@ -220,7 +220,8 @@ impl fmt::Display for Refusal {
             Self::Place { segment, why } => write!(f, "--place: the {segment} cannot lie there: {why}"),
             Self::MoreThanHalfOfRam { image, ram } => write!(
                 f,
-                "the image takes {image:#x} bytes, more than half of all RAM ({ram:#x} bytes): kexec_load refuses that"
+                "the image takes {image:#x} bytes, more than half of the running kernel's memory ({ram:#x} bytes without the crash region): \
+                 kexec_load refuses that"
             ),
             Self::CommandLine(why) => why.fmt(f),
             Self::CoreHeaders(why) => write!(f, "--elf32-core-headers: {why}"),

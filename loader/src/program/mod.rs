@@ -119,6 +119,7 @@ fn by_kexec_load(
         options: load,
         release: &facts.release,
         memory: &facts.memory,
+        total_ram: files::total_ram(),
         load: rules,
         direct_map: &facts.direct_map,
         cpu_notes: &facts.cpu_notes,

@@ -96,6 +96,7 @@ fn planned(input: &[u8]) -> bool {
         options: &options,
         release: source.one_of(&[&b"5.10.0-32-amd64"[..], b"4.19.0-27-686-pae", b""]),
         memory: &memory,
+        total_ram: u64::MAX >> usize::from(source_last(input) as u8 & 63),
         load,
         direct_map: &direct_map,
         cpu_notes: &cpu_notes,
