@@ -160,7 +160,7 @@ fn dumped(memory: &MemoryMap) -> impl Iterator<Item = Span> + '_ {
         .ram()
         .filter_map(move |ram| ram.intersect(above?)?.whole_units(PAGE))
         .flat_map(|ram| ram.without_all(&memory.crash_regions))
-        // Kernels make whole pages of their regions; a part of one would be no RAM to the reader either.
+        // Kernels make whole pages of their regions, and RAM that touches is one range, so that no page is cut in two.
         .filter_map(|ram| ram.whole_units(PAGE))
 }
 

@@ -155,6 +155,20 @@ fn a_class_is_used_where_it_can_be() {
 }
 
 proptest! {
+    /// Catches pages that are missing in the dump because RAM is cut in them, to the byte.
+    #[test]
+    fn cuts_within_ram_lose_no_page(cuts in prop::collection::btree_set(0x10_0001u64..0x3fff_ffff, 0..8)) {
+        let starts = core::iter::once(0x10_0000).chain(cuts.iter().copied());
+        let lasts = cuts.iter().map(|cut| cut - 1).chain([0x3fff_ffff]);
+        let text: String =
+            starts.zip(lasts).map(|(start, last)| format!("{start:x}-{last:x} : System RAM\n")).collect();
+        let memory = MemoryMap::parse(text.as_bytes()).unwrap();
+        let map = DirectMap::WITHOUT_KASLR;
+        let (_, _, headers) = read(&build(&crashed(Arch::X86_64, &memory, &map, &[])).unwrap());
+        prop_assert_eq!(headers.len(), 2);
+        prop_assert_eq!((headers[1].3, headers[1].4), (0x10_0000, 0x3ff0_0000));
+    }
+
     /// Every page of RAM above the first MiB is dumped exactly once, and no page of a crash region ever.
     #[test]
     fn ram_is_covered_once(

@@ -28,7 +28,8 @@ pub enum Kind {
 /// The running kernel's memory.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct MemoryMap {
-    /// Memory and its kind, ascending. Ranges that are no RAM may overlap; kernels sort that out (arch/x86/kernel/e820.c).
+    /// Memory and its kind, ascending. Ranges of the same kind neither touch nor overlap. Others may overlap; kernels sort that out
+    /// (arch/x86/kernel/e820.c).
     pub ranges: Vec<(Span, Kind)>,
     /// The "Crash kernel" ranges, ascending. With `crashkernel=SIZE,high` there are two, the lower of which is the low
     /// companion.
@@ -60,6 +61,7 @@ impl MemoryMap {
         }
         sort_by_key(&mut map.crash_regions, |&item| item);
         sort_by_key(&mut map.ranges, |&(span, _)| span);
+        map.ranges = joined(&map.ranges);
         if map.ranges.iter().any(|&(span, kind)| kind == Kind::Ram && span.size() > 1) {
             Ok(map)
         } else if hidden {
@@ -78,6 +80,22 @@ impl MemoryMap {
     pub fn reaches_above_4g(&self) -> bool {
         self.ram().any(|ram| ram.last() > PhysAddr::LAST_32BIT)
     }
+}
+
+/// Makes one of ranges of the same kind that touch or overlap; takes and gives them ascending. Kernels before 6.10 cut RAM to the byte around
+/// each item of setup_data that they were given (arch/x86/kernel/e820.c, `e820__reserve_setup_data`); the page at such a cut is whole
+/// in neither half.
+fn joined(ranges: &[(Span, Kind)]) -> Vec<(Span, Kind)> {
+    let mut joined: Vec<(Span, Kind)> = Vec::with_capacity(ranges.len());
+    for &(span, kind) in ranges {
+        let before = joined.iter_mut().rev().find(|(_, other)| *other == kind);
+        match before.and_then(|(before, _)| Some((before.joined(span)?, before))) {
+            Some((both, before)) => *before = both,
+            None => joined.push((span, kind)),
+        }
+    }
+    sort_by_key(&mut joined, |&(span, _)| span);
+    joined
 }
 
 /// Start, last byte and name of a line.
@@ -146,6 +164,24 @@ b0000000-bfffffff : PCI MMCONFIG 0000 [bus 00-ff]\n  b0000000-bfffffff : Reserve
         assert!(map.ranges.contains(&(span(0xb000_0000, 0xbfff_ffff), Kind::Reserved)));
     }
 
+    /// Catches RAM that is cut where no page ends, each half of which then loses it; what lies between in the file, or inside, does not
+    /// keep the halves apart, and other kinds stay others.
+    #[test]
+    fn ranges_that_touch_are_one() {
+        let text = b"00100000-1ffff00f : System RAM\n1ffff010-1ffff06f : System RAM\n1ffff070-2fffffff : System RAM\n\
+  20000000-200000ff : Reserved\n  20000100-200001ff : reserved\n30000000-30000fff : ACPI Tables\n30001000-3fffffff : System RAM\n";
+        let map = MemoryMap::parse(text).unwrap();
+        assert_eq!(
+            map.ranges,
+            [
+                (span(0x10_0000, 0x2fff_ffff), Kind::Ram),
+                (span(0x2000_0000, 0x2000_01ff), Kind::Reserved),
+                (span(0x3000_0000, 0x3000_0fff), Kind::AcpiTables),
+                (span(0x3000_1000, 0x3fff_ffff), Kind::Ram),
+            ]
+        );
+    }
+
     /// Catches "no memory" as the message for a missing privilege.
     #[test]
     fn hidden_addresses_are_told_apart() {
@@ -159,6 +195,25 @@ b0000000-bfffffff : PCI MMCONFIG 0000 [bus 00-ff]\n  b0000000-bfffffff : Reserve
         #[test]
         fn any_bytes_are_read_or_refused(text in prop::collection::vec(any::<u8>(), 0..500)) {
             let _ = MemoryMap::parse(&text);
+        }
+
+        /// Neither byte nor order is lost: what lay in some range of a kind still does, in one alone.
+        #[test]
+        fn joining_loses_nothing(lines in prop::collection::vec((0u64..60, 0u64..20, any::<bool>()), 1..20)) {
+            let name = |ram| if ram { "System RAM" } else { "Reserved" };
+            let text: String = lines
+                .iter()
+                .map(|&(start, size, ram)| format!("{start:x}-{:x} : {}\n", start + size, name(ram)))
+                .collect();
+            let Ok(map) = MemoryMap::parse(text.as_bytes()) else { return Ok(()) };
+            prop_assert!(map.ranges.is_sorted_by_key(|(span, _)| *span));
+            for (byte, ram) in (0..80).flat_map(|byte| [(byte, true), (byte, false)]) {
+                let kind = if ram { Kind::Ram } else { Kind::Reserved };
+                let inside = |span: Span| span.contains(self::span(byte, byte));
+                let wanted = lines.iter().any(|&(start, size, of)| of == ram && inside(self::span(start, start + size)));
+                let found = map.ranges.iter().filter(|&&(span, of)| of == kind && inside(span)).count();
+                prop_assert_eq!(found, usize::from(wanted), "{:#x} in {:?}", byte, map.ranges);
+            }
         }
 
         /// Lines of the right form with any numbers in them.
