@@ -17,18 +17,18 @@
 //! registers and VMCOREINFO is not worth the risk that somebody takes it for a whole one.
 
 use crate::addr::{PAGE, PhysAddr, Span};
+use crate::backup::Saved;
 use crate::iomem::MemoryMap;
 use crate::kcore::DirectMap;
 use crate::options::Class;
-use crate::purgatory::Backup;
 use crate::rule::Arch;
 use alloc::vec::Vec;
 use core::fmt;
 
 /// Where the direct map of an i386 kernel begins, with the usual split (CONFIG_PAGE_OFFSET).
 const I386_PAGE_OFFSET: u64 = 0xc000_0000;
-/// The first MiB is the capture kernel's own: its RAM below 640 KiB, which is in the dump only where it was saved, and what belongs
-/// to firmware above.
+/// The first MiB is the capture kernel's own: its RAM below 640 KiB, and what belongs to firmware above. It is in the dump only where low
+/// memory is saved.
 const FIRST_DUMPED: PhysAddr = PhysAddr(0x10_0000);
 
 const PT_LOAD: u32 = 1;
@@ -67,7 +67,7 @@ pub struct Crashed<'a> {
     /// VMCOREINFO.
     pub vmcoreinfo: Option<Note>,
     /// Low memory that is saved before the capture kernel uses it, and where.
-    pub backup: Option<Backup>,
+    pub backup: Option<Saved>,
     /// The class that was asked for; none for the smallest that does.
     pub class: Option<Class>,
 }
@@ -111,8 +111,10 @@ pub fn build(crashed: &Crashed<'_>) -> Result<Vec<u8>, Not32> {
     let mut headers: Vec<Header> = crashed.cpu_notes.iter().copied().map(note).collect();
     headers.extend(crashed.vmcoreinfo.map(note));
     let saved = |base: u64| {
-        crashed.backup.map(|Backup { source, target }| Header {
-            offset: target,
+        let copy = crashed.backup.map(|Saved { source, target }| (source, target));
+        let others = beside_saved(crashed).map(|ram| (ram, ram.start()));
+        copy.into_iter().chain(others).map(move |(source, offset)| Header {
+            offset,
             ..load(source, base.wrapping_add(source.start().0))
         })
     };
@@ -151,6 +153,18 @@ fn not32(crashed: &Crashed<'_>) -> Option<Not32> {
             (last > PhysAddr::LAST_32BIT).then_some(Not32::Above4G(last))
         }
     }
+}
+
+/// The other RAM below 1 MiB where low memory is saved: its owner may have used that too, and the capture kernel does not.
+fn beside_saved<'a>(crashed: &Crashed<'a>) -> impl Iterator<Item = Span> + 'a {
+    let memory = crashed.memory;
+    let low = Span::sized(PhysAddr(0), FIRST_DUMPED.0);
+    crashed.backup.into_iter().flat_map(move |saved| {
+        memory
+            .ram()
+            .filter_map(move |ram| ram.intersect(low?)?.whole_units(PAGE))
+            .flat_map(move |ram| ram.without(saved.source).into_iter().flatten())
+    })
 }
 
 /// The ranges of RAM that are dumped as they are: all but the crash regions and the first MiB, in whole pages.

@@ -119,7 +119,7 @@ fn saved_low_memory_is_read_from_its_copy() {
     let map = DirectMap { page_offset: BASE, text: None };
     let source = span(0x1000, 0x9_efff);
     let with = |arch, target| {
-        let backup = Some(Backup { source, target: PhysAddr(target) });
+        let backup = Some(Saved { source, target: PhysAddr(target) });
         build(&Crashed { backup, ..crashed(arch, &memory, &map, &[]) }).unwrap()
     };
     let core = with(Arch::X86_64, 0x3ff0_0000);
@@ -134,6 +134,38 @@ fn saved_low_memory_is_read_from_its_copy() {
     assert_eq!(core.len(), with(Arch::X86_64, 0).len());
     let (class, _, headers) = read(&with(Arch::I386, 0x3ff0_0000));
     assert_eq!((class, headers[1]), (1, (PT_LOAD, 0x3ff0_0000, 0xc000_1000, 0x1000, 0x9_e000)));
+}
+
+/// Catches RAM that is in no PT_LOAD because another range of low memory is the one that is saved, on machines whose firmware leaves several;
+/// and pages that are in the dump twice.
+#[test]
+fn low_memory_beside_what_is_saved_is_read_where_it_is() {
+    let ram = [
+        span(0x1000, 0x5_7fff),
+        span(0x5_9000, 0x9_efff),
+        span(0xa_0800, 0xa_27ff),
+        span(0x10_0000, 0x3fff_ffff),
+    ];
+    let memory = memory(&ram, &[]);
+    let map = DirectMap { page_offset: BASE, text: None };
+    let backup = Some(Saved { source: span(0x1000, 0x5_7fff), target: PhysAddr(0x3ff0_0000) });
+    let loads = |arch, backup| {
+        let (_, _, headers) = read(&build(&Crashed { backup, ..crashed(arch, &memory, &map, &[]) }).unwrap());
+        headers[1..]
+            .iter()
+            .map(|&(_, offset, virt, start, size)| (offset, virt, start, size))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(
+        loads(Arch::X86_64, backup)[..3],
+        [
+            (0x3ff0_0000, BASE + 0x1000, 0x1000, 0x5_7000),
+            (0x5_9000, BASE + 0x5_9000, 0x5_9000, 0x4_6000),
+            (0xa_1000, BASE + 0xa_1000, 0xa_1000, 0x1000),
+        ]
+    );
+    assert_eq!(loads(Arch::I386, backup)[1], (0x5_9000, 0xc005_9000, 0x5_9000, 0x4_6000));
+    assert_eq!(loads(Arch::X86_64, None).len(), 1, "without a backup the first MiB is left out");
 }
 
 /// Catches 32 bits where the capture kernel would offer no vmcore or an address would be cut, and a wish that is not heard.

@@ -106,11 +106,10 @@ fn parse_line(line: &[u8]) -> Option<(u64, u64, &[u8])> {
     Some((text::number(start, 16)?, text::number(last, 16)?, name.trim_ascii_end()))
 }
 
-/// The kind that a top-level name stands for.
+/// The kind that a name stands for, at whatever level.
 fn kind(name: &[u8]) -> Option<Kind> {
     match name {
-        b"System RAM" => Some(Kind::Ram),
-        // "System RAM (kmem)" and the like: hot-added memory, RAM as well.
+        // "System RAM (kmem)" and the like too: hot-added memory.
         _ if name.starts_with(b"System RAM") => Some(Kind::Ram),
         // With a capital letter since Linux 4.18 (kernel/resource.c and arch/x86/kernel/e820.c).
         b"Reserved" | b"reserved" => Some(Kind::Reserved),

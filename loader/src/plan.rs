@@ -3,7 +3,7 @@
 //! that was loaded before.
 
 use crate::addr::{PAGE, PhysAddr, Span, sort_by_key};
-use crate::backup;
+use crate::backup::{self, Saved};
 use crate::bzimage::BzImage;
 use crate::cmdline;
 use crate::control::Demand;
@@ -15,7 +15,7 @@ use crate::kcore::DirectMap;
 use crate::layout::{self, Layout, Purpose, Request, Reserve};
 use crate::options;
 use crate::params::{self, Known};
-use crate::purgatory::{self, Backup, Handover};
+use crate::purgatory::{self, Handover};
 use crate::refusal::Refusal;
 use crate::rule::{self, Arch, Entry, Limits};
 use crate::segment::SegmentKind;
@@ -145,7 +145,7 @@ pub fn make(inputs: &Inputs<'_>) -> Result<Plan, Refusal> {
         lowmem_last: load.lowmem_last,
         cpu_notes: inputs.cpu_notes,
         vmcoreinfo: inputs.vmcoreinfo,
-        backup: source.map(|source| Backup { source, target: PhysAddr(0) }),
+        backup: source.map(|source| Saved { source, target: PhysAddr(0) }),
         class: options.core_headers,
     };
     let core_size = elfcorehdr::build(&crashed).map_err(Refusal::CoreHeaders)?.len() as u64;
@@ -201,7 +201,7 @@ pub fn make(inputs: &Inputs<'_>) -> Result<Plan, Refusal> {
     let taken: Vec<Span> = layout.spans().into_iter().map(|(_, span)| span).collect();
     let control = demand.taken(region, &taken);
     check_size(&layout, inputs.total_ram)?;
-    let saved = source.zip(layout.backup).map(|(source, copy)| Backup { source, target: copy.start() });
+    let saved = source.zip(layout.backup).map(|(source, copy)| Saved { source, target: copy.start() });
     crashed.backup = saved;
     let core = elfcorehdr::build(&crashed).map_err(Refusal::CoreHeaders)?;
     let line = cmdline::finish(

@@ -84,6 +84,23 @@ fn low_memory_of_old_kernels_is_saved() {
     }
 }
 
+/// Catches the wrong one of two low ranges saved: the capture kernel uses the larger, and the dump has the other as it is.
+#[test]
+fn of_two_low_ranges_the_one_in_use_is_saved() {
+    let mut case = case(&FakeImage::x86_64());
+    case.options.backup = Backup::Always;
+    case.memory.ranges[0].0 = span(0x1000, 0x3_07ff);
+    case.memory.ranges.insert(1, (span(0x3_1000, 0x9_fbff), Kind::Ram));
+    let plan = case.plan().unwrap();
+    assert_eq!(plan.saved, Some(span(0x3_1000, 0x9_efff)));
+    let copy = segment(&plan, SegmentKind::Backup).0.start().0;
+    let (_, core) = segment(&plan, SegmentKind::ElfCoreHeader);
+    let low: Vec<_> = loads(core).into_iter().filter(|load| load.1 < 0x10_0000).collect();
+    assert_eq!(low, [(copy, 0x3_1000, 0x6_e000), (0x1000, 0x1000, 0x2_f000)]);
+    let ram: Vec<_> = e820(&plan).into_iter().filter(|entry| entry.0 < 0x10_0000 && entry.2 == 1).collect();
+    assert_eq!(ram, [(0x3_1000, 0x6_e000, 1)]);
+}
+
 /// Catches entries that are lost behind the 128th, a core header that splits the region and needs one more, and a segment too small for them.
 #[test]
 fn a_long_memory_map_arrives_whole() {
