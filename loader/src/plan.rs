@@ -12,7 +12,7 @@ use crate::efi::{Efi, Firmware};
 use crate::elfcorehdr::{self, Crashed, Note};
 use crate::iomem::MemoryMap;
 use crate::kcore::DirectMap;
-use crate::layout::{self, Layout, Purpose, Request, Reserve};
+use crate::layout::{self, Layout, Request};
 use crate::options;
 use crate::params::{self, Known};
 use crate::purgatory::{self, Handover};
@@ -75,7 +75,7 @@ pub struct Plan {
     pub jump: PhysAddr,
     /// The segments, ascending.
     pub segments: Vec<Segment>,
-    /// Where the running kernel will take its control code and page tables from: its lowest page to its highest.
+    /// Where the running kernel will take its control code, page tables and copy of VMCOREINFO from: its lowest page to its highest.
     pub control: Option<Span>,
     /// The low memory that is saved, if any is.
     pub saved: Option<Span>,
@@ -159,11 +159,7 @@ pub fn make(inputs: &Inputs<'_>) -> Result<Plan, Refusal> {
     let demand = Demand::of(load.running, memory);
     // Kernel, boot_params, purgatory, core header.
     let segments = 4 + u64::from(initrd_size.is_some()) + u64::from(source.is_some());
-    let mut reserves = alloc::vec![Reserve {
-        purpose: Purpose::ControlPages,
-        bytes: demand.bytes(segments),
-        limit: limits.control
-    }];
+    let mut reserves = demand.reserves(segments, limits.control).to_vec();
     if !load.ignore_address_limits {
         reserves.push(working::reserve(image.entries.arch(), memory, region, initrd_size));
     }
@@ -260,7 +256,7 @@ pub fn make(inputs: &Inputs<'_>) -> Result<Plan, Refusal> {
     sort_by_key(&mut segments, |segment| segment.memory);
     let mut command_line = line;
     command_line.pop();
-    let mut warnings = warnings(inputs, &layout, control);
+    let mut warnings = warnings(inputs, &layout, demand.code(region, &taken));
     if left_out > 0 {
         warnings.push(alloc::format!(
             "the capture kernel has no room for all of this machine's memory map: {left_out} of its reserved ranges are left out"
@@ -299,11 +295,11 @@ fn check_size(layout: &Layout, ram: u64) -> Result<(), Refusal> {
 }
 
 /// The first thing that lies beyond a limit which kernels set, if that was asked for.
-fn crossed(inputs: &Inputs<'_>, layout: &Layout, control: Option<Span>) -> Option<String> {
+fn crossed(inputs: &Inputs<'_>, layout: &Layout, code: Option<Span>) -> Option<String> {
     let Inputs { image, load, .. } = *inputs;
     let strict = rule::limits(&rule::Load { ignore_address_limits: false, ..load }, image);
     let segments = layout.spans().into_iter().map(|(kind, span)| (kind.name(), span, strict.of(kind)));
-    let pages = control.map(|span| ("running kernel's control page", span, strict.control));
+    let pages = code.map(|span| ("running kernel's control page", span, strict.control));
     let (what, span, limit) =
         pages.into_iter().chain(segments).find(|(_, span, limit)| span.last() > limit.last)?;
     Some(alloc::format!(
@@ -319,9 +315,9 @@ fn says_pae(release: &[u8]) -> bool {
     release.windows(3).any(|word| word.eq_ignore_ascii_case(b"pae"))
 }
 
-fn warnings(inputs: &Inputs<'_>, layout: &Layout, control: Option<Span>) -> Vec<String> {
+fn warnings(inputs: &Inputs<'_>, layout: &Layout, code: Option<Span>) -> Vec<String> {
     let Inputs { image, load, .. } = *inputs;
-    let mut warnings: Vec<String> = crossed(inputs, layout, control).into_iter().collect();
+    let mut warnings: Vec<String> = crossed(inputs, layout, code).into_iter().collect();
     match (load.running, image.entries.arch()) {
         (Arch::I386, Arch::X86_64) => warnings.push(
             "the dump of this i386 kernel will say that it is of an x86_64 one, for an x86_64 capture kernel offers no other. Set the \
