@@ -52,6 +52,8 @@ pub struct Inputs<'a> {
     pub vmcoreinfo: Option<Note>,
     /// The running kernel's boot_params, empty if unknown.
     pub boot_params: &'a [u8],
+    /// /proc/fb; empty where there is none.
+    pub framebuffers: &'a [u8],
     /// Where ACPI's root table lies, if that is known.
     pub rsdp: Option<PhysAddr>,
     /// UEFI, if the running kernel can call it.
@@ -174,6 +176,7 @@ pub fn make(inputs: &Inputs<'_>) -> Result<Plan, Refusal> {
         ),
         seed: inputs.seed.as_ref(),
         running: inputs.boot_params,
+        framebuffers: inputs.framebuffers,
     };
     // Each hole cuts a range into two at the most.
     let entries = e820::map(memory, &[]).len() + 2;

@@ -91,6 +91,7 @@ impl Case {
             cpu_notes: &NOTES,
             vmcoreinfo: Some(NOTES[0]),
             boot_params: &[],
+            framebuffers: b"",
             rsdp: self.rsdp,
             efi: self.efi.as_ref(),
             seed: Some([7; SEED]),

@@ -125,6 +125,7 @@ fn by_kexec_load(
         cpu_notes: &facts.cpu_notes,
         vmcoreinfo: facts.vmcoreinfo,
         boot_params: &facts.boot_params,
+        framebuffers: &facts.framebuffers,
         rsdp: facts.firmware.rsdp,
         efi: facts.firmware.efi.as_ref(),
         seed: firmware::seed(),
