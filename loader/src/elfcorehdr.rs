@@ -31,6 +31,9 @@ const I386_PAGE_OFFSET: u64 = 0xc000_0000;
 /// memory is saved.
 const FIRST_DUMPED: PhysAddr = PhysAddr(0x10_0000);
 
+/// The highest `e_phnum` that means itself: PN_XNUM, 0xffff, says that the count stands in a section header (elf(5)), which no kernel reads.
+const MOST_HEADERS: usize = 0xfffe;
+
 const PT_LOAD: u32 = 1;
 const PT_NOTE: u32 = 4;
 /// `e_type` of a core file.
@@ -95,6 +98,27 @@ impl fmt::Display for Not32 {
     }
 }
 
+/// Why there can be no core header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoCoreHeader {
+    /// One of ELF32 was asked for.
+    Not32(Not32),
+    /// There are more notes and ranges than its count can say.
+    TooMany(usize),
+}
+
+impl fmt::Display for NoCoreHeader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Not32(why) => write!(f, "--elf32-core-headers: {why}"),
+            Self::TooMany(count) => write!(
+                f,
+                "this machine's CPUs and ranges of RAM need {count} program headers, and a core header has no more than {MOST_HEADERS}"
+            ),
+        }
+    }
+}
+
 /// A program header, before it takes the form of a class.
 #[derive(Clone, Copy)]
 struct Header {
@@ -107,7 +131,7 @@ struct Header {
 }
 
 /// Builds the core header. Its size depends on no address, so that one that is built for its size serves before places are known.
-pub fn build(crashed: &Crashed<'_>) -> Result<Vec<u8>, Not32> {
+pub fn build(crashed: &Crashed<'_>) -> Result<Vec<u8>, NoCoreHeader> {
     let mut headers: Vec<Header> = crashed.cpu_notes.iter().copied().map(note).collect();
     headers.extend(crashed.vmcoreinfo.map(note));
     let saved = |base: u64| {
@@ -130,6 +154,9 @@ pub fn build(crashed: &Crashed<'_>) -> Result<Vec<u8>, Not32> {
             headers.extend(dumped(crashed.memory).flat_map(|ram| i386_loads(ram, crashed.lowmem_last)));
         }
     }
+    if headers.len() > MOST_HEADERS {
+        return Err(NoCoreHeader::TooMany(headers.len()));
+    }
     let not32 = not32(crashed);
     let class = crashed.class.unwrap_or(if not32.is_none() { Class::Elf32 } else { Class::Elf64 });
     let machine = match (crashed.arch, crashed.reader) {
@@ -139,7 +166,7 @@ pub fn build(crashed: &Crashed<'_>) -> Result<Vec<u8>, Not32> {
     match (class, not32) {
         (Class::Elf64, _) => Ok(encode64(machine, &headers)),
         (Class::Elf32, None) => Ok(encode32(machine, &headers)),
-        (Class::Elf32, Some(why)) => Err(why),
+        (Class::Elf32, Some(why)) => Err(NoCoreHeader::Not32(why)),
     }
 }
 
@@ -258,9 +285,9 @@ fn encode32(machine: u16, headers: &[Header]) -> Vec<u8> {
     out
 }
 
-/// `e_phnum`. PN_XNUM (0xffff) and more would need a section header; no machine has so many ranges.
+/// `e_phnum`, which [`build`] has seen to fit.
 fn count(headers: &[Header]) -> u16 {
-    headers.len().min(0xfffe) as u16
+    headers.len() as u16
 }
 
 #[cfg(test)]

@@ -180,10 +180,25 @@ fn a_class_is_used_where_it_can_be() {
     assert_eq!(class(Arch::I386, Arch::I386, &low, Class::Elf64), Ok(2));
     assert_eq!(class(Arch::I386, Arch::I386, &low, Class::Elf32), Ok(1));
     let above = Not32::Above4G(PhysAddr(0x1_3fff_ffff));
-    assert_eq!(class(Arch::I386, Arch::I386, &high, Class::Elf32), Err(above));
-    assert_eq!(class(Arch::I386, Arch::X86_64, &low, Class::Elf32), Err(Not32::Reader64));
-    assert_eq!(class(Arch::X86_64, Arch::I386, &low, Class::Elf32), Err(Not32::Running64));
+    let not = |why| Err(NoCoreHeader::Not32(why));
+    assert_eq!(class(Arch::I386, Arch::I386, &high, Class::Elf32), not(above));
+    assert_eq!(class(Arch::I386, Arch::X86_64, &low, Class::Elf32), not(Not32::Reader64));
+    assert_eq!(class(Arch::X86_64, Arch::I386, &low, Class::Elf32), not(Not32::Running64));
     assert_eq!(class(Arch::X86_64, Arch::X86_64, &low, Class::Elf64), Ok(2));
+}
+
+/// Catches a count that is cut: the dump then silently lacks all that comes behind.
+#[test]
+fn more_headers_than_can_be_counted_are_refused() {
+    let memory = memory(&[span(0x10_0000, 0x3fff_ffff)], &[]);
+    let map = DirectMap::WITHOUT_KASLR;
+    // With VMCOREINFO and one range of RAM.
+    let with = |notes: usize| {
+        let notes = vec![Note { address: PhysAddr(0x1000), size: 0x164 }; notes];
+        build(&crashed(Arch::X86_64, &memory, &map, &notes)).map(|core| read(&core).2.len())
+    };
+    assert_eq!(with(0xfffc), Ok(0xfffe));
+    assert_eq!(with(0xfffd), Err(NoCoreHeader::TooMany(0xffff)));
 }
 
 proptest! {

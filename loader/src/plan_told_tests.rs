@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::efi;
-use crate::elfcorehdr::Not32;
+use crate::elfcorehdr::{NoCoreHeader, Not32};
 use crate::options::{Backup, Class};
 
 fn case(image: &FakeImage) -> Case {
@@ -200,7 +200,7 @@ fn a_core_header_that_is_kept_up_to_date_has_room() {
 fn the_class_is_heeded() {
     let mut case = case(&FakeImage::x86_64());
     case.options.core_headers = Some(Class::Elf32);
-    assert_eq!(case.plan(), Err(Refusal::CoreHeaders(Not32::Running64)));
+    assert_eq!(case.plan(), Err(Refusal::CoreHeaders(NoCoreHeader::Not32(Not32::Running64))));
     case.options.core_headers = Some(Class::Elf64);
     assert!(case.plan().is_ok());
 }

@@ -4,7 +4,7 @@
 use crate::addr::{PhysAddr, Span};
 use crate::bzimage::NotABzImage;
 use crate::cmdline::BadCommandLine;
-use crate::elfcorehdr::Not32;
+use crate::elfcorehdr::NoCoreHeader;
 use crate::iomem::Unusable;
 use crate::layout::Reserve;
 use crate::rule::{Limit, Why};
@@ -82,8 +82,8 @@ pub enum Refusal {
     },
     /// The command line cannot be handed over.
     CommandLine(BadCommandLine),
-    /// There can be no core header of the class that was asked for.
-    CoreHeaders(Not32),
+    /// There can be no core header.
+    CoreHeaders(NoCoreHeader),
     /// The running kernel keeps no core header up to date.
     NoHotplug,
     /// The initrd is empty.
@@ -224,7 +224,7 @@ impl fmt::Display for Refusal {
                  kexec_load refuses that"
             ),
             Self::CommandLine(why) => why.fmt(f),
-            Self::CoreHeaders(why) => write!(f, "--elf32-core-headers: {why}"),
+            Self::CoreHeaders(why) => why.fmt(f),
             Self::NoHotplug => f.write_str(
                 "--hotplug: the running kernel does not keep core headers up to date: /sys/kernel/crash_elfcorehdr_size is missing \
                  (Linux 6.5 and later have it, with CONFIG_CRASH_HOTPLUG). Load without --hotplug, and again whenever CPUs or memory \
