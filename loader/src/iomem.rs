@@ -50,16 +50,22 @@ impl MemoryMap {
     pub fn parse(text: &[u8]) -> Result<Self, Unusable> {
         let mut map = Self::default();
         let mut hidden = false;
+        let mut apertures: Vec<Span> = Vec::new();
         for line in text.split(|&byte| byte == b'\n') {
             let Some((start, last, name)) = parse_line(line) else { continue };
             hidden |= start == 0 && last == 0;
             let Some(span) = Span::new(PhysAddr(start), PhysAddr(last)) else { continue };
             match name {
                 b"Crash kernel" => map.crash_regions.push(span),
+                b"GART" => apertures.push(span),
                 name => map.ranges.extend(kind(name).map(|kind| (span, kind))),
             }
         }
         sort_by_key(&mut map.crash_regions, |&item| item);
+        // An aperture that the kernel put into RAM (arch/x86/kernel/aperture_64.c): to read it is to read through the GART, a machine check at worst.
+        let cut: Vec<Span> = map.ram().flat_map(|ram| ram.without_all(&apertures)).collect();
+        map.ranges.retain(|(_, kind)| *kind != Kind::Ram);
+        map.ranges.extend(cut.into_iter().map(|ram| (ram, Kind::Ram)));
         sort_by_key(&mut map.ranges, |&(span, _)| span);
         map.ranges = joined(&map.ranges);
         if map.ranges.iter().any(|&(span, kind)| kind == Kind::Ram && span.size() > 1) {
@@ -113,6 +119,9 @@ fn kind(name: &[u8]) -> Option<Kind> {
         _ if name.starts_with(b"System RAM") => Some(Kind::Ram),
         // With a capital letter since Linux 4.18 (kernel/resource.c and arch/x86/kernel/e820.c).
         b"Reserved" | b"reserved" => Some(Kind::Reserved),
+        // What the running kernel leaves to a device's driver, what is broken, and what it does not know (`e820_type_to_string`): not to be
+        // used, and not to be given to devices.
+        b"Soft Reserved" | b"Unusable memory" | b"Unknown E820 type" => Some(Kind::Reserved),
         b"ACPI Tables" => Some(Kind::AcpiTables),
         b"ACPI Non-volatile Storage" => Some(Kind::AcpiNvs),
         b"Persistent Memory" => Some(Kind::Persistent),
@@ -179,6 +188,28 @@ b0000000-bfffffff : PCI MMCONFIG 0000 [bus 00-ff]\n  b0000000-bfffffff : Reserve
                 (span(0x3000_1000, 0x3fff_ffff), Kind::Ram),
             ]
         );
+    }
+
+    /// Catches ranges that a capture kernel knows nothing of, and so takes for free addresses.
+    #[test]
+    fn what_must_not_be_used_is_reserved() {
+        for name in ["Reserved", "reserved", "Soft Reserved", "Unusable memory", "Unknown E820 type"] {
+            let text = format!("00100000-3fffffff : System RAM\n40000000-7fffffff : {name}\n");
+            let map = MemoryMap::parse(text.as_bytes()).unwrap();
+            assert_eq!(map.ranges.last(), Some(&(span(0x4000_0000, 0x7fff_ffff), Kind::Reserved)), "{name}");
+        }
+    }
+
+    /// Catches an aperture that is read for the dump as if it were RAM.
+    #[test]
+    fn an_aperture_in_ram_is_none() {
+        let map = MemoryMap::parse(
+            b"00100000-bfffffff : System RAM\n  a0000000-a3ffffff : GART\nc0000000-c0000fff : Reserved\n",
+        );
+        let map = map.unwrap();
+        let ram: Vec<Span> = map.ram().collect();
+        assert_eq!(ram, [span(0x10_0000, 0x9fff_ffff), span(0xa400_0000, 0xbfff_ffff)]);
+        assert_eq!(map.ranges.len(), 3);
     }
 
     /// Catches "no memory" as the message for a missing privilege.
