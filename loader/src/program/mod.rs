@@ -74,7 +74,7 @@ pub(crate) fn load(load: &Load) -> Result<(), String> {
     if load.reuse_cmdline {
         line = cmdline::reuse(&files::read("/proc/cmdline")?);
     }
-    cmdline::append(&mut line, load.command_line.as_deref().unwrap_or_default());
+    cmdline::append(&mut line, &cmdline::in_one_line(load.command_line.as_deref().unwrap_or_default()));
     by(
         load.syscall,
         &|| file_load::load(&kernel, image.as_ref().ok(), initrd.as_ref(), &line, load.debug),
