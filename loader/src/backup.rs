@@ -31,16 +31,9 @@ pub fn source(choice: Backup, release: &[u8], memory: &MemoryMap) -> Option<Span
         Backup::Always => true,
         Backup::Never => false,
         // A release that says nothing may be an old one; a copy too many harms nobody.
-        Backup::Auto => version(release).is_none_or(|version| version < KEPT_FREE_SINCE),
+        Backup::Auto => text::version(release).is_none_or(|version| version < KEPT_FREE_SINCE),
     };
     e820::low_ram(memory).filter(|_| wanted).and_then(|low| low.whole_units(PAGE))
-}
-
-/// The first two numbers of a release such as `5.10.0-32-amd64`.
-fn version(release: &[u8]) -> Option<(u64, u64)> {
-    let (major, rest) = text::split_once(release, b".")?;
-    let end = rest.iter().position(|byte| !byte.is_ascii_digit()).unwrap_or(rest.len());
-    Some((text::number(major, 10)?, text::number(&rest[..end], 10)?))
 }
 
 #[cfg(test)]

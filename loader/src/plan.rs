@@ -8,7 +8,7 @@ use crate::bzimage::BzImage;
 use crate::cmdline;
 use crate::control::Demand;
 use crate::e820;
-use crate::efi::{Efi, Firmware};
+use crate::efi::{self, Efi, Firmware};
 use crate::elfcorehdr::{self, Crashed, Note};
 use crate::iomem::MemoryMap;
 use crate::kcore::DirectMap;
@@ -165,15 +165,11 @@ pub fn make(inputs: &Inputs<'_>) -> Result<Plan, Refusal> {
     if !load.ignore_address_limits {
         reserves.push(working::reserve(image.entries.arch(), memory, region, initrd_size));
     }
+    let with_efi = !options.noefi && !cmdline::has(inputs.command_line, "noefi");
     let known = Known {
         image,
         command_line: inputs.command_line,
-        firmware: Firmware::new(
-            load.running,
-            image,
-            inputs.rsdp,
-            inputs.efi.filter(|_| !options.noefi && !cmdline::has(inputs.command_line, "noefi")),
-        ),
+        firmware: Firmware::new(load.running, image, inputs.rsdp, inputs.efi.filter(|_| with_efi)),
         seed: inputs.seed.as_ref(),
         running: inputs.boot_params,
         framebuffers: inputs.framebuffers,
@@ -248,9 +244,9 @@ pub fn make(inputs: &Inputs<'_>) -> Result<Plan, Refusal> {
         boot_params: layout.boot_params.start(),
         backup: saved,
     };
-    // The layout lies within the region, whose addresses do not wrap.
-    let (purgatory, jump) =
-        purgatory::build(layout.purgatory.start(), &handover, &verification).ok_or(Refusal::NoRegion)?;
+    // None where its addresses would wrap, which they do not below a limit.
+    let (purgatory, jump) = purgatory::build(layout.purgatory.start(), &handover, &verification)
+        .ok_or(Refusal::BeyondLimit { region, limit: limits.others })?;
     segments.push(Segment {
         kind: SegmentKind::Purgatory,
         memory: layout.purgatory,
@@ -260,6 +256,24 @@ pub fn make(inputs: &Inputs<'_>) -> Result<Plan, Refusal> {
     let mut command_line = line;
     command_line.pop();
     let mut warnings = warnings(inputs, &layout, demand.code(region, &taken));
+    if known.firmware.efi.is_none()
+        && known.firmware.takes_over
+        && with_efi
+        && efi::booted(inputs.boot_params)
+    {
+        warnings.push(
+            "the capture kernel is told nothing of UEFI, for /sys/firmware/efi does not show all that it needs (with efi=noruntime, for one): \
+             it will have no EFI variables. --noefi says that this is meant"
+                .into(),
+        );
+    }
+    let room = e820::most(Arch::I386);
+    if image.entries.arch() == Arch::X86_64 && e820.len() > room {
+        warnings.push(alloc::format!(
+            "the capture kernel is told of {} ranges of memory: if it was built without CONFIG_NUMA, it has room for {room} and loses RAM",
+            e820.len()
+        ));
+    }
     if left_out > 0 {
         warnings.push(alloc::format!(
             "the capture kernel has no room for all of this machine's memory map: {left_out} of its reserved ranges are left out"

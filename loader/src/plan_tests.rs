@@ -42,6 +42,7 @@ struct Case {
     release: &'static [u8],
     rsdp: Option<PhysAddr>,
     efi: Option<Efi>,
+    boot_params: Vec<u8>,
     hotplug_size: Option<u64>,
 }
 
@@ -72,6 +73,7 @@ impl Case {
             release: b"6.1.0-18-amd64",
             rsdp: None,
             efi: None,
+            boot_params: vec![],
             hotplug_size: None,
         }
     }
@@ -90,7 +92,7 @@ impl Case {
             direct_map: &direct_map(),
             cpu_notes: &NOTES,
             vmcoreinfo: Some(NOTES[0]),
-            boot_params: &[],
+            boot_params: &self.boot_params,
             framebuffers: b"",
             rsdp: self.rsdp,
             efi: self.efi.as_ref(),

@@ -136,6 +136,9 @@ fn a_capture_kernel_has_entries_to_spare() {
         assert_eq!(entries.iter().filter(|entry| entry.2 == 1).count(), 2, "all RAM is there");
         let told = plan.warnings.iter().any(|warning| warning.contains("reserved ranges are left out"));
         assert_eq!(told, entries.len() as u64 != 3 + count);
+        let many =
+            plan.warnings.iter().any(|warning| warning.contains("if it was built without CONFIG_NUMA"));
+        assert_eq!(many, entries.len() > 115);
         entries.len()
     };
     assert_eq!(most(&FakeImage::i386(), 112), 115);
@@ -174,6 +177,26 @@ fn firmware_is_handed_on_where_it_can_be() {
     assert_eq!(told(&k32, |_| ()), (vec![9], 0, false));
     let old = FakeImage { protocol: 0x020d, ..k32 };
     assert_eq!(told(&old, |_| ()), (vec![9], 0, true));
+}
+
+/// Catches UEFI that is lost without a word, and a word where it is not there, not wanted, or of no use to the capture kernel.
+#[test]
+fn uefi_that_is_not_handed_on_is_told() {
+    let warned = |image: &FakeImage, change: fn(&mut Case)| {
+        let mut case = case(image);
+        case.memory.crash_regions = vec![span(0x2000_0000, 0x2fff_ffff)];
+        case.boot_params = vec![0; 4096];
+        case.boot_params[0x1c0..0x1c4].copy_from_slice(b"EL64");
+        change(&mut case);
+        case.plan().unwrap().warnings.iter().any(|warning| warning.contains("nothing of UEFI"))
+    };
+    let (k64, k32) = (FakeImage::x86_64(), FakeImage::i386());
+    assert!(warned(&k64, |_| ()));
+    assert!(!warned(&k64, |case| case.efi = Some(efi::tests::ovmf())));
+    assert!(!warned(&k64, |case| case.boot_params.fill(0)));
+    assert!(!warned(&k64, |case| case.options.noefi = true));
+    assert!(!warned(&k64, |case| case.line = b"noefi".to_vec()));
+    assert!(!warned(&k32, |_| ()));
 }
 
 /// Catches a header that the running kernel cannot make larger when it rewrites it, and a wish that is dropped without a word.
