@@ -34,6 +34,8 @@ pub(crate) struct Facts {
     pub(crate) release: Vec<u8>,
     /// Its boot_params; empty if it does not show them.
     pub(crate) boot_params: Vec<u8>,
+    /// Its framebuffers (/proc/fb); empty if it shows none.
+    pub(crate) framebuffers: Vec<u8>,
     /// What firmware told it.
     pub(crate) firmware: Firmware,
     /// Bytes that it asks for to keep a core header up to date, if it can.
@@ -78,6 +80,7 @@ impl Facts {
             vmcoreinfo,
             release: rustix::system::uname().release().to_bytes().to_vec(),
             boot_params,
+            framebuffers: files::read("/proc/fb").unwrap_or_default(),
             firmware,
             hotplug_size: hotplug_size.and_then(|text| sysfs::decimal(&text)),
             warnings,
