@@ -102,6 +102,17 @@ pub fn check(line: &[u8]) -> Result<(), BadCommandLine> {
     if has(line, parameter) { Err(BadCommandLine::Taken { parameter }) } else { Ok(()) }
 }
 
+/// Checks a command line to which the running kernel's own loader adds `elfcorehdr=`: it refuses one that might become too long,
+/// when what was loaded before is gone already (arch/x86/kernel/kexec-bzimage64.c, `bzImage64_load`).
+pub fn check_for_file_load(line: &[u8], cmdline_size: u64) -> Result<(), BadCommandLine> {
+    /// What it sets aside: MAX_ELFCOREHDR_STR_LEN there.
+    const SET_ASIDE: u64 = 30;
+    let length = line.len() as u64 + SET_ASIDE;
+    // It counts the terminating zero in the one, and not in the other.
+    let most = cmdline_size.saturating_sub(1);
+    if length > most { Err(BadCommandLine::TooLong { length, most }) } else { Ok(()) }
+}
+
 /// The final command line with its terminating zero. The length is measured with everything in it. Somebody who gave `acpi_rsdp=` by
 /// hand knows better.
 pub fn finish(
@@ -168,6 +179,15 @@ mod tests {
             Err(BadCommandLine::TooLong { length: 2048, most: 2047 })
         );
         assert!(finish(&long, PhysAddr(0x8aff_f000), None, 255).is_err());
+    }
+
+    /// Catches a line for which what was loaded is gone before the kernel says no: it counts the end, and sets 30 bytes aside.
+    #[test]
+    fn the_kernels_own_addition_is_counted() {
+        let check = |length| check_for_file_load(&alloc::vec![b'x'; length], 2047);
+        assert_eq!(check(2047 - 30 - 1), Ok(()));
+        assert_eq!(check(2047 - 30), Err(BadCommandLine::TooLong { length: 2047, most: 2046 }));
+        assert!(check_for_file_load(b"", 0).is_err());
     }
 
     /// Catches a root table that is told twice, or against what somebody gave by hand, and room that does not suffice.

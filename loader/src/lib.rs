@@ -25,6 +25,7 @@ pub mod bytes;
 pub mod bzimage;
 pub mod cmdline;
 pub mod control;
+pub mod cpu;
 pub mod denied;
 pub mod digest;
 pub mod e820;

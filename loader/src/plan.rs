@@ -129,6 +129,9 @@ pub fn make(inputs: &Inputs<'_>) -> Result<Plan, Refusal> {
     let Inputs { image, options, memory, load, .. } = *inputs;
     let initrd_size = inputs.initrd.map(|bytes| bytes.len() as u64);
     cmdline::check(inputs.command_line).map_err(Refusal::CommandLine)?;
+    if !rule::runs_here(&load, image) {
+        return Err(Refusal::NoLongMode);
+    }
     // With `crashkernel=SIZE,high` there are two regions; the kernel takes segments in the upper one alone (crashk_res), and
     // the lower one is for the capture kernel's DMA.
     let region = *memory.crash_regions.last().ok_or(Refusal::NoRegion)?;

@@ -57,6 +57,7 @@ impl Case {
             running,
             reach,
             lowmem_last: I386_LAST,
+            long_mode: true,
             five_levels: false,
             entry_32bit: false,
             ignore_address_limits: false,
@@ -317,6 +318,7 @@ fn what_is_missing_or_too_much_is_refused() {
         case.plan().unwrap_err()
     };
     assert_eq!(refused(|case| case.memory.crash_regions.clear()), Refusal::NoRegion);
+    assert_eq!(refused(|case| case.load.long_mode = false), Refusal::NoLongMode);
     assert!(matches!(refused(|case| case.line = vec![b'x'; 2040]), Refusal::CommandLine(_)));
     assert!(matches!(
         refused(|case| case.memory.crash_regions = vec![span(0x7b00_0000, 0x7bff_ffff)]),

@@ -66,6 +66,8 @@ global_asm!(
     check_text = const data::CHECK_TEXT,
     check_digest = const data::CHECK_DIGEST,
     check_size = const data::CHECK_SIZE,
+    most = const data::MOST,
+    offset_mask = const data::OFFSET_MASK,
     code_selector = const data::CODE_SELECTOR,
     data_selector = const data::DATA_SELECTOR,
     climb_selector = const data::CLIMB_SELECTOR,
@@ -101,6 +103,8 @@ unsafe extern "C" {
 
 /// Room for the frames of the deepest calls, in bytes: the digest's in 32-bit mode takes 720, and up to 511 for its alignment.
 const STACK_SIZE: usize = 4096;
+// Whatever the code makes of a changed offset lies in the purgatory, with the text or the digest that begins there.
+const _: () = assert!(data::OFFSET_MASK + 256 <= data::MOST + STACK_SIZE);
 
 /// What the purgatory is to hand over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -24,6 +24,8 @@ pub enum Refusal {
     },
     /// /proc/iomem is of no use.
     Memory(Unusable),
+    /// The capture kernel is an x86_64 kernel, and the CPUs have no long mode.
+    NoLongMode,
     /// There is no crash region.
     NoRegion,
     /// The whole region lies above a limit.
@@ -177,6 +179,10 @@ impl fmt::Display for Refusal {
                  Run this as root",
             ),
             Self::Memory(Unusable::NoRam) => f.write_str("/proc/iomem has no \"System RAM\" line"),
+            Self::NoLongMode => f.write_str(
+                "the capture kernel is an x86_64 kernel, and this machine's CPU has no long mode (CPUID: no lm): it would halt \
+                 without a word. Take an i386 kernel",
+            ),
             Self::NoRegion => f.write_str(
                 "no crash region: /proc/iomem has no \"Crash kernel\" line. Boot with crashkernel=SIZE, such as \
                  crashkernel=256M, and look in the kernel log for \"crashkernel\"",

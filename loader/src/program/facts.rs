@@ -7,6 +7,7 @@ use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use kexec_load::addr::PhysAddr;
+use kexec_load::cpu::Cpu;
 use kexec_load::elfcorehdr::Note;
 use kexec_load::iomem::MemoryMap;
 use kexec_load::kcore::{self, DirectMap};
@@ -24,6 +25,10 @@ pub(crate) struct Facts {
     pub(crate) memory: MemoryMap,
     /// Its direct map.
     pub(crate) direct_map: DirectMap,
+    /// Whether the CPUs have long mode.
+    pub(crate) long_mode: bool,
+    /// Whether it uses five levels of page tables, or may.
+    pub(crate) five_levels: bool,
     /// Last byte of its low memory, if it is an i386 kernel.
     pub(crate) lowmem_last: PhysAddr,
     /// Where its CPUs' notes lie.
@@ -50,13 +55,17 @@ impl Facts {
         let running = running_arch()?;
         let mut warnings = Vec::new();
         let memory = memory()?;
+        let cpu = cpu();
+        let mut five_levels = None;
         let direct_map = match running {
             Arch::I386 => DirectMap::WITHOUT_KASLR,
             Arch::X86_64 => direct_map().unwrap_or_else(|why| {
+                five_levels = Some(cpu.five_levels);
                 warnings.push(format!("{why}: the virtual addresses in the dump are guessed"));
                 DirectMap::WITHOUT_KASLR
             }),
         };
+        let five_levels = running == Arch::X86_64 && five_levels.unwrap_or(direct_map.five_levels());
         let lowmem_last = match running {
             Arch::X86_64 => I386_LAST,
             Arch::I386 => lowmem_last().unwrap_or_else(|why| {
@@ -75,6 +84,8 @@ impl Facts {
             running,
             memory,
             direct_map,
+            long_mode: running == Arch::X86_64 || cpu.long_mode,
+            five_levels,
             lowmem_last,
             cpu_notes,
             vmcoreinfo,
@@ -96,7 +107,8 @@ impl Facts {
             running: self.running,
             reach,
             lowmem_last: self.lowmem_last,
-            five_levels: self.running == Arch::X86_64 && self.direct_map.five_levels(),
+            long_mode: self.long_mode,
+            five_levels: self.five_levels,
             entry_32bit: load.entry_32bit,
             ignore_address_limits: load.ignore_address_limits,
             mem_max: load.mem_max,
@@ -130,6 +142,24 @@ pub(crate) fn crash_loaded() -> Result<bool, String> {
         Some(1) => Ok(true),
         _ => Err(format!("{path}: neither 0 nor 1")),
     }
+}
+
+/// What this CPU says of itself. The others say the same: kernels bring no CPU up that lacks what the first one has.
+fn cpu() -> Cpu {
+    #[cfg(target_arch = "x86")]
+    use core::arch::x86::__cpuid_count;
+    #[cfg(target_arch = "x86_64")]
+    use core::arch::x86_64::__cpuid_count;
+    Cpu::ask(|leaf| {
+        // SAFETY: both targets are built for CPUs with SSE2, which all have the instruction.
+        let answer = unsafe { __cpuid_count(leaf, 0) };
+        [answer.eax, answer.ebx, answer.ecx, answer.edx]
+    })
+}
+
+/// Whether the running x86_64 kernel uses five levels of page tables, or may, if it does not tell.
+pub(crate) fn five_levels() -> bool {
+    direct_map().map_or_else(|_| cpu().five_levels, |map| map.five_levels())
 }
 
 fn direct_map() -> Result<DirectMap, String> {

@@ -40,6 +40,13 @@ impl Firmware {
     }
 }
 
+/// Whether the running kernel calls the services of 32-bit UEFI. It shows regions of them only where it does.
+pub(crate) fn is_efi_32bit() -> bool {
+    let read = |path| files::read(path).unwrap_or_default();
+    read("/sys/firmware/efi/fw_platform_size").trim_ascii() == b"32"
+        && !read("/sys/firmware/efi/runtime-map/0/type").is_empty()
+}
+
 /// Random bytes for the capture kernel; none where the running kernel has no good ones yet, since waiting for them would delay the load.
 pub(crate) fn seed() -> Option<[u8; SEED]> {
     let mut seed = [0; SEED];

@@ -85,6 +85,7 @@ fn planned(input: &[u8]) -> bool {
             Reach::Bits32(Some(NoNativeCall::NoChild { errno: 1 })),
         ]),
         lowmem_last: source.one_of(&[rule::I386_LAST, PhysAddr(source_last(input))]),
+        long_mode: true,
         five_levels: source.flag(),
         entry_32bit: options.entry_32bit,
         ignore_address_limits: options.ignore_address_limits,
