@@ -152,6 +152,7 @@ fn cpu() -> Cpu {
     use core::arch::x86_64::__cpuid_count;
     Cpu::ask(|leaf| {
         // SAFETY: both targets are built for CPUs with SSE2, which all have the instruction.
+        #[allow(unused_unsafe, reason = "newer compilers than 1.85 know as much")]
         let answer = unsafe { __cpuid_count(leaf, 0) };
         [answer.eax, answer.ebx, answer.ecx, answer.edx]
     })
