@@ -113,7 +113,7 @@ pub(super) const KEXEC_TOOLS: &[Known] = &[
     plain("no-checks", b'i', |typed| typed.load.no_checks = true),
     plain("console-serial", 0, |typed| typed.load.console_serial = true),
     value("serial", 0, |load, text| values::serial_port(text, &mut load.serial)),
-    value("serial-baud", 0, |load, text| values::serial_baud(text, &mut load.serial_baud)),
+    value("serial-baud", 0, |load, text| values::serial_baud(text, &mut load.serial_divisor)),
     refused("console-vga", 0, "is not possible, for the purgatory has no screen: take --console-serial"),
     refused("reset-vga", 0, "is not possible, for the purgatory has no screen: leave it out"),
     // The capture kernel is always told the screen that the running kernel was told.
