@@ -144,13 +144,14 @@ pub(crate) fn crash_loaded() -> Result<bool, String> {
     }
 }
 
-/// What this CPU says of itself. The others say the same: kernels bring no CPU up that lacks what the first one has.
+/// What this CPU says of itself; the others are taken to be like it.
 fn cpu() -> Cpu {
     #[cfg(target_arch = "x86")]
     use core::arch::x86::__cpuid_count;
     #[cfg(target_arch = "x86_64")]
     use core::arch::x86_64::__cpuid_count;
     Cpu::ask(|leaf| {
+        #[allow(unused_unsafe, reason = "it is not unsafe in later versions of Rust")]
         // SAFETY: both targets are built for CPUs with SSE2, which all have the instruction.
         #[allow(unused_unsafe, reason = "newer compilers than 1.85 know as much")]
         let answer = unsafe { __cpuid_count(leaf, 0) };

@@ -12,6 +12,7 @@ use kexec_load::places::Places;
 use kexec_load::plan::{self, Content, Inputs, Plan};
 use kexec_load::rule::{self, Arch, Reach};
 use kexec_load::segment::SegmentKind;
+use kexec_load::serial;
 
 /// KEXEC_SEGMENT_MAX (include/uapi/linux/kexec.h).
 const MOST_SEGMENTS: usize = 16;
@@ -49,8 +50,13 @@ fn options(source: &mut Source<'_>) -> Load {
         no_checks: source.flag(),
         on_mismatch: source.one_of(&[OnMismatch::Halt, OnMismatch::Reset]),
         console_serial: source.flag(),
-        serial: source.maybe().map(|port| port as u16),
-        serial_baud: source.one_of(&[None, Some(115_200), Some(9600), Some(50)]),
+        serial: source.maybe().and_then(serial::port),
+        serial_divisor: source.one_of(&[
+            None,
+            serial::divisor(115_200),
+            serial::divisor(9600),
+            serial::divisor(50),
+        ]),
         backup: source.one_of(&[Backup::Auto, Backup::Always, Backup::Never]),
         core_headers: source.one_of(&[None, Some(Class::Elf32), Some(Class::Elf64)]),
         hotplug: source.flag(),
