@@ -25,8 +25,11 @@ use crate::rule::Arch;
 use alloc::vec::Vec;
 use core::fmt;
 
-/// Where the direct map of an i386 kernel begins, with the usual split (CONFIG_PAGE_OFFSET).
+/// Where the direct map of an i386 kernel begins, with the usual split between user and kernel (CONFIG_PAGE_OFFSET). One that was built with
+/// another (CONFIG_VMSPLIT_*) has its addresses elsewhere.
 const I386_PAGE_OFFSET: u64 = 0xc000_0000;
+/// The last byte that has an address there, in 32 bits.
+pub const I386_MAPPED_LAST: PhysAddr = PhysAddr(0xffff_ffff - I386_PAGE_OFFSET);
 /// The first MiB is the capture kernel's own: its RAM below 640 KiB, and what belongs to firmware above. It is in the dump only where low
 /// memory is saved.
 const FIRST_DUMPED: PhysAddr = PhysAddr(0x10_0000);
@@ -207,6 +210,7 @@ fn dumped(memory: &MemoryMap) -> impl Iterator<Item = Span> + '_ {
 
 /// A range of an i386 kernel's RAM: low memory has virtual addresses, what lies above has none (-1).
 fn i386_loads(ram: Span, lowmem_last: PhysAddr) -> impl Iterator<Item = Header> {
+    let lowmem_last = lowmem_last.min(I386_MAPPED_LAST);
     let low = Span::new(PhysAddr(0), lowmem_last).and_then(|low| ram.intersect(low));
     let above =
         lowmem_last.checked_add(1).and_then(|start| ram.intersect(Span::new(start, PhysAddr(u64::MAX))?));

@@ -100,6 +100,22 @@ fn an_i386_core_is_split_at_the_end_of_low_memory() {
     assert_eq!(headers.last(), Some(&(PT_LOAD, 0x1_0000_0000, u64::MAX, 0x1_0000_0000, 0x4000_0000)));
 }
 
+/// Catches virtual addresses that wrap into user memory where low memory is larger than the usual split leaves room for.
+#[test]
+fn an_i386_core_has_no_virtual_address_beyond_32_bits() {
+    let map = DirectMap::WITHOUT_KASLR;
+    let memory = memory(&[span(0x10_0000, 0x7fff_ffff)], &[]);
+    let crashed = Crashed { lowmem_last: PhysAddr(0x77ff_ffff), ..crashed(Arch::I386, &memory, &map, &[]) };
+    let (_, _, headers) = read(&build(&crashed).unwrap());
+    assert_eq!(
+        headers[1..],
+        [
+            (PT_LOAD, 0x10_0000, 0xc010_0000, 0x10_0000, 0x3ff0_0000),
+            (PT_LOAD, 0x4000_0000, 0xffff_ffff, 0x4000_0000, 0x4000_0000),
+        ]
+    );
+}
+
 /// Catches a dump that an x86_64 capture kernel refuses to offer; addresses and notes stay those of the i386 kernel.
 #[test]
 fn an_x86_64_reader_gets_its_own_machine() {

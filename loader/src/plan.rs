@@ -361,6 +361,13 @@ fn warnings(inputs: &Inputs<'_>, layout: &Layout, code: Option<Span>) -> Vec<Str
                 .into(),
         );
     }
+    if load.running == Arch::I386 && load.lowmem_last > elfcorehdr::I386_MAPPED_LAST {
+        warnings.push(
+            "the running kernel was built with another split between user and kernel than 3 GiB to 1 (CONFIG_VMSPLIT_*): the virtual \
+             addresses in the dump are wrong (physical ones are right)"
+                .into(),
+        );
+    }
     if inputs.vmcoreinfo.is_none() {
         warnings
             .push("/sys/kernel/vmcoreinfo is missing: tools will not be able to interpret the dump".into());

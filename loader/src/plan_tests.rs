@@ -242,6 +242,17 @@ fn an_i386_kernels_dump_is_made_readable_for_x86_64() {
     assert_eq!((core[4], core[18]), (2, 62), "ELF64, EM_X86_64");
 }
 
+/// Catches silence about virtual addresses that are wrong throughout, and a warning to everybody.
+#[test]
+fn another_split_of_an_i386_kernel_is_told() {
+    let low = span(0x2000_0000, 0x2fff_ffff);
+    let mut case =
+        Case::new(Arch::I386, Arch::I386, &FakeImage { release: "6.1-pae", ..FakeImage::i386() }, &[low]);
+    assert_eq!(case.plan().unwrap().warnings, Vec::<String>::new());
+    case.load.lowmem_last = PhysAddr(0x77ff_ffff);
+    assert!(case.plan().unwrap().warnings[0].contains("CONFIG_VMSPLIT_"));
+}
+
 /// Catches a capture kernel without a vmcore that nobody was told of, and a warning where there will be one.
 #[test]
 fn an_i386_kernel_without_pae_is_warned_of() {
