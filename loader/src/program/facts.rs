@@ -151,7 +151,6 @@ fn cpu() -> Cpu {
     #[cfg(target_arch = "x86_64")]
     use core::arch::x86_64::__cpuid_count;
     Cpu::ask(|leaf| {
-        #[allow(unused_unsafe, reason = "it is not unsafe in later versions of Rust")]
         // SAFETY: both targets are built for CPUs with SSE2, which all have the instruction.
         #[allow(unused_unsafe, reason = "newer compilers than 1.85 know as much")]
         let answer = unsafe { __cpuid_count(leaf, 0) };
