@@ -52,8 +52,9 @@ pub enum Outcome {
         /// The segment that it names.
         #[serde(default)]
         segment: Option<String>,
-        /// How it left the machine.
-        end: PurgatoryEnd,
+        /// How it left the machine; none in reports from before that was looked at.
+        #[serde(default)]
+        end: Option<PurgatoryEnd>,
     },
     /// The machine was reset (triple fault, reboot) after the trigger.
     Reset {
@@ -309,6 +310,11 @@ impl Expectation {
     /// A capture kernel with this vmcore, whatever it was told.
     pub fn captured(vmcore: ExpectedVmcore) -> Self {
         Self::Captured { vmcore, told: ExpectedTold::default() }
+    }
+
+    /// Whether it asks what the capture kernel was told of its machine.
+    pub const fn asks_what_was_told(&self) -> bool {
+        matches!(self, Self::Captured { told, .. } if !told.is_nothing())
     }
 }
 

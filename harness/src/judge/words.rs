@@ -62,9 +62,10 @@ pub fn describe(outcome: &Outcome) -> String {
         Outcome::CapturePanicked { line } => format!("the capture kernel panicked: {}", quote(line)),
         Outcome::StoppedByPurgatory { line, segment: _, end } => {
             let end = match end {
-                PurgatoryEnd::Halted { ip } => format!("halted at {ip:#x}"),
-                PurgatoryEnd::Loops { ip } => format!("it goes round at {ip:#x}"),
-                PurgatoryEnd::Reset { reason } => format!("reset: {}", quote(reason)),
+                Some(PurgatoryEnd::Halted { ip }) => format!("halted at {ip:#x}"),
+                Some(PurgatoryEnd::Loops { ip }) => format!("it goes round at {ip:#x}"),
+                Some(PurgatoryEnd::Reset { reason }) => format!("reset: {}", quote(reason)),
+                None => "how it left the machine was not recorded".to_owned(),
             };
             format!("stopped by the purgatory ({end}): {}", quote(line))
         }
@@ -140,7 +141,7 @@ pub fn near_miss(outcome: &Outcome, expected: &Expectation) -> Option<String> {
         return (vmcore_meets(vmcore, wanted) && !wrong.is_empty()).then(|| wrong.join("; "));
     }
     if let (
-        Outcome::StoppedByPurgatory { line, segment: found, end: _ },
+        Outcome::StoppedByPurgatory { line, segment: found, end: found_end },
         Expectation::StoppedByPurgatory { segment, message, end },
     ) = (outcome, expected)
     {
@@ -153,6 +154,7 @@ pub fn near_miss(outcome: &Outcome, expected: &Expectation) -> Option<String> {
             _ if !missing.is_empty() => {
                 format!("the purgatory does not say {}", in_quotes(missing.into_iter(), " nor "))
             }
+            _ if found_end.is_none() => "how the purgatory left the machine was not recorded".to_owned(),
             _ => match end {
                 ExpectedPurgatoryEnd::Stopped => {
                     "the purgatory was to stop, not to reset the machine".to_owned()

@@ -232,7 +232,7 @@ fn every_outcome_has_one_line() {
         Outcome::StoppedByPurgatory {
             line: text(),
             segment: None,
-            end: crate::outcome::PurgatoryEnd::Halted { ip: 1 },
+            end: Some(crate::outcome::PurgatoryEnd::Halted { ip: 1 }),
         },
         Outcome::Reset { at: Phase::Panicking, reason: text() },
         Outcome::NotPanicked { seen: text() },

@@ -1,7 +1,7 @@
 //! The capture kernel's agent is up: what its vmcore is worth.
 
 use super::*;
-use crate::outcome::VmcoreState;
+use crate::outcome::{AcpiWord, ExpectedTold, VmcoreState};
 use guest_protocol::{ReaderReport, Told};
 
 fn captured(cell: Cell, change: impl FnOnce(&mut Vmcore)) -> Outcome {
@@ -57,6 +57,45 @@ fn what_the_capture_kernel_was_told_is_a_part_of_the_outcome() {
         let outcome = odd.done().outcome();
         assert!(matches!(&outcome, Outcome::RigError { what } if what.contains(words)), "{outcome:?}");
     }
+}
+
+/// Bug: the rig's trouble behind the report on the vmcore makes a capture kernel that was told nothing, which no expectation of it
+/// is met by: the loader is blamed.
+#[test]
+fn what_a_cell_asks_beside_the_vmcore_is_waited_for() {
+    let told = ExpectedTold { acpi: Some(AcpiWord::Found), ..ExpectedTold::default() };
+    let asks = |reader: &Cell| Cell {
+        expected: Expectation::Captured { vmcore: ExpectedVmcore::Verified, told: told.clone() },
+        ..reader.clone()
+    };
+    for cell in [asks(&amd64()), asks(&with_reader())] {
+        let life = up(cell.clone()).reads(VmcoreReport::Present(vmcore(&cell)));
+        assert!(!life.is_concluded());
+        let lost = GuestEnd::Trouble { what: "qmp lost".to_owned() };
+        let trouble = Message::Trouble { what: "read setup_data: EIO".to_owned() };
+        for (life, words) in [
+            (life.clone().ends(lost), "qmp lost"),
+            (life.clone().ends(GuestEnd::Interrupted), "interrupted"),
+            (life.clone().ends(GuestEnd::ByItself), "ended by itself"),
+            (life.clone().deadline(Phase::Reading), "within 45 s not what"),
+            (life.clone().says(15_550, Side::Capture, trouble).deadline(Phase::Reading), "setup_data: EIO"),
+        ] {
+            let outcome = life.outcome();
+            assert!(rig_error(&outcome).contains(words), "{outcome:?}");
+        }
+        // What the guest did is no trouble of the rig.
+        let panicked =
+            life.clone().console(15_600, "[    2.1] Kernel panic - not syncing: Fatal exception\r\n");
+        assert!(matches!(panicked.outcome(), Outcome::CapturePanicked { .. }));
+        let reset = life.event(15_600, "SHUTDOWN", "guest-reset");
+        assert!(matches!(reset.outcome(), Outcome::Reset { at: Phase::Reading, .. }));
+    }
+    // A vmcore that is wrong is the loader's, whatever came after it.
+    let cell = asks(&amd64());
+    let wrong = Vmcore { prstatus: 0, ..vmcore(&cell) };
+    let life = up(cell).reads(VmcoreReport::Present(wrong)).deadline(Phase::Reading);
+    let outcome = life.outcome();
+    assert!(matches!(outcome, Outcome::Captured { vmcore: VmcoreState::Wrong { .. }, .. }), "{outcome:?}");
 }
 
 #[test]
