@@ -115,7 +115,11 @@ fn after_up(
         }
     } else {
         match vmcore::state(cell, story, ready, up, evidence, report, &text) {
-            Ok(vmcore) => Outcome::Captured { vmcore, told: story.told.cloned() },
+            Ok(vmcore) => {
+                let said = story.loaded.filter(|_| cell.expected.asks_what_was_said());
+                let said = said.map(|report| report.stderr.clone());
+                Outcome::Captured { vmcore, told: story.told.cloned(), said }
+            }
             Err(what) => Outcome::RigError { what },
         }
     };

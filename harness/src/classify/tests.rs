@@ -134,6 +134,7 @@ fn loaded() -> LoadReport {
     LoadReport {
         exit: ExitKind::Exited { status: 0 },
         stdout: String::new(),
+        loaded_before: None,
         stderr: String::new(),
         crash_loaded: true,
         milliseconds: 210,

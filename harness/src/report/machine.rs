@@ -94,6 +94,7 @@ pub(super) mod tests {
         };
         let load = LoadReport {
             exit: ExitKind::Exited { status: 0 },
+            loaded_before: None,
             stdout: String::new(),
             stderr: stderr.into(),
             crash_loaded: true,

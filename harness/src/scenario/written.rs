@@ -189,6 +189,7 @@ pub(super) enum VmcoreWord {
     Absent,
     Wrong,
 }
+    Any,
 
 #[derive(Clone, Copy, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]

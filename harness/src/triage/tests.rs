@@ -13,6 +13,7 @@ fn said(evidence: &Evidence, outcome: &Outcome) -> String {
 
 fn loaded(stderr: &str, exit: ExitKind) -> Timed<Report> {
     let report = LoadReport {
+        loaded_before: None,
         exit,
         stdout: String::new(),
         stderr: stderr.to_owned(),

@@ -210,6 +210,9 @@ pub struct LoadReport {
     /// Wall-clock time of the loader's run, in milliseconds of guest time.
     pub milliseconds: u64,
     /// The same in detail; none in reports of agents that did not measure it.
+    /// Whether an image was loaded before this run, by an earlier run that the circumstances ask for; none where they ask for none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub loaded_before: Option<bool>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub time: Option<RunTime>,
 }

@@ -52,7 +52,10 @@ fn what_the_capture_kernel_was_told_is_a_part_of_the_outcome() {
     let life = || up(amd64()).reads(VmcoreReport::Present(vmcore(&amd64())));
     let says = |life: Life| life.says(15_400, Side::Capture, Message::Told(told.clone()));
     let whole = says(life()).done().outcome();
-    assert_eq!(whole, Outcome::Captured { vmcore: VmcoreState::Verified, told: Some(told.clone()) });
+    assert_eq!(
+        whole,
+        Outcome::Captured { vmcore: VmcoreState::Verified, told: Some(told.clone()), said: None }
+    );
     for (odd, words) in [(says(says(life())), "`told` twice"), (says(up(amd64())), "came before `vmcore`")] {
         let outcome = odd.done().outcome();
         assert!(matches!(&outcome, Outcome::RigError { what } if what.contains(words)), "{outcome:?}");
@@ -65,7 +68,11 @@ fn what_the_capture_kernel_was_told_is_a_part_of_the_outcome() {
 fn what_a_cell_asks_beside_the_vmcore_is_waited_for() {
     let told = ExpectedTold { acpi: Some(AcpiWord::Found), ..ExpectedTold::default() };
     let asks = |reader: &Cell| Cell {
-        expected: Expectation::Captured { vmcore: ExpectedVmcore::Verified, told: told.clone() },
+        expected: Expectation::Captured {
+            vmcore: ExpectedVmcore::Verified,
+            told: told.clone(),
+            message: Vec::new(),
+        },
         ..reader.clone()
     };
     for cell in [asks(&amd64()), asks(&with_reader())] {
@@ -96,6 +103,39 @@ fn what_a_cell_asks_beside_the_vmcore_is_waited_for() {
     let life = up(cell).reads(VmcoreReport::Present(wrong)).deadline(Phase::Reading);
     let outcome = life.outcome();
     assert!(matches!(outcome, Outcome::Captured { vmcore: VmcoreState::Wrong { .. }, .. }), "{outcome:?}");
+}
+
+/// Bug: a loader that passes an option over is content, and so is the capture kernel.
+#[test]
+fn what_the_loader_was_asked_for_is_compared() {
+    let cell = |options: &[&str]| Cell {
+        loader_args: options.iter().map(|&option| option.to_owned()).collect(),
+        ..cell(Arch::I386, Arch::I386)
+    };
+    let bits = |option: &str, bits| captured(cell(&[option]), |vmcore| vmcore.class_bits = bits);
+    let verified = Outcome::captured(VmcoreState::Verified);
+    let wrong = |outcome: Outcome| match outcome {
+        Outcome::Captured { vmcore: VmcoreState::Wrong { why }, .. } => why,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(bits("--elf32-core-headers", 32), verified);
+    assert_eq!(bits("--elf64-core-headers", 64), verified);
+    assert!(wrong(bits("--elf64-core-headers", 32)).contains("it is 32-bit ELF, and --elf64"));
+    assert!(wrong(bits("--elf32-core-headers", 64)).contains("it is 64-bit ELF, and --elf32"));
+    let placed = |options: &[&str], stderr: &str| {
+        let cell = cell(options);
+        let core = vmcore(&cell);
+        let mut life = Life::of(cell).ready().loads(LoadReport { stderr: stderr.to_owned(), ..loaded() });
+        life = life.says(8600, Side::First, Message::Armed { planted: planted() });
+        life.evidence.triggered_ms = Some(TRIGGERED_MS);
+        life.up().reads(VmcoreReport::Present(core)).done().outcome()
+    };
+    let line = "kexec-load: segment: kernel 0x7c000000-0x7d000fff (0x1001000 bytes)\n";
+    assert_eq!(placed(&["--mem-min=0x7c000000", "--mem-max=0x7d000fff"], line), verified);
+    for option in ["--mem-min=0x7c000001", "--mem-max=0x7d000ffe"] {
+        assert!(wrong(placed(&[option], line)).contains("allows lie: kernel 0x7c000000-0x7d000fff"));
+        assert!(rig_error(&placed(&[option], "")).contains("no segment"));
+    }
 }
 
 #[test]

@@ -145,6 +145,7 @@ fn facts() -> KernelFacts {
 fn loaded(status: u8, stderr: &str) -> String {
     let report = LoadReport {
         exit: ExitKind::Exited { status },
+        loaded_before: None,
         stdout: String::new(),
         stderr: stderr.into(),
         crash_loaded: status == 0,
