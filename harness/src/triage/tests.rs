@@ -167,6 +167,7 @@ fn a_kernels_function_is_named_with_its_kernel() {
         cpus: 1,
         crash_regions: vec![PhysRange { start: 0x7b00_0000, end: 0x8aff_ffff }],
         system_ram: Vec::new(),
+        five_levels: None,
         kernel_code: None,
         crash_loaded: None,
     };
