@@ -227,6 +227,10 @@ pub struct Platform {
     /// What the machine starts with.
     #[serde(default)]
     pub firmware: Firmware,
+    /// Whether first kernels must come up with five levels of page tables on it. A CPU that has them is not enough: the kernel must
+    /// be built for them.
+    #[serde(default)]
+    pub five_levels: bool,
 }
 
 /// What a machine starts with, and what a kernel finds of it.

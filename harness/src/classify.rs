@@ -6,6 +6,7 @@
 //! QEMU or host is then a rig error, never a statement on the loader.
 
 mod addresses;
+mod asked;
 pub mod console;
 mod coverage;
 mod errno;
@@ -84,7 +85,7 @@ fn find(cell: &Cell, evidence: &Evidence) -> Finding {
     }
     match story.loaded {
         None => load::before_report(&story, evidence),
-        Some(report) => match load::outcome(report, evidence) {
+        Some(report) => match load::outcome(cell, report, evidence) {
             Some(outcome) => Finding::Final(outcome),
             None => panicked::find(cell, &story, ready, evidence),
         },

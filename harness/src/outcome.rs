@@ -16,6 +16,9 @@ pub enum Outcome {
         /// What the capture kernel was told of its machine, where its agent says so.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         told: Option<Told>,
+        /// What the loader said on standard error, where the cell asks for something in it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        said: Option<String>,
     },
     /// The load was refused and nothing is loaded.
     Refused {
@@ -52,8 +55,9 @@ pub enum Outcome {
         /// The segment that it names.
         #[serde(default)]
         segment: Option<String>,
-        /// How it left the machine.
-        end: PurgatoryEnd,
+        /// How it left the machine; none in reports from before that was looked at.
+        #[serde(default)]
+        end: Option<PurgatoryEnd>,
     },
     /// The machine was reset (triple fault, reboot) after the trigger.
     Reset {
@@ -87,9 +91,9 @@ pub enum Outcome {
 }
 
 impl Outcome {
-    /// A capture kernel whose agent says nothing of what it was told.
+    /// A capture kernel whose agent says nothing of what it was told, and a loader of which nothing is asked.
     pub const fn captured(vmcore: VmcoreState) -> Self {
-        Self::Captured { vmcore, told: None }
+        Self::Captured { vmcore, told: None, said: None }
     }
 
     /// The outcome's name, as in `results.jsonl` and in expectations.
@@ -276,6 +280,9 @@ pub enum Expectation {
         /// And having been told this.
         #[serde(default, skip_serializing_if = "ExpectedTold::is_nothing")]
         told: ExpectedTold,
+        /// And every one of these stands in what the loader said on standard error.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        message: Vec<String>,
     },
     /// The load is refused.
     Refused {
@@ -308,7 +315,17 @@ pub enum Expectation {
 impl Expectation {
     /// A capture kernel with this vmcore, whatever it was told.
     pub fn captured(vmcore: ExpectedVmcore) -> Self {
-        Self::Captured { vmcore, told: ExpectedTold::default() }
+        Self::Captured { vmcore, told: ExpectedTold::default(), message: Vec::new() }
+    }
+
+    /// Whether it asks what the capture kernel was told of its machine.
+    pub const fn asks_what_was_told(&self) -> bool {
+        matches!(self, Self::Captured { told, .. } if !told.is_nothing())
+    }
+
+    /// Whether it asks what the loader of an image that was captured said.
+    pub const fn asks_what_was_said(&self) -> bool {
+        matches!(self, Self::Captured { message, .. } if !message.is_empty())
     }
 }
 
@@ -399,6 +416,8 @@ pub enum ExpectedVmcore {
     Verified,
     /// None.
     Absent,
+    /// Anything, none included: where the rig damages what leads to it, and the kernel must come up all the same.
+    Any,
     /// One with a known fault, such as a released loader's.
     Wrong {
         /// Every one of these stands in what is said to be wrong with it. At least one, or any fault would do.

@@ -29,6 +29,7 @@ fn cell(first: Arch, capture: Arch) -> Cell {
             cpus: NonZeroU32::MIN,
             boot: FirstBoot::Fastest,
             firmware: Firmware::Bios,
+            five_levels: false,
         },
         trigger: Trigger::Nmi,
         reader: None,

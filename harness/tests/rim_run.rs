@@ -120,6 +120,7 @@ fn cell(id: &str) -> Cell {
             cpus: NonZeroU32::MIN,
             boot: FirstBoot::Fastest,
             firmware: Firmware::Bios,
+            five_levels: false,
         },
         trigger: Trigger::Nmi,
         reader: None,

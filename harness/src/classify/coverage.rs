@@ -138,6 +138,7 @@ mod tests {
             cpus: 1,
             crash_regions: crash_regions.to_vec(),
             system_ram: system_ram.to_vec(),
+            five_levels: None,
             kernel_code: None,
             crash_loaded: None,
         }

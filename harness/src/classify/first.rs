@@ -69,6 +69,13 @@ pub(super) fn at_ready(cell: &Cell, ready: &KernelFacts) -> Option<Outcome> {
             cell.platform.cpus, ready.cpus
         ));
     }
+    if cell.platform.five_levels && ready.five_levels != Some(true) {
+        return rig_error(format!(
+            "{} asks for five levels of page tables, and the first kernel's /proc/cpuinfo has no la57: QEMU's -cpu {} or the kernel \
+             does without them",
+            cell.platform.name, cell.platform.cpu
+        ));
+    }
     if ready.crash_loaded == Some(true) {
         return rig_error("a crash image was loaded before the loader ran".to_owned());
     }

@@ -89,6 +89,7 @@ mod tests {
             cpus: 1,
             crash_regions: Vec::new(),
             system_ram: system_ram.to_vec(),
+            five_levels: None,
             kernel_code: None,
             crash_loaded: None,
         }

@@ -2,16 +2,27 @@
 
 use super::story::Story;
 use super::{Finding, errno, was_starved, with_foreign_lines};
+use crate::cell::Cell;
 use crate::evidence::{Evidence, GuestEnd};
 use crate::outcome::{LoadFailure, Outcome, Refuser};
 use crate::phase::Phase;
-use guest_protocol::{ExitKind, LoadReport};
+use crate::quote::quote;
+use guest_protocol::{Circumstances, ExitKind, LoadReport};
 
 /// Exit status of a loader that refuses, by convention of kexec-tools and of `kexec-load`.
 const REFUSED: u8 = 1;
 
 /// The outcome that the report of a load shows; none where a crash image is in place and the panic decides.
-pub(super) fn outcome(report: &LoadReport, evidence: &Evidence) -> Option<Outcome> {
+pub(super) fn outcome(cell: &Cell, report: &LoadReport, evidence: &Evidence) -> Option<Outcome> {
+    // A first load that fails may fail with the very words that are expected of the second.
+    if cell.circumstances == Circumstances::ReloadFails && report.loaded_before != Some(true) {
+        return Some(Outcome::RigError {
+            what: format!(
+                "the load before the one that is to fail did not leave an image loaded; the loader said: {:?}",
+                quote(&report.stderr)
+            ),
+        });
+    }
     let failed = |how| Some(Outcome::LoadFailed { how, stderr: report.stderr.clone() });
     match report.exit {
         ExitKind::Exited { status: 0 } if report.crash_loaded => None,

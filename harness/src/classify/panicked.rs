@@ -19,7 +19,9 @@ pub(super) const QUIET_MS: u64 = 2000;
 
 /// A crash image is loaded; what became of the panic.
 pub(super) fn find(cell: &Cell, story: &Story<'_>, ready: &KernelFacts, evidence: &Evidence) -> Finding {
-    if let (Some((side, what)), None) = (story.trouble, seen_whole(cell, story)) {
+    if let (Some((side, what)), None) = (story.trouble, seen_whole(cell, story))
+        && !is_untold(cell, story)
+    {
         let what = with_foreign_lines(format!("the {} agent: {what}", side_words(side)), evidence);
         return Finding::Final(match (side, story.up) {
             // Its kernel came up and could not serve it, which is how too little or wrong memory shows as well.
@@ -44,6 +46,12 @@ fn seen_whole<'a>(cell: &Cell, story: &Story<'a>) -> Option<&'a VmcoreReport> {
     let report = story.vmcore?;
     let awaited = cell.reader.is_some() && !matches!(report, VmcoreReport::Absent);
     (!awaited || story.reader.is_some() || story.done).then_some(report)
+}
+
+/// Whether the cell asks what the capture kernel was told, and its agent, which has reported on the vmcore, has not come to that.
+const fn is_untold(cell: &Cell, story: &Story<'_>) -> bool {
+    let passed_by = story.told.is_some() || story.done;
+    cell.expected.asks_what_was_told() && story.vmcore.is_some() && !passed_by
 }
 
 /// What the cell wanted changed in the guest's memory and was not: a rig error's text.
@@ -92,8 +100,12 @@ fn after_up(
         return Finding::Final(Outcome::RigError { what });
     }
     let text = since_trigger(evidence);
+    let untold = is_untold(cell, story);
+    if untold && let Some(finding) = stopped_while_reading(cell, &text, evidence) {
+        return finding;
+    }
     let Some(report) = seen_whole(cell, story) else {
-        return before_vmcore(cell, &text, evidence);
+        return if untold { before_told(story, evidence) } else { before_vmcore(cell, &text, evidence) };
     };
     let outcome = if let (VmcoreReport::Absent, Some(why)) = (report, outside_of_region(ready, up)) {
         // Without a vmcore its place is all that tells a capture kernel from a kernel that was booted in another way.
@@ -103,25 +115,30 @@ fn after_up(
         }
     } else {
         match vmcore::state(cell, story, ready, up, evidence, report, &text) {
-            Ok(vmcore) => Outcome::Captured { vmcore, told: story.told.cloned() },
+            Ok(vmcore) => {
+                let said = story.loaded.filter(|_| cell.expected.asks_what_was_said());
+                let said = said.map(|report| report.stderr.clone());
+                Outcome::Captured { vmcore, told: story.told.cloned(), said }
+            }
             Err(what) => Outcome::RigError { what },
         }
     };
+    // What is wrong already stays wrong, whatever the kernel was told.
+    let settled = !matches!(
+        outcome,
+        Outcome::Captured { vmcore: VmcoreState::Verified | VmcoreState::Absent { .. }, .. }
+    );
+    if untold && !settled && (story.trouble.is_some() || evidence.end.is_some()) {
+        return before_told(story, evidence);
+    }
     // The report is whole, whatever ended the guest after it; *done* only ends the wait.
     if story.done || evidence.end.is_some() { Finding::Final(outcome) } else { Finding::Likely(outcome) }
 }
 
 /// The capture kernel's agent is up, and its report on /proc/vmcore is awaited.
 fn before_vmcore(cell: &Cell, text: &Text, evidence: &Evidence) -> Finding {
-    let at = Phase::Reading;
-    if let Some(finding) = capture_panic(text, evidence) {
+    if let Some(finding) = stopped_while_reading(cell, text, evidence) {
         return finding;
-    }
-    if let Some(reason) = reset_reason(evidence) {
-        return Finding::Final(Outcome::Reset { at, reason });
-    }
-    if let Some((proof, _)) = all_dead(cell, evidence) {
-        return Finding::Final(Outcome::Hung { at, proof, cause: HangCause::Unknown });
     }
     match &evidence.end {
         Some(GuestEnd::ByItself) => {
@@ -136,6 +153,35 @@ fn before_vmcore(cell: &Cell, text: &Text, evidence: &Evidence) -> Finding {
         )
         | None => Finding::Open,
     }
+}
+
+/// What shows that the capture kernel whose agent was up did not go on.
+fn stopped_while_reading(cell: &Cell, text: &Text, evidence: &Evidence) -> Option<Finding> {
+    let at = Phase::Reading;
+    if let Some(finding) = capture_panic(text, evidence) {
+        return Some(finding);
+    }
+    if let Some(reason) = reset_reason(evidence) {
+        return Some(Finding::Final(Outcome::Reset { at, reason }));
+    }
+    all_dead(cell, evidence)
+        .map(|(proof, _)| Finding::Final(Outcome::Hung { at, proof, cause: HangCause::Unknown }))
+}
+
+/// The vmcore is reported, and what the cell asks beside it is not: an agent's or the rig's failure, for the kernel served it so far.
+fn before_told(story: &Story<'_>, evidence: &Evidence) -> Finding {
+    let what = match (story.trouble, &evidence.end) {
+        (Some((side, what)), _) => format!("the {} agent: {what}", side_words(side)),
+        (None, Some(GuestEnd::Deadline { seconds, .. })) => format!(
+            "the capture kernel's agent reported on the vmcore, and within {seconds} s not what that kernel was told"
+        ),
+        (
+            None,
+            Some(GuestEnd::ByItself | GuestEnd::Concluded | GuestEnd::Trouble { .. } | GuestEnd::Interrupted)
+            | None,
+        ) => return Finding::Open,
+    };
+    Finding::Final(Outcome::RigError { what: with_foreign_lines(what, evidence) })
 }
 
 /// Triggered, and no word from a capture kernel's agent.

@@ -21,6 +21,7 @@ const PLACE: &str = " at 0x";
 pub(super) fn find(cell: &Cell, before: &Text, ready: &KernelFacts, evidence: &Evidence) -> Option<Finding> {
     let line = before.purgatory_stop()?;
     let stopped = |end| {
+        let end = Some(end);
         let segment = segment(line).map(str::to_owned);
         Some(Finding::Final(Outcome::StoppedByPurgatory { line: line.to_owned(), segment, end }))
     };

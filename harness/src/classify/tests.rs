@@ -75,6 +75,7 @@ fn cell(first: Arch, capture: Arch) -> Cell {
             cpus: NonZeroU32::MIN,
             boot: FirstBoot::Fastest,
             firmware: Firmware::Bios,
+            five_levels: false,
         },
         trigger: Trigger::Nmi,
         reader: None,
@@ -100,6 +101,7 @@ fn first_facts(cell: &Cell) -> KernelFacts {
         cpus: cell.platform.cpus.get(),
         crash_regions: vec![REGION],
         system_ram: vec![PhysRange { start: 0x10_0000, end: REGION.end }],
+        five_levels: None,
         kernel_code: Some(PhysRange { start: 0x100_0000, end: 0x1e0_2000 }),
         crash_loaded: Some(false),
     }
@@ -132,6 +134,7 @@ const fn machine(arch: Arch) -> &'static str {
 
 fn loaded() -> LoadReport {
     LoadReport {
+        loaded_before: None,
         exit: ExitKind::Exited { status: 0 },
         stdout: String::new(),
         stderr: String::new(),

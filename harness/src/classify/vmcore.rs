@@ -6,7 +6,7 @@ use super::first::machine_arch;
 use super::given::{self, ELFCOREHDR};
 use super::panicked::outside_of_region;
 use super::story::Story;
-use super::{addresses, coverage, log};
+use super::{addresses, asked, coverage, log};
 use crate::cell::Cell;
 use crate::evidence::Evidence;
 use crate::outcome::VmcoreState;
@@ -44,7 +44,8 @@ pub(super) fn state(
     }
     let mut wrong = nonces(story.planted.unwrap_or(&[]), &evidence.plants, vmcore)?;
     wrong.extend(low_pattern(evidence, vmcore)?);
-    wrong.extend(headers(ready, up, vmcore));
+    wrong.extend(headers(cell, ready, up, vmcore));
+    wrong.extend(asked::places(cell, evidence)?);
     wrong.extend(coverage::wrong(ready, &vmcore.loads));
     wrong.extend(addresses::wrong(ready, vmcore));
     wrong.extend(log::wrong(ready, cell.trigger, evidence, vmcore));
@@ -124,7 +125,7 @@ fn read_back(
 }
 
 /// What is wrong with the ELF header and the notes.
-fn headers(ready: &KernelFacts, up: &KernelFacts, vmcore: &Vmcore) -> Vec<String> {
+fn headers(cell: &Cell, ready: &KernelFacts, up: &KernelFacts, vmcore: &Vmcore) -> Vec<String> {
     let mut wrong = Vec::new();
     // An x86_64 capture kernel offers EM_X86_64 alone, whatever crashed. An i386 kernel's core is 64-bit ELF where its RAM ends
     // above 4 GiB.
@@ -137,6 +138,13 @@ fn headers(ready: &KernelFacts, up: &KernelFacts, vmcore: &Vmcore) -> Vec<String
     }
     if !classes.contains(&vmcore.class_bits) {
         wrong.push(format!("it is {}-bit ELF, and the first kernel is {}", vmcore.class_bits, ready.machine));
+    }
+    if let Some(asked) = asked::class_bits(cell).filter(|asked| *asked != vmcore.class_bits) {
+        wrong.push(format!(
+            "it is {}-bit ELF, and {} asks for {asked} bits",
+            vmcore.class_bits,
+            cell.loader_args.join(" ")
+        ));
     }
     if vmcore.prstatus != ready.cpus {
         wrong.push(format!(

@@ -27,6 +27,7 @@ fn cell() -> Cell {
             cpus: NonZeroU32::new(2).unwrap(),
             boot: FirstBoot::Fastest,
             firmware: Firmware::Bios,
+            five_levels: false,
         },
         trigger: Trigger::Nmi,
         reader: None,

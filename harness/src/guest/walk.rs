@@ -148,6 +148,7 @@ mod tests {
             cpus: 1,
             crash_regions: Vec::new(),
             system_ram: Vec::new(),
+            five_levels: None,
             kernel_code: None,
             crash_loaded: Some(false),
         }

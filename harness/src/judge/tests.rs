@@ -31,17 +31,17 @@ fn outcomes() -> Vec<Outcome> {
         Outcome::StoppedByPurgatory {
             line: "SHA-256 of the kernel at 0x1-0x2 does not match".to_owned(),
             segment: Some("kernel".to_owned()),
-            end: PurgatoryEnd::Halted { ip: 1 },
+            end: Some(PurgatoryEnd::Halted { ip: 1 }),
         },
         Outcome::StoppedByPurgatory {
             line: "sha256 digests do not match".to_owned(),
             segment: None,
-            end: PurgatoryEnd::Loops { ip: 1 },
+            end: Some(PurgatoryEnd::Loops { ip: 1 }),
         },
         Outcome::StoppedByPurgatory {
             line: "SHA-256 of the initrd at 0x1-0x2 does not match".to_owned(),
             segment: Some("initrd".to_owned()),
-            end: PurgatoryEnd::Reset { reason: text() },
+            end: Some(PurgatoryEnd::Reset { reason: text() }),
         },
         Outcome::Reset { at: Phase::Capture, reason: text() },
         Outcome::NotPanicked { seen: text() },
@@ -158,10 +158,11 @@ fn what_a_capture_kernel_was_not_told_fails_the_cell_and_is_said() {
         acpi_tables: vec!["DSDT".to_owned(), "FACP".to_owned()],
         ..Default::default()
     });
-    let outcome = Outcome::Captured { vmcore: VmcoreState::Verified, told };
+    let outcome = Outcome::Captured { vmcore: VmcoreState::Verified, told, said: None };
     let wanted = |acpi| Expectation::Captured {
         vmcore: ExpectedVmcore::Verified,
         told: ExpectedTold { acpi: Some(acpi), ..ExpectedTold::default() },
+        message: Vec::new(),
     };
     assert_eq!(judge(&outcome, &wanted(AcpiWord::Found)), Verdict::Pass);
     assert_eq!(describe_beside(&outcome, &wanted(AcpiWord::Found)), "captured, vmcore verified");
@@ -170,10 +171,54 @@ fn what_a_capture_kernel_was_not_told_fails_the_cell_and_is_said() {
         describe_beside(&outcome, &wanted(AcpiWord::HandedOn)),
         "captured, vmcore verified, but the capture kernel's boot_params have no acpi_rsdp_addr"
     );
-    // Evidence of before says nothing of it: what asks for nothing is met, what asks is not.
+    // Evidence of before says nothing of it: what asks for nothing is met, what asks has no answer, and a failure of the loader is
+    // neither. A vmcore that is wrong is wrong all the same.
     let before = Outcome::captured(VmcoreState::Verified);
     assert_eq!(judge(&before, &Expectation::captured(ExpectedVmcore::Verified)), Verdict::Pass);
-    assert_eq!(judge(&before, &wanted(AcpiWord::Found)), Verdict::Fail);
+    assert_eq!(judge(&before, &wanted(AcpiWord::Found)), Verdict::Error);
+    let wrong = Outcome::captured(VmcoreState::Wrong { why: "no note".to_owned() });
+    assert_eq!(judge(&wrong, &wanted(AcpiWord::Found)), Verdict::Fail);
+}
+
+/// Bug: a load by the wrong system call, or with an option passed over, passes because something came up.
+#[test]
+fn what_the_loader_must_say_of_a_captured_image_is_asked() {
+    let expected = Expectation::Captured {
+        vmcore: ExpectedVmcore::Any,
+        told: ExpectedTold::default(),
+        message: vec!["loaded by kexec_file_load".to_owned()],
+    };
+    let outcome =
+        |vmcore, said: Option<&str>| Outcome::Captured { vmcore, told: None, said: said.map(str::to_owned) };
+    let right = Some("kexec-load: loaded by kexec_file_load\n");
+    for vmcore in [
+        VmcoreState::Verified,
+        VmcoreState::Absent { why: "text".to_owned() },
+        VmcoreState::Wrong { why: "text".to_owned() },
+    ] {
+        assert_eq!(judge(&outcome(vmcore.clone(), right), &expected), Verdict::Pass);
+        for said in [Some("kexec-load: loaded by kexec_load\n"), None] {
+            let other = outcome(vmcore.clone(), said);
+            assert_eq!(judge(&other, &expected), Verdict::Fail);
+            let miss = near_miss(&other, &expected);
+            assert_eq!(miss.as_deref(), Some("the loader did not say \"loaded by kexec_file_load\""));
+        }
+    }
+    assert!(describe_expectation(&expected).ends_with("the loader saying \"loaded by kexec_file_load\""));
+}
+
+/// Bug: one line of an older report, from before it was told how a purgatory left the machine, and the whole report is refused;
+/// or what is not known of that stop meets an expectation.
+#[test]
+fn a_stop_of_before_is_read_and_meets_nothing() {
+    let old = r#"{"kind":"stopped-by-purgatory","line":"sha256 digests do not match"}"#;
+    let outcome: Outcome = serde_json::from_str(old).unwrap();
+    for end in [ExpectedPurgatoryEnd::Stopped, ExpectedPurgatoryEnd::Reset] {
+        let message = vec!["sha256".to_owned()];
+        let expected = Expectation::StoppedByPurgatory { segment: None, message, end };
+        assert_eq!(judge(&outcome, &expected), Verdict::Fail);
+    }
+    assert!(describe(&outcome).contains("was not recorded"), "{}", describe(&outcome));
 }
 
 #[test]

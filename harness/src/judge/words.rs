@@ -62,9 +62,10 @@ pub fn describe(outcome: &Outcome) -> String {
         Outcome::CapturePanicked { line } => format!("the capture kernel panicked: {}", quote(line)),
         Outcome::StoppedByPurgatory { line, segment: _, end } => {
             let end = match end {
-                PurgatoryEnd::Halted { ip } => format!("halted at {ip:#x}"),
-                PurgatoryEnd::Loops { ip } => format!("it goes round at {ip:#x}"),
-                PurgatoryEnd::Reset { reason } => format!("reset: {}", quote(reason)),
+                Some(PurgatoryEnd::Halted { ip }) => format!("halted at {ip:#x}"),
+                Some(PurgatoryEnd::Loops { ip }) => format!("it goes round at {ip:#x}"),
+                Some(PurgatoryEnd::Reset { reason }) => format!("reset: {}", quote(reason)),
+                None => "how it left the machine was not recorded".to_owned(),
             };
             format!("stopped by the purgatory ({end}): {}", quote(line))
         }
@@ -89,15 +90,21 @@ pub fn describe_beside(outcome: &Outcome, expected: &Expectation) -> String {
 /// An expectation in a few words, to stand beside an outcome that differs.
 pub fn describe_expectation(expected: &Expectation) -> String {
     match expected {
-        Expectation::Captured { vmcore, told } => {
+        Expectation::Captured { vmcore, told, message } => {
             let vmcore = match vmcore {
                 ExpectedVmcore::Verified => "vmcore verified".to_owned(),
                 ExpectedVmcore::Absent => "no vmcore".to_owned(),
+                ExpectedVmcore::Any => "whatever its vmcore is worth".to_owned(),
                 ExpectedVmcore::Wrong { why } => {
                     format!("vmcore wrong: {}", in_quotes(why.iter().map(String::as_str), " and "))
                 }
             };
-            format!("captured, {vmcore}{}", told::in_words(told))
+            let said = if message.is_empty() {
+                String::new()
+            } else {
+                format!(", the loader saying {}", in_quotes(message.iter().map(String::as_str), " and "))
+            };
+            format!("captured, {vmcore}{}{said}", told::in_words(told))
         }
         Expectation::Refused { by, message } => {
             let by = match by {
@@ -133,14 +140,20 @@ pub fn near_miss(outcome: &Outcome, expected: &Expectation) -> Option<String> {
         return (refuser_meets(*by, *expected_by) && !missing.is_empty())
             .then(|| format!("the refusal does not name {}", in_quotes(missing.into_iter(), " nor ")));
     }
-    if let (Outcome::Captured { vmcore, told }, Expectation::Captured { vmcore: wanted, told: expected }) =
-        (outcome, expected)
+    if let (
+        Outcome::Captured { vmcore, told, said },
+        Expectation::Captured { vmcore: wanted, told: expected, message },
+    ) = (outcome, expected)
     {
-        let wrong = told::wrong(told.as_ref(), expected);
+        let mut wrong = told::wrong(told.as_ref(), expected);
+        let missing = missing_texts(said.as_deref().unwrap_or_default(), message);
+        if !missing.is_empty() {
+            wrong.push(format!("the loader did not say {}", in_quotes(missing.into_iter(), " nor ")));
+        }
         return (vmcore_meets(vmcore, wanted) && !wrong.is_empty()).then(|| wrong.join("; "));
     }
     if let (
-        Outcome::StoppedByPurgatory { line, segment: found, end: _ },
+        Outcome::StoppedByPurgatory { line, segment: found, end: found_end },
         Expectation::StoppedByPurgatory { segment, message, end },
     ) = (outcome, expected)
     {
@@ -153,6 +166,7 @@ pub fn near_miss(outcome: &Outcome, expected: &Expectation) -> Option<String> {
             _ if !missing.is_empty() => {
                 format!("the purgatory does not say {}", in_quotes(missing.into_iter(), " nor "))
             }
+            _ if found_end.is_none() => "how the purgatory left the machine was not recorded".to_owned(),
             _ => match end {
                 ExpectedPurgatoryEnd::Stopped => {
                     "the purgatory was to stop, not to reset the machine".to_owned()

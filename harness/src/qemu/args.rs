@@ -175,6 +175,7 @@ mod tests {
             cpus: NonZeroU32::new(2).unwrap(),
             boot: FirstBoot::Fastest,
             firmware: Firmware::Bios,
+            five_levels: false,
         }
     }
 

@@ -89,10 +89,12 @@ pub(super) mod tests {
                 PhysRange { start: 0x1000, end: 0x9_fbff },
                 PhysRange { start: 0x10_0000, end: 0xf7fd_ffff },
             ],
+            five_levels: None,
             kernel_code: None,
             crash_loaded: Some(false),
         };
         let load = LoadReport {
+            loaded_before: None,
             exit: ExitKind::Exited { status: 0 },
             stdout: String::new(),
             stderr: stderr.into(),

@@ -206,6 +206,7 @@ impl Expansion<'_> {
                         cpus: written.cpus,
                         boot: written.boot,
                         firmware: written.firmware,
+                        five_levels: written.five_levels,
                     };
                     regions.push(PlacedRegion { region, platform, limit, at });
                 }

@@ -240,6 +240,7 @@ mod tests {
             cpus: NonZeroU32::MIN,
             boot: FirstBoot::Fastest,
             firmware: Firmware::Bios,
+            five_levels: false,
         }
     }
 

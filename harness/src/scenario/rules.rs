@@ -44,7 +44,7 @@ impl Rule {
         foreign("memory-map", rule.memory_map.is_some(), captured);
         foreign("why", rule.why.is_some(), rule.vmcore == Some(VmcoreWord::Wrong));
         foreign("by", rule.by.is_some(), rule.outcome == OutcomeWord::Refused);
-        let says = matches!(rule.outcome, OutcomeWord::Refused | OutcomeWord::StoppedByPurgatory);
+        let says = captured || matches!(rule.outcome, OutcomeWord::Refused | OutcomeWord::StoppedByPurgatory);
         foreign("message", rule.message.is_some(), says);
         foreign("segment", rule.segment.is_some(), rule.outcome == OutcomeWord::StoppedByPurgatory);
         foreign("end", rule.end.is_some(), rule.outcome == OutcomeWord::StoppedByPurgatory);
@@ -59,6 +59,7 @@ impl Rule {
             OutcomeWord::Captured => match rule.vmcore {
                 Some(VmcoreWord::Verified) => Some(ExpectedVmcore::Verified),
                 Some(VmcoreWord::Absent) => Some(ExpectedVmcore::Absent),
+                Some(VmcoreWord::Any) => Some(ExpectedVmcore::Any),
                 Some(VmcoreWord::Wrong) if rule.why.is_none() => {
                     incomplete("add `why: […]`: a wrong vmcore is expected with what is wrong, or any fault would do");
                     None
@@ -66,7 +67,11 @@ impl Rule {
                 Some(VmcoreWord::Wrong) => Some(ExpectedVmcore::Wrong { why: texts(&rule.why) }),
                 None => None,
             }
-            .map(|vmcore| Expectation::Captured { vmcore, told: told.clone() }),
+            .map(|vmcore| Expectation::Captured {
+                vmcore,
+                told: told.clone(),
+                message: texts(&rule.message),
+            }),
             OutcomeWord::Refused => rule.by.map(|by| Expectation::Refused {
                 by: match by {
                     RefuserWord::Loader => ExpectedRefuser::Loader,
@@ -94,7 +99,7 @@ impl Rule {
         if expected.is_none() && findings.is_empty() {
             let missing = match rule.outcome {
                 OutcomeWord::Captured => {
-                    "add `vmcore: verified`, `absent` or `wrong`: what the vmcore is to be worth"
+                    "add `vmcore: verified`, `absent`, `wrong` or `any`: what the vmcore is to be worth"
                 }
                 OutcomeWord::Refused => "add `by: loader` or `by: kernel`: who is to refuse",
                 OutcomeWord::Hung => {
@@ -119,6 +124,11 @@ impl Rule {
             texts.iter().map(|text| fill(text, cell)).collect()
         };
         Ok(match &self.expected {
+            Expectation::Captured { vmcore, told, message } => Expectation::Captured {
+                vmcore: vmcore.clone(),
+                told: told.clone(),
+                message: filled(message)?,
+            },
             Expectation::Refused { by, message } => {
                 Expectation::Refused { by: *by, message: filled(message)? }
             }

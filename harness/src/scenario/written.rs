@@ -77,6 +77,8 @@ pub(super) struct Platform {
     pub(super) boot: FirstBoot,
     #[serde(default)]
     pub(super) firmware: Firmware,
+    #[serde(default)]
+    pub(super) five_levels: bool,
 }
 
 /// Cells: combinations of what its axes list.
@@ -187,6 +189,7 @@ pub(super) enum OutcomeWord {
 pub(super) enum VmcoreWord {
     Verified,
     Absent,
+    Any,
     Wrong,
 }
 

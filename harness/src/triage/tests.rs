@@ -13,6 +13,7 @@ fn said(evidence: &Evidence, outcome: &Outcome) -> String {
 
 fn loaded(stderr: &str, exit: ExitKind) -> Timed<Report> {
     let report = LoadReport {
+        loaded_before: None,
         exit,
         stdout: String::new(),
         stderr: stderr.to_owned(),
@@ -166,6 +167,7 @@ fn a_kernels_function_is_named_with_its_kernel() {
         cpus: 1,
         crash_regions: vec![PhysRange { start: 0x7b00_0000, end: 0x8aff_ffff }],
         system_ram: Vec::new(),
+        five_levels: None,
         kernel_code: None,
         crash_loaded: None,
     };
@@ -232,7 +234,7 @@ fn every_outcome_has_one_line() {
         Outcome::StoppedByPurgatory {
             line: text(),
             segment: None,
-            end: crate::outcome::PurgatoryEnd::Halted { ip: 1 },
+            end: Some(crate::outcome::PurgatoryEnd::Halted { ip: 1 }),
         },
         Outcome::Reset { at: Phase::Panicking, reason: text() },
         Outcome::NotPanicked { seen: text() },

@@ -136,7 +136,7 @@ fn load_and_arm(guest: &mut impl Guest, order: &LoadOrder) -> Result<(), Failure
     check_load(order)?;
     let cmdline = guest.facts()?.cmdline;
     let pages = order.plants.iter().map(|plant| guest.plant(plant)).collect::<Result<Vec<_>, _>>()?;
-    let run = load(guest, order)?;
+    let (run, loaded_before) = load(guest, order)?;
     // A kernel without that file has no kexec either: nothing is loaded.
     let crash_loaded = guest.crash_loaded()?.unwrap_or(false);
     let milliseconds = run.milliseconds();
@@ -145,6 +145,7 @@ fn load_and_arm(guest: &mut impl Guest, order: &LoadOrder) -> Result<(), Failure
         stdout: run.stdout,
         stderr: run.stderr,
         crash_loaded,
+        loaded_before,
         milliseconds,
         time: Some(run.time),
     }));
@@ -163,27 +164,28 @@ fn load_and_arm(guest: &mut impl Guest, order: &LoadOrder) -> Result<(), Failure
     Ok(())
 }
 
-/// Runs the loader in the circumstances that are ordered.
-fn load<G: Guest>(guest: &mut G, order: &LoadOrder) -> Result<Run, Failure> {
+/// Runs the loader in the circumstances that are ordered. Where they ask for two runs it says of the second whether the first one left
+/// an image loaded.
+fn load<G: Guest>(guest: &mut G, order: &LoadOrder) -> Result<(Run, Option<bool>), Failure> {
     let run = |guest: &mut G, bound| guest.run(&order.argv, order.timeout_seconds, bound);
     match circumstances::arrangement(order.circumstances) {
-        Arrangement::Nothing => run(guest, None),
+        Arrangement::Nothing => Ok((run(guest, None)?, None)),
         Arrangement::Setting(setting) => {
             guest.set(&setting)?;
-            run(guest, None)
+            Ok((run(guest, None)?, None))
         }
-        Arrangement::Bound(bound) => run(guest, Some(bound)),
+        Arrangement::Bound(bound) => Ok((run(guest, Some(bound))?, None)),
         Arrangement::Reload => {
             let first = run(guest, None)?;
             // One that loads nothing has said already what there is to be judged.
             if guest.crash_loaded()? != Some(true) {
-                return Ok(first);
+                return Ok((first, Some(false)));
             }
             let map = guest.memory_map()?;
             let moved = iomem::with_moved(&map, iomem::CRASH_KERNEL, circumstances::MOVED_BY)
                 .ok_or_else(|| Failure::new("/proc/iomem has no crash region that could be moved"))?;
             guest.cover_memory_map(&moved)?;
-            run(guest, None)
+            Ok((run(guest, None)?, Some(true)))
         }
     }
 }

@@ -11,6 +11,7 @@ extern crate std;
 pub mod circumstances;
 pub mod cmdline;
 pub mod conversation;
+pub mod cpuinfo;
 pub mod cpulist;
 pub mod elf;
 pub mod failure;

@@ -93,6 +93,7 @@ mod tests {
             seq: u32::MAX,
             kernel: Side::Capture,
             message: Message::Loaded(LoadReport {
+                loaded_before: None,
                 exit: ExitKind::TimedOut,
                 stdout: worst(),
                 stderr: worst(),

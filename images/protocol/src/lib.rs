@@ -190,6 +190,9 @@ pub struct KernelFacts {
     pub crash_regions: Vec<PhysRange>,
     /// `System RAM` lines of /proc/iomem, in its order.
     pub system_ram: Vec<PhysRange>,
+    /// Whether it translates by five levels of page tables; none where it does not say, as agents of before did not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub five_levels: Option<bool>,
     /// The `Kernel code` line of /proc/iomem.
     pub kernel_code: Option<PhysRange>,
     /// /sys/kernel/kexec_crash_loaded; absent where the kernel has no such file.
@@ -207,6 +210,9 @@ pub struct LoadReport {
     pub stderr: String,
     /// /sys/kernel/kexec_crash_loaded after the loader ended.
     pub crash_loaded: bool,
+    /// Whether an image was loaded before this run, by an earlier run that the circumstances ask for; none where they ask for none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub loaded_before: Option<bool>,
     /// Wall-clock time of the loader's run, in milliseconds of guest time.
     pub milliseconds: u64,
     /// The same in detail; none in reports of agents that did not measure it.

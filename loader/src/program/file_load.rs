@@ -67,7 +67,9 @@ pub(crate) fn load(
         ));
     }
     let line: Vec<u8> = line.iter().copied().chain([0]).collect();
-    make(running, &|| call::kexec_file_load(Some(kernel.file()), initrd, &line, flags))
+    make(running, &|| call::kexec_file_load(Some(kernel.file()), initrd, &line, flags))?;
+    super::say_loaded(Call::FileLoad, debug);
+    Ok(())
 }
 
 /// Drops what is loaded.

@@ -157,7 +157,16 @@ fn by_kexec_load(
     }
     let encoded = kexec::encode(&buffers, Arch::OWN, rules.reach).map_err(unreachable_address)?;
     let flags = kexec::flags(facts.running) | if load.hotplug { kexec::UPDATE_ELFCOREHDR } else { 0 };
-    make(facts.running, after_file_load, &|| call::kexec_load(plan.jump.0, buffers.len(), &encoded, flags))
+    make(facts.running, after_file_load, &|| call::kexec_load(plan.jump.0, buffers.len(), &encoded, flags))?;
+    say_loaded(Call::Load, load.debug);
+    Ok(())
+}
+
+/// Says by which call the image was loaded, where details are wanted: what is loaded does not show it.
+fn say_loaded(call: Call, debug: bool) {
+    if debug {
+        complain(&format!("loaded by {call}"));
+    }
 }
 
 /// Makes a call of kexec_load.

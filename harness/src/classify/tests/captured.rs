@@ -1,7 +1,7 @@
 //! The capture kernel's agent is up: what its vmcore is worth.
 
 use super::*;
-use crate::outcome::VmcoreState;
+use crate::outcome::{AcpiWord, ExpectedTold, VmcoreState};
 use guest_protocol::{ReaderReport, Told};
 
 fn captured(cell: Cell, change: impl FnOnce(&mut Vmcore)) -> Outcome {
@@ -52,10 +52,89 @@ fn what_the_capture_kernel_was_told_is_a_part_of_the_outcome() {
     let life = || up(amd64()).reads(VmcoreReport::Present(vmcore(&amd64())));
     let says = |life: Life| life.says(15_400, Side::Capture, Message::Told(told.clone()));
     let whole = says(life()).done().outcome();
-    assert_eq!(whole, Outcome::Captured { vmcore: VmcoreState::Verified, told: Some(told.clone()) });
+    assert_eq!(
+        whole,
+        Outcome::Captured { vmcore: VmcoreState::Verified, told: Some(told.clone()), said: None }
+    );
     for (odd, words) in [(says(says(life())), "`told` twice"), (says(up(amd64())), "came before `vmcore`")] {
         let outcome = odd.done().outcome();
         assert!(matches!(&outcome, Outcome::RigError { what } if what.contains(words)), "{outcome:?}");
+    }
+}
+
+/// Bug: the rig's trouble behind the report on the vmcore makes a capture kernel that was told nothing, which no expectation of it
+/// is met by: the loader is blamed.
+#[test]
+fn what_a_cell_asks_beside_the_vmcore_is_waited_for() {
+    let told = ExpectedTold { acpi: Some(AcpiWord::Found), ..ExpectedTold::default() };
+    let asks = |reader: &Cell| Cell {
+        expected: Expectation::Captured {
+            vmcore: ExpectedVmcore::Verified,
+            told: told.clone(),
+            message: Vec::new(),
+        },
+        ..reader.clone()
+    };
+    for cell in [asks(&amd64()), asks(&with_reader())] {
+        let life = up(cell.clone()).reads(VmcoreReport::Present(vmcore(&cell)));
+        assert!(!life.is_concluded());
+        let lost = GuestEnd::Trouble { what: "qmp lost".to_owned() };
+        let trouble = Message::Trouble { what: "read setup_data: EIO".to_owned() };
+        for (life, words) in [
+            (life.clone().ends(lost), "qmp lost"),
+            (life.clone().ends(GuestEnd::Interrupted), "interrupted"),
+            (life.clone().ends(GuestEnd::ByItself), "ended by itself"),
+            (life.clone().deadline(Phase::Reading), "within 45 s not what"),
+            (life.clone().says(15_550, Side::Capture, trouble).deadline(Phase::Reading), "setup_data: EIO"),
+        ] {
+            let outcome = life.outcome();
+            assert!(rig_error(&outcome).contains(words), "{outcome:?}");
+        }
+        // What the guest did is no trouble of the rig.
+        let panicked =
+            life.clone().console(15_600, "[    2.1] Kernel panic - not syncing: Fatal exception\r\n");
+        assert!(matches!(panicked.outcome(), Outcome::CapturePanicked { .. }));
+        let reset = life.event(15_600, "SHUTDOWN", "guest-reset");
+        assert!(matches!(reset.outcome(), Outcome::Reset { at: Phase::Reading, .. }));
+    }
+    // A vmcore that is wrong is the loader's, whatever came after it.
+    let cell = asks(&amd64());
+    let wrong = Vmcore { prstatus: 0, ..vmcore(&cell) };
+    let life = up(cell).reads(VmcoreReport::Present(wrong)).deadline(Phase::Reading);
+    let outcome = life.outcome();
+    assert!(matches!(outcome, Outcome::Captured { vmcore: VmcoreState::Wrong { .. }, .. }), "{outcome:?}");
+}
+
+/// Bug: a loader that passes an option over is content, and so is the capture kernel.
+#[test]
+fn what_the_loader_was_asked_for_is_compared() {
+    let cell = |options: &[&str]| Cell {
+        loader_args: options.iter().map(|&option| option.to_owned()).collect(),
+        ..cell(Arch::I386, Arch::I386)
+    };
+    let bits = |option: &str, bits| captured(cell(&[option]), |vmcore| vmcore.class_bits = bits);
+    let verified = Outcome::captured(VmcoreState::Verified);
+    let wrong = |outcome: Outcome| match outcome {
+        Outcome::Captured { vmcore: VmcoreState::Wrong { why }, .. } => why,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(bits("--elf32-core-headers", 32), verified);
+    assert_eq!(bits("--elf64-core-headers", 64), verified);
+    assert!(wrong(bits("--elf64-core-headers", 32)).contains("it is 32-bit ELF, and --elf64"));
+    assert!(wrong(bits("--elf32-core-headers", 64)).contains("it is 64-bit ELF, and --elf32"));
+    let placed = |options: &[&str], stderr: &str| {
+        let cell = cell(options);
+        let core = vmcore(&cell);
+        let mut life = Life::of(cell).ready().loads(LoadReport { stderr: stderr.to_owned(), ..loaded() });
+        life = life.says(8600, Side::First, Message::Armed { planted: planted() });
+        life.evidence.triggered_ms = Some(TRIGGERED_MS);
+        life.up().reads(VmcoreReport::Present(core)).done().outcome()
+    };
+    let line = "kexec-load: segment: kernel 0x7c000000-0x7d000fff (0x1001000 bytes)\n";
+    assert_eq!(placed(&["--mem-min=0x7c000000", "--mem-max=0x7d000fff"], line), verified);
+    for option in ["--mem-min=0x7c000001", "--mem-max=0x7d000ffe"] {
+        assert!(wrong(placed(&[option], line)).contains("allows lie: kernel 0x7c000000-0x7d000fff"));
+        assert!(rig_error(&placed(&[option], "")).contains("no segment"));
     }
 }
 

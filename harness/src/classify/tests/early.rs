@@ -135,6 +135,37 @@ fn every_end_of_a_loader_has_its_name() {
     assert!(!Life::of(amd64()).ready().loads(loaded()).is_concluded());
 }
 
+/// Bug: cells for five levels of page tables pass with four, for QEMU's CPU or the kernel lost the fifth.
+#[test]
+fn five_levels_are_there_where_they_are_asked_for() {
+    let mut cell = amd64();
+    cell.platform.five_levels = true;
+    let ready = |five_levels| {
+        let facts = KernelFacts { five_levels, ..first_facts(&cell) };
+        Life::of(cell.clone()).ready_with(facts)
+    };
+    assert!(!ready(Some(true)).is_concluded());
+    for four in [Some(false), None] {
+        assert!(rig_error(&ready(four).outcome()).contains("no la57"));
+    }
+}
+
+/// Bug: a loader whose every load fails passes where only the second one is to.
+#[test]
+fn a_reload_that_fails_follows_on_a_load() {
+    let cell = || Cell { circumstances: Circumstances::ReloadFails, ..amd64() };
+    let load = |loaded_before| {
+        let stderr = "kexec-load: kexec_load: EADDRNOTAVAIL (99): x\n".to_owned();
+        let exit = ExitKind::Exited { status: 1 };
+        let report = LoadReport { exit, stderr, crash_loaded: false, loaded_before, ..loaded() };
+        Life::of(cell()).ready().loads(report).outcome()
+    };
+    assert!(matches!(load(Some(true)), Outcome::Refused { by: Refuser::Kernel { errno: 99 }, .. }));
+    for none in [Some(false), None] {
+        assert!(rig_error(&load(none)).contains("did not leave an image"));
+    }
+}
+
 #[test]
 fn a_load_that_takes_the_kernel_down_is_named() {
     let reset = Life::of(amd64()).ready().event(8300, "SHUTDOWN", "guest-reset");

@@ -37,7 +37,7 @@ fn plan() -> &'static str {
 
 fn stopped(life: &Life) -> Option<(Option<String>, PurgatoryEnd)> {
     match life.outcome() {
-        Outcome::StoppedByPurgatory { segment, end, .. } => Some((segment, end)),
+        Outcome::StoppedByPurgatory { segment, end, .. } => Some((segment, end?)),
         _ => None,
     }
 }

@@ -137,6 +137,7 @@ fn facts() -> KernelFacts {
         cpus: 1,
         crash_regions: Vec::new(),
         system_ram: Vec::new(),
+        five_levels: None,
         kernel_code: None,
         crash_loaded: None,
     }
@@ -144,6 +145,7 @@ fn facts() -> KernelFacts {
 
 fn loaded(status: u8, stderr: &str) -> String {
     let report = LoadReport {
+        loaded_before: None,
         exit: ExitKind::Exited { status },
         stdout: String::new(),
         stderr: stderr.into(),

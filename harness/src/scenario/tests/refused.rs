@@ -207,7 +207,7 @@ fn what_does_not_fit_together_is_told_with_its_place() {
         ("captured\n    vmcore: verified", "stopped-by-purgatory", "13:14", "add `segment: …`"),
         ("vmcore: verified\n", "vmcore: verified\n    segment: kernel\n", "15:5", "`segment` says nothing"),
         ("vmcore: verified\n", "vmcore: verified\n    end: reset\n", "15:5", "`end` says nothing"),
-        ("vmcore: verified\n", "vmcore: verified\n    message: [x]\n", "15:5", "`message` says nothing"),
+        ("captured\n    vmcore: verified", "unreserved\n    message: [x]", "14:5", "`message` says nothing"),
     ] {
         // A rule for cells without a rule would be dead, and the cell unmatched: two problems, of which one is looked at.
         let told = problems(&GOOD.replacen(piece, by, 1));

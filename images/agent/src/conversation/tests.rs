@@ -103,6 +103,7 @@ impl Guest for Scripted {
             cpus: 1,
             crash_regions: vec![],
             system_ram: vec![],
+            five_levels: None,
             kernel_code: None,
             crash_loaded: self.crash_loaded,
         })
@@ -208,11 +209,17 @@ fn a_reload_sees_another_region() {
         ["plant", "run", "crash_loaded", "cover", "run", "crash_loaded", "log", "locate"]
     );
     assert_eq!(guest.covered.as_deref(), Some("  21000000-30ffffff : Crash kernel\n"));
+    let before = |guest: &Scripted| match &guest.said[1] {
+        Message::Loaded(report) => report.loaded_before,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(before(&guest), Some(true));
     let mut guest = Scripted::new(&[order()]);
     guest.crash_loaded = Some(false);
     let guest = guest.talk(Side::First);
     assert_eq!(guest.asked, ["plant", "run", "crash_loaded", "crash_loaded"]);
     assert_eq!(guest.kinds(), ["ready", "loaded"]);
+    assert_eq!(before(&guest), Some(false));
 }
 
 /// Catches a loader that runs before the nonces are planted, addresses that are taken before it ran, a log without the rig's

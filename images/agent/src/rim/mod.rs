@@ -19,7 +19,7 @@ use core::ffi::CStr;
 use guest_agent::circumstances::{Bound, Setting};
 use guest_agent::conversation::{Guest, Run};
 use guest_agent::failure::{Errno, Failure};
-use guest_agent::{cpulist, iomem};
+use guest_agent::{cpuinfo, cpulist, iomem};
 use guest_protocol::{Arch, KernelFacts, Message, Plant, Planted, Told};
 
 /// The agent's own architecture.
@@ -71,6 +71,7 @@ impl Guest for Rim {
             })?,
             crash_regions: iomem::ranges(&map, iomem::CRASH_KERNEL),
             system_ram: iomem::ranges(&map, iomem::SYSTEM_RAM),
+            five_levels: cpuinfo::has_flag(&files::read_text("/proc/cpuinfo")?, "la57"),
             kernel_code: iomem::ranges(&map, iomem::KERNEL_CODE).first().copied(),
             crash_loaded: self.crash_loaded()?,
         })

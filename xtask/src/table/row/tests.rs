@@ -33,6 +33,7 @@ pub(crate) fn result(id: &str, verdict: Verdict, outcomes: &[Outcome]) -> CellRe
             cpus: NonZeroU32::MIN,
             boot: FirstBoot::Fastest,
             firmware: Firmware::Bios,
+            five_levels: false,
         },
         trigger: Trigger::Nmi,
         reader: None,
