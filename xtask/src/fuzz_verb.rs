@@ -11,7 +11,7 @@ use tokio::process::Command;
 
 /// Inputs that CI makes up for each target.
 const IN_CI: u64 = 20_000;
-/// Beside what was asked for, the longest that a run may take: to build, and for an input that hangs.
+/// Beside the minutes that were asked for, the longest that a run may take: to build, and for an input that hangs.
 const SPARE: Duration = Duration::from_secs(30 * 60);
 
 pub(crate) async fn run(args: &FuzzArgs, host: &Host) -> Result<Exit, Failure> {
@@ -82,9 +82,15 @@ async fn by_coverage(args: &FuzzArgs, host: &Host) -> Result<Exit, Failure> {
 /// Runs it to its end.
 async fn end(mut command: Command, targets: usize, args: &FuzzArgs, host: &Host) -> Result<Exit, Failure> {
     build::forget_this_package(&mut command);
-    let limit = SPARE + Duration::from_secs(seconds(args)) * u32::try_from(targets).unwrap_or(u32::MAX);
-    let ended = process::run(&mut command, Some(limit), &host.interrupts).await;
+    let ended = process::run(&mut command, limit(args, targets), &host.interrupts).await;
     ended.map(|()| Exit::AsExpected).map_err(RunError::into_check)
+}
+
+/// The longest that it may take. None where it goes by a number of inputs: nobody knows how long these take, and an input that hangs
+/// ends either runner by itself (`LIMIT` of `loader/fuzz/bodies`, libFuzzer's `-timeout`).
+fn limit(args: &FuzzArgs, targets: usize) -> Option<Duration> {
+    let targets = u32::try_from(targets).unwrap_or(u32::MAX);
+    args.executions.is_none().then(|| SPARE + Duration::from_secs(seconds(args)).saturating_mul(targets))
 }
 
 fn seconds(args: &FuzzArgs) -> u64 {
@@ -98,4 +104,18 @@ fn names(host: &Host) -> Vec<String> {
         folders.map(|folder| folder.file_name().to_string_lossy().into_owned()).collect();
     names.sort();
     names
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Catches a long run of many inputs that is ended in its midst, and one by the clock that may go on for ever.
+    #[test]
+    fn a_number_of_inputs_has_no_deadline() {
+        let args = |minutes, executions| FuzzArgs { minutes, executions, ..FuzzArgs::default() };
+        assert_eq!(limit(&args(0, Some(1_000_000_000)), 1), None);
+        assert_eq!(limit(&args(10, None), 3), Some(SPARE + Duration::from_secs(3 * 600)));
+        assert_eq!(limit(&args(0, None), 3), Some(SPARE));
+    }
 }

@@ -5,6 +5,7 @@ use crate::interrupt::Interrupts;
 use rustix::process::{Pid, Signal, kill_process_group};
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
+use tokio::io::AsyncReadExt as _;
 use tokio::process::{Child, Command};
 
 /// How long a group may take to end after SIGTERM before it gets SIGKILL.
@@ -59,12 +60,40 @@ pub(crate) async fn run(
     limit: Option<Duration>,
     interrupts: &Interrupts,
 ) -> Result<(), RunError> {
+    to_end(command, limit, interrupts).await.map(|_| ())
+}
+
+/// As [`run`], and gives what it wrote to its standard output.
+///
+/// # Errors
+/// As those of [`run`].
+pub(crate) async fn output(
+    command: &mut Command,
+    limit: Duration,
+    interrupts: &Interrupts,
+) -> Result<Vec<u8>, RunError> {
+    to_end(command.stdout(Stdio::piped()), Some(limit), interrupts).await
+}
+
+async fn to_end(
+    command: &mut Command,
+    limit: Option<Duration>,
+    interrupts: &Interrupts,
+) -> Result<Vec<u8>, RunError> {
     let shown = show(command.as_std());
     let mut child = match command.stdin(Stdio::null()).process_group(0).kill_on_drop(true).spawn() {
         Ok(child) => child,
         Err(source) => return Err(RunError::NotStarted { command: shown, source }),
     };
     let mut interrupts = interrupts.clone();
+    let pipe = child.stdout.take();
+    let read = async {
+        let mut bytes = Vec::new();
+        if let Some(mut pipe) = pipe {
+            pipe.read_to_end(&mut bytes).await?;
+        }
+        Ok(bytes)
+    };
     let expired = async {
         match limit {
             Some(limit) => tokio::time::sleep(limit).await,
@@ -72,9 +101,9 @@ pub(crate) async fn run(
         }
     };
     tokio::select! {
-        ended = child.wait() => match ended {
-            Ok(status) if status.success() => Ok(()),
-            Ok(status) => Err(RunError::Failed { command: shown, status }),
+        ended = async { tokio::try_join!(child.wait(), read) } => match ended {
+            Ok((status, bytes)) if status.success() => Ok(bytes),
+            Ok((status, _)) => Err(RunError::Failed { command: shown, status }),
             Err(source) => Err(RunError::NotStarted { command: shown, source }),
         },
         () = expired => {
@@ -136,6 +165,18 @@ mod tests {
         assert_eq!(error.to_string(), "`sh -c exit 3` failed: exit status: 3");
         let error = run(&mut Command::new("/nonexistent/tool"), None, &interrupts).await.unwrap_err();
         assert!(error.to_string().starts_with("cannot start `/nonexistent/tool`: "), "{error}");
+    }
+
+    /// Catches output that is cut off, and a program that is waited for for ever because its output is.
+    #[tokio::test]
+    async fn output_has_a_deadline_too() {
+        let (_sender, receiver) = watch::channel(false);
+        let interrupts = Interrupts::from_channel(receiver);
+        let long = output(&mut shell("head -c 300000 /dev/zero"), GRACE, &interrupts).await.unwrap();
+        assert_eq!(long.len(), 300_000);
+        let limit = Duration::from_millis(10);
+        let error = output(&mut shell("echo a; sleep 1000"), limit, &interrupts).await.unwrap_err();
+        assert!(matches!(error, RunError::TimedOut { .. }), "{error}");
     }
 
     /// Catches a compiler that is not there being taken for code that does not compile.

@@ -4,7 +4,8 @@
 use crate::cli::{BenchLoaderArgs, E2eArgs};
 use crate::exit::{Exit, Failure, OrFail};
 use crate::{Host, e2e, output};
-use anyhow::Context;
+use anyhow::{Context, anyhow};
+use harness::accel::AccelChoice;
 use harness::bench::{Basis, Contest, contests, table};
 use harness::cell::CellId;
 use harness::runner::{self, BenchPlan, Benched, Options};
@@ -44,27 +45,66 @@ impl CellRecord {
     }
 }
 
+/// One way of measuring.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Pass {
+    /// Guests run by the number of their instructions.
+    counted: bool,
+    rounds: NonZeroU32,
+    accel: AccelChoice,
+}
+
+impl Pass {
+    const fn bases(self) -> &'static [Basis] {
+        if self.counted { &[Basis::Instructions] } else { &[Basis::Time, Basis::Cpu] }
+    }
+}
+
+/// What is to be done, in this order. Instructions are counted by TCG alone, whatever guests run by elsewhere.
+///
+/// # Errors
+/// [`Failure::Input`] where KVM is to count instructions, or nothing is to be measured.
+fn passes(args: &BenchLoaderArgs, accel: AccelChoice) -> Result<Vec<Pass>, Failure> {
+    if accel == AccelChoice::Kvm && args.counted_runs > 0 {
+        return Err(Failure::Input(anyhow!(
+            "--accel kvm cannot count instructions, which TCG alone does: add --counted-runs 0, or leave --accel to the rig"
+        )));
+    }
+    let ways = [(false, args.runs, accel), (true, args.counted_runs, AccelChoice::Tcg)];
+    let passes: Vec<Pass> = ways
+        .into_iter()
+        .filter_map(|(counted, rounds, accel)| {
+            Some(Pass { counted, rounds: NonZeroU32::new(rounds)?, accel })
+        })
+        .collect();
+    if passes.is_empty() {
+        return Err(Failure::Input(anyhow!("--runs 0 --counted-runs 0 measures nothing")));
+    }
+    Ok(passes)
+}
+
 pub(super) async fn run(args: &BenchLoaderArgs, host: &Host) -> Result<Exit, Failure> {
     let e2e_args = e2e_args(args, host);
+    let options = e2e::options(&e2e_args, host);
+    let passes = passes(args, options.accel)?;
     let plan = e2e::plan::make(&e2e_args, &host.repo)?;
     let artifacts = e2e::provide(&plan, &e2e_args, host).await?;
-    let options = e2e::options(&e2e_args, host);
     let (mut all, mut cells) = (Vec::new(), Vec::new());
-    for (counted, rounds) in [(false, args.runs), (true, args.counted_runs)] {
-        let Some(rounds) = NonZeroU32::new(rounds) else { continue };
-        let cells_to_run = plan.cells.clone();
-        let plan = BenchPlan { cells: cells_to_run, artifacts: artifacts.clone(), rounds, counted };
-        let options = Options { report: options.report.join(way(counted)), ..options.clone() };
-        let benched = measure(plan, options, host).await?;
-        let bases: &[Basis] = if counted { &[Basis::Instructions] } else { &[Basis::Time, Basis::Cpu] };
-        all.extend(bases.iter().flat_map(|&basis| contests(&benched, basis)));
+    for pass in passes {
+        let Pass { counted, rounds, accel } = pass;
+        let bench = BenchPlan { cells: plan.cells.clone(), artifacts: artifacts.clone(), rounds, counted };
+        let of_pass = Options { report: options.report.join(way(counted)), accel, ..options.clone() };
+        let benched = measure(bench, of_pass, host).await?;
+        for contest in pass.bases().iter().flat_map(|&basis| contests(&benched, basis)) {
+            table(&contest).iter().for_each(output::line);
+            output::line("");
+            all.push(contest);
+        }
         cells.extend(benched.iter().map(|one| CellRecord::of(one, counted)));
+        // After each pass: the next one may not come to its end.
+        write(&options.report, &all, &cells).or_rig()?;
     }
-    for contest in &all {
-        table(contest).iter().for_each(output::line);
-        output::line("");
-    }
-    write(&options.report, &all, &cells).or_rig()?;
+    output::line(format_args!("    Figures {}", options.report.join(FILE).display()));
     Ok(Exit::AsExpected)
 }
 
@@ -89,9 +129,7 @@ fn write(report: &Path, contests: &[Contest], cells: &[CellRecord]) -> anyhow::R
     let record = Record { rig: env!("CARGO_PKG_VERSION"), contests, cells };
     let path = report.join(FILE);
     let text = serde_json::to_vec_pretty(&record)?;
-    std::fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
-    output::line(format_args!("    Figures {}", path.display()));
-    Ok(())
+    std::fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))
 }
 
 /// The command line of an end-to-end run with the same cells. One guest at a time: others would take its CPU.
@@ -103,5 +141,35 @@ fn e2e_args(args: &BenchLoaderArgs, host: &Host) -> E2eArgs {
         qemu: args.qemu.clone(),
         report: Some(args.report.clone().unwrap_or_else(|| host.repo.loader_bench_report())),
         ..E2eArgs::of_suites(args.suites.clone(), args.host, args.store.clone())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::{BenchAction, CommandLine, Verb};
+    use clap::Parser;
+
+    fn passes_of(words: &str, accel: AccelChoice) -> Result<Vec<(bool, AccelChoice)>, u8> {
+        let line = ["xtask", "bench", "loader"].into_iter().chain(words.split_whitespace());
+        let Verb::Bench { action: BenchAction::Loader(args) } =
+            CommandLine::try_parse_from(line).unwrap().verb
+        else {
+            panic!("not bench loader")
+        };
+        let passes = passes(&args, accel).map_err(|failure| failure.exit().status())?;
+        Ok(passes.into_iter().map(|pass| (pass.counted, pass.accel)).collect())
+    }
+
+    /// Catches a run with its defaults that measures for minutes under KVM and then cannot count, and one that is asked for what
+    /// cannot be and says so only after it has measured.
+    #[test]
+    fn instructions_are_counted_by_tcg() {
+        let (auto, tcg, kvm) = (AccelChoice::Auto, AccelChoice::Tcg, AccelChoice::Kvm);
+        assert_eq!(passes_of("", auto), Ok(vec![(false, auto), (true, tcg)]));
+        assert_eq!(passes_of("", kvm), Err(2));
+        assert_eq!(passes_of("--counted-runs 0", kvm), Ok(vec![(false, kvm)]));
+        assert_eq!(passes_of("--runs 0", tcg), Ok(vec![(true, tcg)]));
+        assert_eq!(passes_of("--runs 0 --counted-runs 0", auto), Err(2));
     }
 }

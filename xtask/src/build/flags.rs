@@ -5,12 +5,15 @@
 
 use super::environment::isolate;
 use crate::exit::{Failure, OrFail};
+use crate::interrupt::Interrupts;
+use crate::process::{self, RunError};
 use crate::tools;
-use anyhow::{Context, anyhow};
+use anyhow::Context;
 use serde::Deserialize;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::time::Duration;
 use tokio::process::Command;
 
 /// Flags of every build.
@@ -37,6 +40,9 @@ pub(super) fn encode(flags: &[OsString]) -> OsString {
     flags.join(std::ffi::OsStr::new("\u{1f}"))
 }
 
+/// The longest that `cargo metadata` may take. It takes a moment, unless it has to fetch all packages first.
+const LIMIT: Duration = Duration::from_secs(15 * 60);
+
 /// The part of `cargo metadata` that is read here.
 #[derive(Deserialize)]
 struct Metadata {
@@ -56,24 +62,25 @@ struct Package {
 /// hold the paths of sources.
 ///
 /// # Errors
-/// [`Failure::Input`] where cargo cannot tell its packages.
+/// [`Failure::Input`] where cargo cannot tell its packages, [`Failure::Rig`] where it does not get to an end.
 pub(super) async fn remaps(
     root: &Path,
     cargo_home: Option<&Path>,
     target: &str,
+    interrupts: &Interrupts,
 ) -> Result<Vec<OsString>, Failure> {
     let mut command = Command::new(tools::cargo());
     command.args(["metadata", "--format-version", "1", "--locked", "--filter-platform", target]);
-    command.current_dir(root).stdin(Stdio::null()).stderr(Stdio::inherit()).kill_on_drop(true);
+    command.current_dir(root).stderr(Stdio::inherit());
     let inherited: Vec<_> = std::env::vars_os().map(|(name, _)| name).collect();
     isolate(&mut command, inherited.iter().map(OsString::as_os_str), &OsString::new());
     command.envs(cargo_home.map(|home| ("CARGO_HOME", home)));
-    let shown = crate::process::show(command.as_std());
-    let answer = command.output().await.with_context(|| format!("cannot start `{shown}`")).or_input()?;
-    if !answer.status.success() {
-        return Err(Failure::Input(anyhow!("`{shown}` failed: {}", answer.status)));
-    }
-    let metadata: Metadata = serde_json::from_slice(&answer.stdout)
+    let shown = process::show(command.as_std());
+    let answer = process::output(&mut command, LIMIT, interrupts).await.map_err(|error| match error {
+        RunError::Failed { .. } => Failure::Input(error.into()),
+        other => other.into_check(),
+    })?;
+    let metadata: Metadata = serde_json::from_slice(&answer)
         .with_context(|| format!("`{shown}` printed what is no metadata"))
         .or_rig()?;
     Ok(remap_flags(root, metadata.packages))

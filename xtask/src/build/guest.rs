@@ -140,13 +140,14 @@ impl Effort {
         root: &Path,
         cargo_home: Option<&Path>,
         arch: Arch,
+        interrupts: &Interrupts,
     ) -> Result<Vec<OsString>, Failure> {
         let mut flags: Vec<OsString> = flags::ALWAYS.iter().map(Into::into).collect();
         if self == Self::WithSymbols {
             flags.extend(flags::WITH_SYMBOLS.iter().map(Into::into));
         }
         if self != Self::Quick {
-            flags.extend(flags::remaps(root, cargo_home, target(arch)).await?);
+            flags.extend(flags::remaps(root, cargo_home, target(arch), interrupts).await?);
         }
         Ok(flags)
     }
@@ -174,8 +175,8 @@ impl Build<'_> {
         for setting in effort.settings() {
             words.extend(["--config".into(), format!("profile.{PROFILE}.{setting}").into()]);
         }
-        let mut command =
-            cargo_command(root, &words, toolchain, &effort.flags(root, cargo_home, arch).await?);
+        let flags = effort.flags(root, cargo_home, arch, interrupts).await?;
+        let mut command = cargo_command(root, &words, toolchain, &flags);
         command.envs(cargo_home.map(|home| ("CARGO_HOME", home))).stderr(stderr);
         process::run(&mut command, None, interrupts).await.map_err(RunError::into_check)?;
         let path = folder.join(self::target(arch)).join(PROFILE).join(program.name());

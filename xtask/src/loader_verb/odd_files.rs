@@ -4,6 +4,7 @@
 use super::publish::file_name;
 use crate::build::{GuestPrograms, Program};
 use crate::exit::{Exit, Failure, OrFail};
+use crate::process::{self, RunError};
 use crate::{Host, output};
 use anyhow::{Context, anyhow, bail};
 use std::ffi::OsStr;
@@ -12,12 +13,14 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, symlink};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{Output, Stdio};
 use std::time::Duration;
 use tokio::process::Command;
 
 /// The longest that a refusal may take. It is for a loader that hangs: a loaded host gets by with a tenth.
 const LIMIT: Duration = Duration::from_secs(60);
+/// How often a file is tried that must change while it is read: on a busy host, this program may not get to it in time.
+const TRIES: u32 = 10;
 /// The loader's status for what is refused (`kexec-load --help`).
 const REFUSED: i32 = 1;
 /// ENOEXEC and ENOENT: what starting a program of another architecture comes to (execve(2)).
@@ -56,7 +59,7 @@ pub(super) async fn check(built: &GuestPrograms, host: &Host) -> Result<Exit, Fa
     let folder = tempfile::tempdir().context("cannot make a temporary folder").or_rig()?;
     let cases = cases(folder.path()).or_rig()?;
     for (arch, program) in built.of(Program::Loader) {
-        if !runs(&program).await.map_err(Failure::Check)? {
+        if !runs(&program, host).await? {
             output::line(format_args!(
                 "this host does not run programs for {arch}: files are not tried with them"
             ));
@@ -66,11 +69,14 @@ pub(super) async fn check(built: &GuestPrograms, host: &Host) -> Result<Exit, Fa
             for (option, says) in ["", "--initrd"].into_iter().zip(case.says) {
                 let Some(says) = says else { continue };
                 let tried = tokio::select! {
-                    tried = try_one(&program, case, option, says) => tried,
+                    tried = try_until_in_time(&program, case, option, says) => tried,
                     () = interrupted(host) => return Err(Failure::Interrupted),
                 };
-                let shown = format!("{} {option} {}", file_name(arch), case.file.display());
-                tried.with_context(|| shown).map_err(Failure::Check)?;
+                let shown = || format!("{} {option} {}", file_name(arch), case.file.display());
+                tried.map_err(|wrong| match wrong {
+                    Wrong::Answer(error) => Failure::Check(error.context(shown())),
+                    Wrong::Host(error) => Failure::Rig(error.context(shown())),
+                })?;
             }
         }
         output::line(format_args!("{} answers {} odd files by name", file_name(arch), cases.len()));
@@ -83,13 +89,42 @@ async fn interrupted(host: &Host) {
 }
 
 /// Whether this host runs the program; what else is wrong with it is an error.
-async fn runs(program: &Path) -> anyhow::Result<bool> {
-    match Command::new(program).arg("--version").stdin(Stdio::null()).output().await {
-        Ok(ended) if ended.status.success() => Ok(true),
-        Ok(ended) => Err(anyhow!("{} --version: {}", program.display(), ended.status)),
-        Err(error) if error.raw_os_error().is_some_and(|errno| NOT_OURS.contains(&errno)) => Ok(false),
-        Err(error) => Err(error).context(program.display().to_string()),
+async fn runs(program: &Path, host: &Host) -> Result<bool, Failure> {
+    let mut command = Command::new(program);
+    match process::output(command.arg("--version"), LIMIT, &host.interrupts).await {
+        Ok(_) => Ok(true),
+        Err(RunError::NotStarted { source, .. })
+            if source.raw_os_error().is_some_and(|errno| NOT_OURS.contains(&errno)) =>
+        {
+            Ok(false)
+        }
+        Err(error) => Err(error.into_check()),
     }
+}
+
+/// Why a trial did not come to the right answer.
+#[derive(Debug)]
+enum Wrong {
+    /// The loader's answer is wrong, or there is none.
+    Answer(anyhow::Error),
+    /// Nothing is shown of the loader.
+    Host(anyhow::Error),
+}
+
+impl<E: Into<anyhow::Error>> From<E> for Wrong {
+    fn from(error: E) -> Self {
+        Self::Host(error.into())
+    }
+}
+
+/// Points the program at one file, again where the file was changed too late for it to notice.
+async fn try_until_in_time(program: &Path, case: &Case, option: &str, says: &str) -> Result<(), Wrong> {
+    for _ in 0..TRIES {
+        if let Some(answered) = try_one(program, case, option, says).await? {
+            return answered.map_err(Wrong::Answer);
+        }
+    }
+    Err(Wrong::Host(anyhow!("this host is too busy: {TRIES} times it was not seen in the midst of reading")))
 }
 
 /// Makes the files.
@@ -164,8 +199,14 @@ fn cases(folder: &Path) -> anyhow::Result<Vec<Case>> {
 /// Arguments of unshare(1) for mounts that nobody else sees, with or without root.
 const IN_NAMESPACE: [&str; 3] = ["--map-root-user", "--mount", "--"];
 
-/// Points the program at one file: as its kernel, or with an option at another one.
-async fn try_one(program: &Path, case: &Case, option: &str, says: &str) -> anyhow::Result<()> {
+/// Points the program at one file: as its kernel, or with an option at another one. Whether it answers as it should; none where it was
+/// not reading any more when the file was changed.
+async fn try_one(
+    program: &Path,
+    case: &Case,
+    option: &str,
+    says: &str,
+) -> Result<Option<anyhow::Result<()>>, Wrong> {
     let mut arguments = vec![OsStr::new("--load-panic"), OsStr::new("--dry-run")];
     if option.is_empty() {
         arguments.push(case.file.as_os_str());
@@ -202,10 +243,30 @@ async fn try_one(program: &Path, case: &Case, option: &str, says: &str) -> anyho
     let child = command.spawn().context("it does not start")?;
     let id = child.id().context("it has ended before it was waited for")?;
     let ended = tokio::time::timeout(LIMIT, async {
-        let (ended, changed) = tokio::join!(child.wait_with_output(), change(id, case));
-        changed.and(ended.map_err(Into::into))
+        tokio::try_join!(child.wait_with_output(), change(id, &case.file, case.meanwhile))
     });
-    let ended = ended.await.map_err(|_| anyhow!("no answer in {} s", LIMIT.as_secs()))??;
+    let mut ended = std::pin::pin!(ended);
+    let (ended, in_time) = match ended.as_mut().await {
+        Ok(ended) => ended?,
+        // Still there: what it waits for is asked before it is ended.
+        Err(_) => return Err(late(id)),
+    };
+    Ok(in_time.then(|| answered(&ended, case, says)))
+}
+
+/// No answer came: the loader's fault where it waits for something or has had its time, else the host's.
+fn late(id: u32) -> Wrong {
+    let read = |name: &str| std::fs::read_to_string(format!("/proc/{id}/{name}")).unwrap_or_default();
+    // The state behind the name in brackets (proc(5), `stat`), and the nanoseconds on a CPU (Documentation/scheduler/sched-stats.rst).
+    let sleeps = read("stat").rsplit(") ").next().is_some_and(|rest| rest.starts_with('S'));
+    let ran = read("schedstat").split_whitespace().next().and_then(|ns| ns.parse().ok());
+    let ran = Duration::from_nanos(ran.unwrap_or(0));
+    let error = anyhow!("no answer in {} s, of which it ran for {:.1} s", LIMIT.as_secs(), ran.as_secs_f64());
+    if sleeps || ran >= LIMIT / 2 { Wrong::Answer(error) } else { Wrong::Host(error) }
+}
+
+/// Whether the program has answered as it should.
+fn answered(ended: &Output, case: &Case, says: &str) -> anyhow::Result<()> {
     let said = String::from_utf8_lossy(&ended.stderr);
     if let Some(signal) = ended.status.signal() {
         bail!("killed by signal {signal}; it said: {said}");
@@ -220,35 +281,103 @@ async fn try_one(program: &Path, case: &Case, option: &str, says: &str) -> anyho
     }
 }
 
-/// Changes the file once the process has read some of it.
-async fn change(id: u32, case: &Case) -> anyhow::Result<()> {
-    let path = &case.file;
-    let act: fn(&File) -> std::io::Result<()> = match case.meanwhile {
-        Meanwhile::Nothing => return Ok(()),
+/// Changes the file once the process has read some of it. Whether it still had some to read then.
+async fn change(id: u32, path: &Path, meanwhile: Meanwhile) -> std::io::Result<bool> {
+    let act: fn(&File) -> std::io::Result<()> = match meanwhile {
+        Meanwhile::Nothing => return Ok(true),
         Meanwhile::Truncate => |file| file.set_len(4096),
         Meanwhile::Write => |file| file.write_all_at(&[1], 0),
     };
     let file = OpenOptions::new().write(true).open(path)?;
-    while !is_reading(id) {
-        // It may have ended without: then what it says tells.
-        if !Path::new(&format!("/proc/{id}/fd")).exists() {
-            return Ok(());
+    loop {
+        match Progress::of(resident(id)) {
+            Progress::Before => {}
+            Progress::Amid => break,
+            Progress::Over => return Ok(false),
         }
         // Nothing tells of another process's reads; they are watched as closely as this one may.
         tokio::task::yield_now().await;
     }
-    Ok(act(&file)?)
+    act(&file)?;
+    Ok(Progress::of(resident(id)) == Progress::Amid)
 }
 
-/// Whether a process has read so much of a long file that it is in the midst of it (proc(5), `statm`). The file's position would not tell: it
-/// moves when a read has ended, and one may read all.
-fn is_reading(id: u32) -> bool {
-    /// Pages that are in memory, far more than the loader has without a file, and far fewer than the file.
-    const SOME: u64 = 1024;
-    let statm = std::fs::read_to_string(format!("/proc/{id}/statm")).unwrap_or_default();
-    statm
-        .split_whitespace()
-        .nth(1)
-        .and_then(|resident| resident.parse().ok())
-        .is_some_and(|pages: u64| pages > SOME)
+/// How far a process has got with a long file. The file's position would not tell: it moves when a read has ended, and one may read all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Progress {
+    Before,
+    /// Some is read, and some is not.
+    Amid,
+    /// Most is read, or the process has ended.
+    Over,
+}
+
+impl Progress {
+    /// By the pages that the process has in memory; none where it has none left.
+    fn of(resident: Option<u64>) -> Self {
+        /// Far more than the loader has without a file, and far fewer than the file.
+        const SOME: u64 = 1024;
+        /// So far from all of the file that neither a page's size nor a counter that lags matters.
+        const MOST: u64 = LONG / 4096 / 4 * 3;
+        match resident {
+            Some(0..=SOME) => Self::Before,
+            Some(pages) if pages < MOST => Self::Amid,
+            _ => Self::Over,
+        }
+    }
+}
+
+/// The pages of a process that are in memory (proc(5), `statm`); none where it has ended.
+fn resident(id: u32) -> Option<u64> {
+    let statm = std::fs::read_to_string(format!("/proc/{id}/statm")).ok()?;
+    let pages = statm.split_whitespace().nth(1)?.parse().ok()?;
+    // A process that has ended and was not waited for has no memory left, one that lives has some.
+    (pages > 0).then_some(pages)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Catches a file that was changed too late, or never, being taken for one that the loader ought to have noticed.
+    #[tokio::test]
+    async fn a_change_behind_its_back_is_none() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        // Ends without having read anything.
+        let mut child = Command::new("true").spawn().unwrap();
+        let id = child.id().unwrap();
+        assert!(!change(id, file.path(), Meanwhile::Write).await.unwrap());
+        child.wait().await.unwrap();
+        assert!(!change(id, file.path(), Meanwhile::Truncate).await.unwrap());
+        assert_eq!(file.as_file().metadata().unwrap().len(), 0, "the file was changed all the same");
+    }
+
+    /// Catches a process that has read all but a few pages, whose next step is to look whether the file has changed.
+    #[test]
+    fn the_midst_is_far_from_both_ends() {
+        let all = LONG / 4096;
+        let seen = [Some(20), Some(all / 2), Some(all - 100), Some(all + 30), None].map(Progress::of);
+        let [before, amid, over] = [Progress::Before, Progress::Amid, Progress::Over];
+        assert_eq!(seen, [before, amid, over, over, over]);
+    }
+
+    /// Catches a loader that hangs and passes for one that the host does not let run, and the reverse.
+    #[tokio::test]
+    async fn a_hang_is_the_loaders_and_starvation_is_the_hosts() {
+        let mut sleeps = Command::new("sleep").arg("1000").kill_on_drop(true).spawn().unwrap();
+        let id = sleeps.id().unwrap();
+        let asleep = || std::fs::read_to_string(format!("/proc/{id}/stat")).unwrap().contains("(sleep) S ");
+        while !asleep() {
+            tokio::task::yield_now().await;
+        }
+        assert!(matches!(late(id), Wrong::Answer(_)));
+        // Stopped, it is kept from running by others.
+        let pid = rustix::process::Pid::from_raw(id.cast_signed()).unwrap();
+        rustix::process::kill_process(pid, rustix::process::Signal::STOP).unwrap();
+        while asleep() {
+            tokio::task::yield_now().await;
+        }
+        assert!(matches!(late(id), Wrong::Host(_)));
+        sleeps.kill().await.unwrap();
+    }
 }

@@ -1,6 +1,7 @@
 //! Whether the loader comes out the same to the byte where somebody else builds it: from another folder, with another home of cargo's, by a
 //! user with another home. The toolchain's version is the one thing that two builders must have in common.
 
+use super::in_pairs;
 use crate::build::{self, Effort, GuestPrograms, Place, Program, Toolchain};
 use crate::exit::{Exit, Failure, OrFail};
 use crate::{Host, output, tree_copy};
@@ -25,18 +26,16 @@ pub(super) async fn check(built: &GuestPrograms, i686: &Toolchain, host: &Host) 
             .with_context(|| format!("cannot make the folder {}", folder.display()))
             .or_rig()?;
     }
-    furnish(&home).or_rig()?;
+    furnish(&own_home().or_rig()?, &home).or_rig()?;
     tree_copy::bring_up_to_date(host.repo.root(), &root, &host.interrupts).await?;
     let place = Place { root: &root, target: &folder.join("build"), cargo_home: Some(&home) };
     let programs = &[Program::Loader];
     let elsewhere = build::build_in(place, programs, Effort::Shipped, i686, &host.interrupts).await?;
-    let elsewhere = elsewhere.of(Program::Loader);
-    for (arch, here) in built.of(Program::Loader) {
-        let Some(there) = elsewhere.get(&arch) else { continue };
+    for (arch, here, there) in in_pairs(built.of(Program::Loader), elsewhere.of(Program::Loader)).or_rig()? {
         let read = |path: &Path| {
             std::fs::read(path).with_context(|| format!("cannot read {}", path.display())).or_rig()
         };
-        if let Some(difference) = first_difference(&read(&here)?, &read(there)?) {
+        if let Some(difference) = first_difference(&read(&here)?, &read(&there)?) {
             return Err(Failure::Check(anyhow!(
                 "kexec-load for {arch} depends on where it is built: {} and {} differ {difference}",
                 here.display(),
@@ -50,19 +49,25 @@ pub(super) async fn check(built: &GuestPrograms, i686: &Toolchain, host: &Host) 
     Ok(Exit::AsExpected)
 }
 
-/// Gives another home to cargo: by another path, but with the user's packages and settings, so that nothing is fetched again.
-fn furnish(home: &Path) -> anyhow::Result<()> {
+/// The user's home of cargo.
+fn own_home() -> anyhow::Result<PathBuf> {
     let own = std::env::var_os("CARGO_HOME").filter(|home| !home.is_empty()).map(PathBuf::from);
-    let own = own.or_else(|| Some(std::env::home_dir()?.join(".cargo"))).context("cargo has no home")?;
+    own.or_else(|| Some(std::env::home_dir()?.join(".cargo"))).context("cargo has no home")
+}
+
+/// Gives another home to cargo: by another path, but with the user's packages and settings, so that nothing is fetched again.
+fn furnish(own: &Path, home: &Path) -> anyhow::Result<()> {
     for name in ["registry", "git", "config.toml", "config"] {
         let (from, to) = (own.join(name), home.join(name));
-        // An earlier check's, of a user who may have moved since.
-        match std::fs::remove_file(&to) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                return Err(error).with_context(|| format!("cannot remove {}", to.display()));
-            }
-            _ => {}
-        }
+        let removed = match std::fs::symlink_metadata(&to) {
+            // An earlier check's, of a user who may have moved since.
+            Ok(there) if there.is_symlink() => std::fs::remove_file(&to),
+            // Cargo's own, of when the user had none: as good as the user's would be.
+            Ok(_) => continue,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(error),
+        };
+        removed.with_context(|| format!("cannot remove {}", to.display()))?;
         if from.exists() {
             std::os::unix::fs::symlink(&from, &to)
                 .with_context(|| format!("cannot link {} to {}", to.display(), from.display()))?;
@@ -103,6 +108,23 @@ fn difference(one: &[u8], other: &[u8]) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Catches a second check that fails where cargo has made a folder of its own meanwhile, and links to a home that is gone.
+    #[test]
+    fn a_home_is_furnished_again_and_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let [old, new, home] = ["old", "new", "home"].map(|name| folder.path().join(name));
+        for made in [&old.join("git"), &new.join("git"), &new.join("registry"), &home] {
+            std::fs::create_dir_all(made).unwrap();
+        }
+        furnish(&old, &home).unwrap();
+        assert_eq!(home.join("git").read_link().unwrap(), old.join("git"));
+        assert!(!home.join("registry").exists());
+        std::fs::create_dir(home.join("registry")).unwrap();
+        furnish(&new, &home).unwrap();
+        assert_eq!(home.join("git").read_link().unwrap(), new.join("git"));
+        assert!(home.join("registry").is_dir());
+    }
 
     /// Catches programs that pass for the same where one is the other's beginning, and a difference that is not shown.
     #[test]
