@@ -7,7 +7,7 @@ use crate::outcome::{
     Expectation, ExpectedPurgatoryEnd, ExpectedRefuser, ExpectedVmcore, HangCause, HangProof, Outcome,
     PurgatoryEnd, Refuser, Verdict, VmcoreState,
 };
-pub use words::{describe, describe_expectation, near_miss, telling_line};
+pub use words::{describe, describe_beside, describe_expectation, near_miss, telling_line};
 pub(crate) use words::{errno_words, signal_words};
 
 /// The verdict on one attempt.

@@ -43,6 +43,7 @@ pub mod plan;
 pub mod purgatory;
 pub mod refusal;
 pub mod rule;
+pub mod screen;
 pub mod segment;
 pub mod serial;
 pub mod setup_data;

@@ -25,7 +25,8 @@
 
 mod data;
 
-use crate::addr::{PAGE, PhysAddr, Span};
+use crate::addr::{PAGE, PhysAddr};
+use crate::backup::Saved;
 use crate::rule::{Arch, Entry};
 use crate::verification::Verification;
 use alloc::vec::Vec;
@@ -117,16 +118,7 @@ pub struct Handover {
     /// Where boot_params lies.
     pub boot_params: PhysAddr,
     /// What is copied before.
-    pub backup: Option<Backup>,
-}
-
-/// Memory of the crashed kernel that the capture kernel will use, and where a copy of it goes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Backup {
-    /// The memory.
-    pub source: Span,
-    /// Where the copy begins.
-    pub target: PhysAddr,
+    pub backup: Option<Saved>,
 }
 
 /// Page tables that map 4 GiB in pages of 2 MiB, in bytes: one of each upper level, four of the lowest.

@@ -29,14 +29,20 @@ pub fn name(errno: i32) -> Option<&'static str> {
 /// Only what stands right behind the colon counts, so that a loader which *explains* that the kernel would refuse something
 /// is not taken for one that was refused by it.
 pub(super) fn of_kexec_load(said: &str) -> Option<i32> {
-    said.lines().find_map(|line| {
-        let call = ["kexec_load", "kexec_file_load"].into_iter().find_map(|call| line.split_once(call))?.1;
-        let (between, error) = call.split_once(':')?;
+    said.lines().flat_map(behind_calls).find_map(|behind| {
+        let (between, error) = behind.split_once(':')?;
         if !matches!(between.trim(), "" | "failed" | "()" | "() failed") {
             return None;
         }
         at_start(error.trim_start())
     })
+}
+
+/// What stands behind each name of a call in a line. `kernel.kexec_load_disabled` has one in it as well.
+fn behind_calls(line: &str) -> impl Iterator<Item = &str> {
+    ["kexec_load", "kexec_file_load"]
+        .into_iter()
+        .flat_map(move |call| line.match_indices(call).map(move |(at, _)| &line[at + call.len()..]))
 }
 
 fn at_start(text: &str) -> Option<i32> {
@@ -60,6 +66,7 @@ mod tests {
             ("noise\nkexec_load failed: Cannot assign requested address", 99),
             ("kexec_file_load failed: Operation not permitted", 1),
             ("kexec_load: EINVAL", 22),
+            ("kexec_file_load: EPERM (1): not permitted: kernel.kexec_load_disabled is 1", 1),
         ] {
             assert_eq!(of_kexec_load(said), Some(errno), "{said}");
         }

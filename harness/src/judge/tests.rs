@@ -1,7 +1,7 @@
 //! Every outcome beside every expectation.
 
 use super::*;
-use crate::outcome::LoadFailure;
+use crate::outcome::{AcpiWord, ExpectedTold, LoadFailure};
 use crate::phase::Phase;
 
 fn outcomes() -> Vec<Outcome> {
@@ -149,6 +149,31 @@ fn what_is_no_loaders_fault_is_an_error_and_never_a_failure() {
         assert_eq!(verdict == Verdict::Error, no_fault, "{outcome:?}: {verdict:?}");
         assert!(!describe(&outcome).is_empty() && !describe(&outcome).contains('\n'), "{outcome:?}");
     }
+}
+
+#[test]
+fn what_a_capture_kernel_was_not_told_fails_the_cell_and_is_said() {
+    // A capture kernel without ACPI comes up, has a vmcore, and cannot power off.
+    let told = Some(guest_protocol::Told {
+        acpi_tables: vec!["DSDT".to_owned(), "FACP".to_owned()],
+        ..Default::default()
+    });
+    let outcome = Outcome::Captured { vmcore: VmcoreState::Verified, told };
+    let wanted = |acpi| Expectation::Captured {
+        vmcore: ExpectedVmcore::Verified,
+        told: ExpectedTold { acpi: Some(acpi), ..ExpectedTold::default() },
+    };
+    assert_eq!(judge(&outcome, &wanted(AcpiWord::Found)), Verdict::Pass);
+    assert_eq!(describe_beside(&outcome, &wanted(AcpiWord::Found)), "captured, vmcore verified");
+    assert_eq!(judge(&outcome, &wanted(AcpiWord::HandedOn)), Verdict::Fail);
+    assert_eq!(
+        describe_beside(&outcome, &wanted(AcpiWord::HandedOn)),
+        "captured, vmcore verified, but the capture kernel's boot_params have no acpi_rsdp_addr"
+    );
+    // Evidence of before says nothing of it: what asks for nothing is met, what asks is not.
+    let before = Outcome::captured(VmcoreState::Verified);
+    assert_eq!(judge(&before, &Expectation::captured(ExpectedVmcore::Verified)), Verdict::Pass);
+    assert_eq!(judge(&before, &wanted(AcpiWord::Found)), Verdict::Fail);
 }
 
 #[test]

@@ -15,9 +15,9 @@ pub(super) fn wrong(found: Option<&Told>, expected: &ExpectedTold) -> Vec<String
     for kind in &expected.setup_data {
         if !told.setup_data.iter().any(|blob| blob.kind == kind.number()) {
             let there: Vec<String> = told.setup_data.iter().map(|blob| blob.kind.to_string()).collect();
-            let there = if there.is_empty() { "there is none".to_owned() } else { there.join(", ") };
+            let there = if there.is_empty() { "none".to_owned() } else { there.join(", ") };
             wrong.push(format!(
-                "no setup_data of type {} ({}) reached the capture kernel; types: {there}",
+                "no setup_data of type {} ({}) reached the capture kernel; there: {there}",
                 kind.number(),
                 kind.name()
             ));
@@ -115,12 +115,12 @@ mod tests {
         let found = Told { acpi_rsdp: 0, ..told() };
         for (expected, met, missed, words) in [
             (data(SetupDataKind::RngSeed), told(), bare.clone(), "type 9 (rng-seed)"),
-            (data(SetupDataKind::Efi), told(), bare.clone(), "there is none"),
+            (data(SetupDataKind::Efi), told(), bare.clone(), "there: none"),
             (
                 data(SetupDataKind::E820Ext),
                 Told { setup_data: vec![SetupData { kind: 1, length: 20 }], ..bare.clone() },
                 told(),
-                "types: 9, 4",
+                "there: 9, 4",
             ),
             (acpi(AcpiWord::HandedOn), told(), found.clone(), "no acpi_rsdp_addr"),
             (acpi(AcpiWord::Found), found, bare.clone(), "FACP nor DSDT"),

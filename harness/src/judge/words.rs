@@ -3,7 +3,7 @@
 use super::{missing_texts, proves, refuser_meets, told, vmcore_meets};
 use crate::outcome::{
     Expectation, ExpectedPurgatoryEnd, ExpectedRefuser, ExpectedVmcore, HangCause, HangProof, LoadFailure,
-    Outcome, PurgatoryEnd, Refuser, VmcoreState,
+    Outcome, OutcomeKind, PurgatoryEnd, Refuser, VmcoreState,
 };
 use crate::quote::quote;
 
@@ -75,6 +75,14 @@ pub fn describe(outcome: &Outcome) -> String {
             format!("the first kernel stopped during {}: {}", at.in_words(), quote(why))
         }
         Outcome::RigError { what } => format!("rig error: {what}"),
+    }
+}
+
+/// An outcome in a few words, beside what was expected: of a capture kernel that was not told what it should have been, that.
+pub fn describe_beside(outcome: &Outcome, expected: &Expectation) -> String {
+    match (outcome.kind(), near_miss(outcome, expected)) {
+        (OutcomeKind::Captured, Some(miss)) => format!("{}, but {miss}", describe(outcome)),
+        _ => describe(outcome),
     }
 }
 

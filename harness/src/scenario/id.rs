@@ -8,8 +8,9 @@
 //! Behind these six stand, in this order and only where they are not the default: the loader's further arguments, the circumstances
 //! of the load, the trigger, the reader, what the rig changes (`tamper-…`, `low-memory-planted`), words for the first kernel's command
 //! line (`first-…`), and for the capture kernel's (`capture-…`). The expectation and the suite are no part of it: the same trial keeps
-//! its id when it is expected otherwise.
+//! its id when it is expected otherwise. Of very long words their digest stands there.
 
+use crate::artifacts::digest;
 use crate::cell::{Cell, CellId, Loader, LowMemory, Reader, Trigger};
 
 /// Longest id, in bytes: file systems allow 255 for a name, and attempts and temporary files add a few.
@@ -54,10 +55,24 @@ pub(super) fn of(cell: &Cell) -> CellId {
     }
     for (side, words) in [("first", &cell.first_cmdline), ("capture", &cell.capture_cmdline)] {
         if !words.is_empty() {
-            parts.push(format!("{side}-{}", words.join("+")));
+            parts.push(format!("{side}-{}", short(&words.join("+"))));
         }
     }
     CellId(parts.iter().map(|part| file_name_safe(part)).collect::<Vec<_>>().join("."))
+}
+
+/// Longest words for a command line that stand in an id as they are, in bytes.
+const MOST_WORDS: usize = 80;
+/// What is left of longer ones, in front of their digest.
+const HEAD: usize = 16;
+
+/// The words, or of many their beginning and their digest: a list of a hundred ranges would fill an id alone.
+fn short(words: &str) -> String {
+    if words.len() <= MOST_WORDS {
+        return words.to_owned();
+    }
+    let head: String = words.chars().take(HEAD).collect();
+    format!("{head}-{}", digest(words.as_bytes()))
 }
 
 /// Leaves what no shell, file system or filter takes for anything else.

@@ -112,8 +112,10 @@ pub(super) fn foreign_argument(cell: &Cell) -> Option<String> {
 
 /// Whether kexec-tools knows an argument that is an option of this repository's loader.
 fn kexec_tools_knows(arg: &str, cell: &Cell) -> bool {
-    match arg {
-        "--ignore-address-limits" => false,
+    match arg.split('=').next().unwrap_or(arg) {
+        "--ignore-address-limits" | "--compat-call" | "--on-mismatch" | "--backup" | "--place" => false,
+        // Since 2.0.28, which the lock file does not have.
+        "--hotplug" => matches!(cell.loader, Loader::Path(_)),
         // Only in its loader for 64-bit images (kexec/arch/x86_64/kexec-bzImage64.c), which its i386 build lacks.
         "--entry-32bit" => cell.userspace == Arch::X86_64 && cell.capture.arch == Arch::X86_64,
         _ => true,
@@ -187,6 +189,9 @@ mod tests {
             (&path, Arch::I386, ENTRY, true),
             (&path, Arch::X86_64, ENTRY, false),
             (&path, Arch::I386, "--debug", false),
+            (&path, Arch::I386, "--backup=always", true),
+            (&path, Arch::I386, "--hotplug", false),
+            (&released, Arch::I386, "--hotplug", true),
         ] {
             let loader_args = vec![arg.to_owned()];
             let cell = Cell { loader: loader.clone(), userspace, loader_args, ..testing::cell() };

@@ -39,6 +39,8 @@ pub(crate) struct Facts {
     pub(crate) release: Vec<u8>,
     /// Its boot_params; empty if it does not show them.
     pub(crate) boot_params: Vec<u8>,
+    /// Its framebuffers (/proc/fb); empty if it shows none.
+    pub(crate) framebuffers: Vec<u8>,
     /// What firmware told it.
     pub(crate) firmware: Firmware,
     /// Bytes that it asks for to keep a core header up to date, if it can.
@@ -89,6 +91,7 @@ impl Facts {
             vmcoreinfo,
             release: rustix::system::uname().release().to_bytes().to_vec(),
             boot_params,
+            framebuffers: files::read("/proc/fb").unwrap_or_default(),
             firmware,
             hotplug_size: hotplug_size.and_then(|text| sysfs::decimal(&text)),
             warnings,
@@ -148,8 +151,8 @@ fn cpu() -> Cpu {
     #[cfg(target_arch = "x86_64")]
     use core::arch::x86_64::__cpuid_count;
     Cpu::ask(|leaf| {
-        #[allow(unused_unsafe, reason = "it is not unsafe in later versions of Rust")]
         // SAFETY: both targets are built for CPUs with SSE2, which all have the instruction.
+        #[allow(unused_unsafe, reason = "newer compilers than 1.85 know as much")]
         let answer = unsafe { __cpuid_count(leaf, 0) };
         [answer.eax, answer.ebx, answer.ecx, answer.edx]
     })

@@ -77,16 +77,19 @@ fn must_be_regular(name: &str, stat: &Stat) -> Result<(), String> {
     }
 }
 
+/// Bytes of memory that the kernel hands out.
+pub(crate) fn total_ram() -> u64 {
+    let info = rustix::system::sysinfo();
+    (info.totalram as u64).saturating_mul(u64::from(info.mem_unit))
+}
+
 /// Makes room for a file of this size, unless it can never be loaded: sparse files and those of /proc may say any size.
 fn room_for(name: &str, size: u64, bytes: &mut Vec<u8>) -> Result<usize, String> {
     let region = read("/sys/kernel/kexec_crash_size").ok().and_then(|text| sysfs::decimal(&text));
     let (most, whose) = match region.filter(|&region| region != 0) {
         Some(region) => (region, "than the crash region has"),
         // A load of more is refused by the kernel (kernel/kexec_core.c, `sanity_check_segment_list`).
-        None => {
-            let info = rustix::system::sysinfo();
-            (info.totalram as u64 * u64::from(info.mem_unit) / 2, "than half of the memory")
-        }
+        None => (total_ram() / 2, "than half of the memory"),
     };
     if size > most {
         return Err(format!("{name}: {size} bytes are more {whose} ({most})"));

@@ -27,7 +27,8 @@ impl Firmware {
             return Self { rsdp, efi: None };
         }
         shown.tables = ["fw_vendor", "runtime", "config_table"].map(read);
-        shown.regions = (0..MOST_REGIONS)
+        // One more than are taken, which then are none.
+        shown.regions = (0..=MOST_REGIONS)
             .map(|nth| {
                 ["type", "phys_addr", "virt_addr", "num_pages", "attribute"]
                     .map(|field| read(&format!("runtime-map/{nth}/{field}")))

@@ -81,7 +81,7 @@ pub(crate) fn load(load: &Load) -> Result<(), String> {
     if load.reuse_cmdline {
         line = cmdline::reuse(&files::read("/proc/cmdline")?);
     }
-    cmdline::append(&mut line, load.command_line.as_deref().unwrap_or_default());
+    cmdline::append(&mut line, &cmdline::in_one_line(load.command_line.as_deref().unwrap_or_default()));
     by(
         load.syscall,
         &|| file_load::load(&kernel, image.as_ref().ok(), initrd.as_ref(), &line, load.debug),
@@ -133,11 +133,13 @@ fn by_kexec_load(
         options: load,
         release: &facts.release,
         memory: &facts.memory,
+        total_ram: files::total_ram(),
         load: rules,
         direct_map: &facts.direct_map,
         cpu_notes: &facts.cpu_notes,
         vmcoreinfo: facts.vmcoreinfo,
         boot_params: &facts.boot_params,
+        framebuffers: &facts.framebuffers,
         rsdp: facts.firmware.rsdp,
         efi: facts.firmware.efi.as_ref(),
         seed: firmware::seed(),

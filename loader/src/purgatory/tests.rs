@@ -2,6 +2,7 @@
 
 use super::arena::{Arena, Mode};
 use super::*;
+use crate::addr::Span;
 use crate::bytes::{u16_at, u32_at, u64_at};
 use crate::digest::Digest;
 use crate::options::OnMismatch;
@@ -64,7 +65,7 @@ fn what_was_asked_for_is_told() {
     let plain = build(AT, &handover(Arch::X86_64, Entry::Bits64), &unverified()).unwrap().0;
     let source = Span::new(PhysAddr(0x1000), PhysAddr(0x9_fbff)).unwrap();
     let with = Handover {
-        backup: Some(Backup { source, target: PhysAddr(0x8af0_0000) }),
+        backup: Some(Saved { source, target: PhysAddr(0x8af0_0000) }),
         ..handover(Arch::X86_64, Entry::Bits64)
     };
     let serial = Serial { port: NonZeroU16::new(0x2f8).unwrap(), divisor: NonZeroU16::new(12) };

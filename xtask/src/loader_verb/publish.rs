@@ -39,12 +39,10 @@ pub(super) fn publish(
             std::fs::read(&path).with_context(|| format!("cannot read {}", path.display())).or_rig()?;
         files.push((file_name(arch), bytes, PROGRAM));
     }
-    if man_page.exists() {
-        let page = std::fs::read(man_page);
-        let page = page.with_context(|| format!("cannot read {}", man_page.display())).or_rig()?;
-        let name = man_page.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        files.push((name, page, TEXT));
-    }
+    let page =
+        std::fs::read(man_page).with_context(|| format!("cannot read {}", man_page.display())).or_rig()?;
+    let name = man_page.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    files.push((name, page, TEXT));
     put(files, folder).or_input()
 }
 

@@ -34,12 +34,19 @@ pub(super) fn told() -> Result<Told, Failure> {
         memory_map: count(&entries),
         ram_entries,
         acpi_rsdp: acpi_rsdp(&boot_params).ok_or_else(short)?,
-        acpi_tables: files::names(ACPI_TABLES)?.unwrap_or_default(),
+        acpi_tables: acpi_tables()?,
         efi: match files::names(EFI)? {
             None => None,
             Some(_) => Some(Efi { runtime_map: count(&files::names(RUNTIME_MAP)?.unwrap_or_default()) }),
         },
     })
+}
+
+/// Signatures, with a number where there are several. `data` and `dynamic` are folders.
+fn acpi_tables() -> Result<Vec<String>, Failure> {
+    let mut names = files::names(ACPI_TABLES)?.unwrap_or_default();
+    names.retain(|name| !matches!(name.as_str(), "data" | "dynamic"));
+    Ok(names)
 }
 
 /// The blobs in the order of their numbers.
