@@ -62,7 +62,8 @@ impl MemoryMap {
             }
         }
         sort_by_key(&mut map.crash_regions, |&item| item);
-        // An aperture that the kernel put into RAM (arch/x86/kernel/aperture_64.c): to read it is to read through the GART, a machine check at worst.
+        // An aperture that the kernel put into RAM (arch/x86/kernel/aperture_64.c): what is read there goes through the GART, and may be a
+        // machine check.
         let cut: Vec<Span> = map.ram().flat_map(|ram| ram.without_all(&apertures)).collect();
         map.ranges.retain(|(_, kind)| *kind != Kind::Ram);
         map.ranges.extend(cut.into_iter().map(|ram| (ram, Kind::Ram)));
