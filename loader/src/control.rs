@@ -1,6 +1,7 @@
 //! The pages that the running kernel takes from the crash region for itself: its control code, which it runs when it leaves,
-//! on x86_64 the page tables of that moment, and from Linux 4.13 on a copy of VMCOREINFO. A model of `kimage_alloc_crash_control_pages` (kernel/kexec_core.c): each
-//! request gets the lowest place that overlaps no segment, from where the one before it ended.
+//! on x86_64 the page tables of that moment, and from Linux 4.13 on a copy of VMCOREINFO. A model of
+//! `kimage_alloc_crash_control_pages` (kernel/kexec_core.c): each request gets the lowest place that overlaps no segment, from where the
+//! one before it ended.
 //!
 //! An i386 kernel writes to its control page through its direct map. One outside of low memory has no address there: the kernel
 //! faults while it panics (seen as #PF with error code 2), although kexec_load succeeded. Everything else it reaches

@@ -137,23 +137,21 @@ struct Header {
 pub fn build(crashed: &Crashed<'_>) -> Result<Vec<u8>, NoCoreHeader> {
     let mut headers: Vec<Header> = crashed.cpu_notes.iter().copied().map(note).collect();
     headers.extend(crashed.vmcoreinfo.map(note));
-    let saved = |base: u64| {
-        let copy = crashed.backup.map(|Saved { source, target }| (source, target));
-        let others = beside_saved(crashed).map(|ram| (ram, ram.start()));
-        copy.into_iter().chain(others).map(move |(source, offset)| Header {
-            offset,
-            ..load(source, base.wrapping_add(source.start().0))
-        })
+    let low = low_memory(crashed);
+    let saved = |base: u64, headers: &mut Vec<Header>| {
+        for &(ram, offset) in &low {
+            headers.push(Header { offset, ..load(ram, base.wrapping_add(ram.start().0)) });
+        }
     };
     match crashed.arch {
         Arch::X86_64 => {
             headers.extend(crashed.direct_map.text.map(|text| load(text.physical, text.virtual_start)));
             let base = crashed.direct_map.page_offset;
-            headers.extend(saved(base));
+            saved(base, &mut headers);
             headers.extend(dumped(crashed.memory).map(|ram| load(ram, base.wrapping_add(ram.start().0))));
         }
         Arch::I386 => {
-            headers.extend(saved(I386_PAGE_OFFSET));
+            saved(I386_PAGE_OFFSET, &mut headers);
             headers.extend(dumped(crashed.memory).flat_map(|ram| i386_loads(ram, crashed.lowmem_last)));
         }
     }
@@ -185,16 +183,22 @@ fn not32(crashed: &Crashed<'_>) -> Option<Not32> {
     }
 }
 
-/// The other RAM below 1 MiB where low memory is saved: its owner may have used that too, and the capture kernel does not.
-fn beside_saved<'a>(crashed: &Crashed<'a>) -> impl Iterator<Item = Span> + 'a {
-    let memory = crashed.memory;
-    let low = Span::sized(PhysAddr(0), FIRST_DUMPED.0);
-    crashed.backup.into_iter().flat_map(move |saved| {
-        memory
-            .ram()
-            .filter_map(move |ram| ram.intersect(low?)?.whole_units(PAGE))
-            .flat_map(move |ram| ram.without(saved.source).into_iter().flatten())
-    })
+/// The RAM below 1 MiB, each range with where the capture kernel finds it; none unless low memory is saved. Beside what is saved, which is read
+/// from its copy, the crashed kernel may have used the rest too, and the capture kernel does not.
+fn low_memory(crashed: &Crashed<'_>) -> Vec<(Span, PhysAddr)> {
+    let mut low = Vec::new();
+    let (Some(Saved { source, target }), Some(below)) =
+        (crashed.backup, Span::sized(PhysAddr(0), FIRST_DUMPED.0))
+    else {
+        return low;
+    };
+    low.push((source, target));
+    for ram in crashed.memory.ram() {
+        if let Some(ram) = ram.intersect(below).and_then(|ram| ram.whole_units(PAGE)) {
+            low.extend(ram.without(source).into_iter().flatten().map(|part| (part, part.start())));
+        }
+    }
+    low
 }
 
 /// The ranges of RAM that are dumped as they are: all but the crash regions and the first MiB, in whole pages.

@@ -61,13 +61,17 @@ impl MemoryMap {
                 name => map.ranges.extend(kind(name).map(|kind| (span, kind))),
             }
         }
+        // An aperture that the kernel put into RAM (arch/x86/kernel/aperture_64.c): what is read there goes through the GART, and may be a
+        // machine check.
+        let mut ranges = Vec::with_capacity(map.ranges.len());
+        for &(span, kind) in &map.ranges {
+            let holes = if kind == Kind::Ram { &apertures[..] } else { &[] };
+            for part in span.without_all(holes) {
+                ranges.push((part, kind));
+            }
+        }
         sort_by_key(&mut map.crash_regions, |&item| item);
-        // An aperture that the kernel put into RAM (arch/x86/kernel/aperture_64.c): to read it is to read through the GART, a machine check at worst.
-        let cut: Vec<Span> = map.ram().flat_map(|ram| ram.without_all(&apertures)).collect();
-        map.ranges.retain(|(_, kind)| *kind != Kind::Ram);
-        map.ranges.extend(cut.into_iter().map(|ram| (ram, Kind::Ram)));
-        sort_by_key(&mut map.ranges, |&(span, _)| span);
-        map.ranges = joined(&map.ranges);
+        map.ranges = joined(ranges);
         if map.ranges.iter().any(|&(span, kind)| kind == Kind::Ram && span.size() > 1) {
             Ok(map)
         } else if hidden {
@@ -88,20 +92,27 @@ impl MemoryMap {
     }
 }
 
-/// Makes one of ranges of the same kind that touch or overlap; takes and gives them ascending. Kernels before 6.10 cut RAM to the byte around
-/// each item of setup_data that they were given (arch/x86/kernel/e820.c, `e820__reserve_setup_data`); the page at such a cut is whole
-/// in neither half.
-fn joined(ranges: &[(Span, Kind)]) -> Vec<(Span, Kind)> {
+/// Makes one of ranges of the same kind that touch or overlap, and sorts them. Kernels before 6.10 cut RAM to the byte around each item of
+/// setup_data that they were given (arch/x86/kernel/e820.c, `e820__reserve_setup_data`); the page at such a cut is whole in neither
+/// half.
+fn joined(mut ranges: Vec<(Span, Kind)>) -> Vec<(Span, Kind)> {
+    sort(&mut ranges);
     let mut joined: Vec<(Span, Kind)> = Vec::with_capacity(ranges.len());
-    for &(span, kind) in ranges {
+    for (span, kind) in ranges {
         let before = joined.iter_mut().rev().find(|(_, other)| *other == kind);
         match before.and_then(|(before, _)| Some((before.joined(span)?, before))) {
             Some((both, before)) => *before = both,
             None => joined.push((span, kind)),
         }
     }
-    sort_by_key(&mut joined, |&(span, _)| span);
+    sort(&mut joined);
     joined
+}
+
+/// Sorts ranges by their addresses. A function, lest there be two of it in the program.
+#[inline(never)]
+fn sort(ranges: &mut [(Span, Kind)]) {
+    sort_by_key(ranges, |&(span, _)| span);
 }
 
 /// Start, last byte and name of a line.
