@@ -1,7 +1,9 @@
 //! Rounds to figures: medians with their spread, and ratios of what was measured in the same round.
 
-use crate::cell::{Cell, Loader};
+use crate::cell::{Cell, CellId, Loader};
+use crate::outcome::Expectation;
 use crate::runner::{Benched, Round};
+use crate::scenario::further;
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -137,23 +139,45 @@ pub struct Ratio {
 
 /// What was measured, as contests.
 pub fn contests(benched: &[Benched], basis: Basis) -> Vec<Contest> {
-    let mut contests: Vec<Contest> = Vec::new();
+    let mut contests: Vec<(Cell, Contest)> = Vec::new();
     for one in benched {
-        let name = name(&one.cell);
+        let guest = without_loader(&one.cell);
         let entrant = Entrant::of(one, basis);
-        match contests.iter_mut().find(|contest| contest.name == name) {
-            Some(contest) => contest.entrants.push(entrant),
-            None => contests.push(Contest { name, basis, entrants: vec![entrant] }),
+        match contests.iter_mut().find(|(of, _)| *of == guest) {
+            Some((_, contest)) => contest.entrants.push(entrant),
+            None => {
+                let contest = Contest { name: name(&guest), basis, entrants: vec![entrant] };
+                contests.push((guest, contest));
+            }
         }
     }
-    contests.iter_mut().for_each(Contest::compare);
-    contests
+    let compared = |(_, mut contest): (Cell, Contest)| {
+        contest.compare();
+        contest
+    };
+    contests.into_iter().map(compared).collect()
 }
 
-/// All that cells have in common which differ in loader and arguments only.
-fn name(cell: &Cell) -> String {
-    let Cell { first, userspace, capture, reservation, platform, .. } = cell;
-    format!("{} -> {}, {userspace} userspace, {reservation} on {}", first.name, capture.name, platform.name)
+/// What cells have in common that are one contest: everything but the loader, its arguments, and what no guest sees.
+fn without_loader(cell: &Cell) -> Cell {
+    Cell {
+        id: CellId(String::new()),
+        suite: String::new(),
+        loader: Loader::InTree,
+        loader_args: Vec::new(),
+        expected: Expectation::Observed,
+        ..cell.clone()
+    }
+}
+
+/// That for people.
+fn name(guest: &Cell) -> String {
+    let Cell { first, userspace, capture, reservation, platform, .. } = guest;
+    let name = format!(
+        "{} -> {}, {userspace} userspace, {reservation} on {}",
+        first.name, capture.name, platform.name
+    );
+    std::iter::once(name).chain(further(guest)).collect::<Vec<_>>().join(", ")
 }
 
 impl Entrant {
@@ -255,6 +279,24 @@ pub(super) mod tests {
         assert_eq!(ratio(Quantity::ToKernel), Ratio { to: "kexec-tools@2.0.25".into(), share });
         assert!((ratio(Quantity::Panic).share.median - 0.75).abs() < 1e-9);
         assert!(contest.entrants[2].ratios.is_empty());
+    }
+
+    /// Bug: guests that differ in more than the loader are put beside each other, or those that do not are kept apart.
+    #[test]
+    fn one_contest_is_one_guest() {
+        let with = |change: fn(&mut Cell)| {
+            let mut one = benched("kexec-tools@2.0.20", &[], &[1], 1);
+            change(&mut one.cell);
+            one
+        };
+        let ours = benched("in-tree", &[], &[1], 1);
+        let of = |other: Benched| contests(&[ours.clone(), other], Basis::Time).len();
+        assert_eq!(of(with(|cell| cell.first_cmdline.push("nokaslr".into()))), 2);
+        assert_eq!(of(with(|cell| cell.low_memory = crate::cell::LowMemory::Planted)), 2);
+        assert_eq!(of(with(|cell| cell.suite = "another".into())), 1);
+        assert_eq!(of(with(|cell| cell.expected = Expectation::Observed)), 1);
+        let named = contests(&[with(|cell| cell.first_cmdline.push("nokaslr".into()))], Basis::Time);
+        assert!(named[0].name.ends_with(" on pc-4g, first-nokaslr"), "{}", named[0].name);
     }
 
     /// Bug: a figure is of another basis than its unit says.
