@@ -123,7 +123,8 @@ pub struct Entrant {
     pub rounds: BTreeMap<Quantity, Vec<f64>>,
     /// Their medians and spreads.
     pub figures: BTreeMap<Quantity, Spread>,
-    /// Of this repository's: round by round beside the reference with the lowest median of that quantity.
+    /// Of this repository's: round by round beside the reference with the lowest median of that quantity. None of a quantity that is not
+    /// known of every reference: the fastest may be one of which it is not.
     pub ratios: BTreeMap<Quantity, Ratio>,
 }
 
@@ -200,6 +201,12 @@ impl Entrant {
 }
 
 impl Contest {
+    /// A reference of which this is not known, for want of which there is no ratio.
+    pub fn unknown(&self, quantity: Quantity) -> Option<&str> {
+        let mut references = self.entrants.iter().filter(|entrant| !entrant.ours);
+        references.find(|one| !one.figures.contains_key(&quantity)).map(|one| one.name.as_str())
+    }
+
     /// Puts this repository's loaders first, and each beside the fastest reference.
     fn compare(&mut self) {
         self.entrants.sort_by_key(|entrant| !entrant.ours);
@@ -215,8 +222,9 @@ impl Contest {
 }
 
 fn ratio(ours: &Entrant, references: &[Entrant], quantity: Quantity) -> Option<Ratio> {
-    let measured = references.iter().filter_map(|one| Some((one, one.figures.get(&quantity)?.median)));
-    let (fastest, _) = measured.min_by(|(_, one), (_, other)| one.total_cmp(other))?;
+    let measured: Option<Vec<_>> =
+        references.iter().map(|one| Some((one, one.figures.get(&quantity)?.median))).collect();
+    let (fastest, _) = measured?.into_iter().min_by(|(_, one), (_, other)| one.total_cmp(other))?;
     let (ours, theirs) = (ours.rounds.get(&quantity)?, fastest.rounds.get(&quantity)?);
     let shares: Vec<f64> = ours.iter().zip(theirs).map(|(ours, theirs)| ours / theirs).collect();
     Some(Ratio { to: fastest.name.clone(), share: Spread::of(&shares)? })
@@ -279,6 +287,27 @@ pub(super) mod tests {
         assert_eq!(ratio(Quantity::ToKernel), Ratio { to: "kexec-tools@2.0.25".into(), share });
         assert!((ratio(Quantity::Panic).share.median - 0.75).abs() < 1e-9);
         assert!(contest.entrants[2].ratios.is_empty());
+    }
+
+    /// Bug: where a figure of the fastest reference is missing, a slower one silently takes its place.
+    #[test]
+    fn there_is_no_ratio_without_the_fastest() {
+        let mut all = [
+            benched("in-tree", &[], &[50], 5),
+            benched("kexec-tools@2.0.20", &[], &[100], 50),
+            benched("kexec-tools@2.0.25", &[], &[400], 10),
+        ];
+        all[2].rounds[0].panic.to_kernel.cpu = None;
+        let contest = &contests(&all, Basis::Cpu)[0];
+        let ratios = &contest.entrants[0].ratios;
+        assert!(
+            ratios.contains_key(&Quantity::Load) && !ratios.contains_key(&Quantity::ToKernel),
+            "{ratios:?}"
+        );
+        assert_eq!(contest.unknown(Quantity::ToKernel), Some("kexec-tools@2.0.25"));
+        assert_eq!(contest.unknown(Quantity::Load), None);
+        let table = crate::bench::table(contest).join("\n");
+        assert!(table.contains("none of kexec-tools@2.0.25"), "{table}");
     }
 
     /// Bug: guests that differ in more than the loader are put beside each other, or those that do not are kept apart.
