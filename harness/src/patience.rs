@@ -32,6 +32,16 @@ impl Limit {
         Self { wall: duration, own: duration }
     }
 
+    /// One after the other.
+    pub(crate) fn and(self, next: Self) -> Self {
+        Self { wall: self.wall + next.wall, own: self.own + next.own }
+    }
+
+    /// So long is waited at the most, by the wall.
+    pub(crate) fn longest(self) -> Duration {
+        self.wall * MOST
+    }
+
     /// How it stands when so much has passed, of which QEMU waited so much for a CPU. Pure.
     fn after(self, passed: Duration, waited: Duration) -> Standing {
         let (wall, own) =
@@ -39,7 +49,7 @@ impl Limit {
         if wall > Duration::ZERO {
             return Standing::More(wall);
         }
-        let left = (self.wall * MOST).saturating_sub(passed);
+        let left = self.longest().saturating_sub(passed);
         match (own, left) {
             (Duration::ZERO, _) => Standing::Spent,
             (_, Duration::ZERO) => Standing::Starved,

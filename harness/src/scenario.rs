@@ -21,6 +21,7 @@ mod written;
 use crate::cell::{Cell, Kernel};
 pub(crate) use fit::low_memory_end;
 use guest_protocol::Arch;
+pub(crate) use id::further;
 pub use overrides::{Overrides, combine, with_loader};
 use position::NodePath;
 use problem::{At, Finding};

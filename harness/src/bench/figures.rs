@@ -1,7 +1,9 @@
 //! Rounds to figures: medians with their spread, and ratios of what was measured in the same round.
 
-use crate::cell::{Cell, Loader};
+use crate::cell::{Cell, CellId, Loader};
+use crate::outcome::Expectation;
 use crate::runner::{Benched, Round};
+use crate::scenario::further;
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -121,7 +123,8 @@ pub struct Entrant {
     pub rounds: BTreeMap<Quantity, Vec<f64>>,
     /// Their medians and spreads.
     pub figures: BTreeMap<Quantity, Spread>,
-    /// Of this repository's: round by round beside the reference with the lowest median of that quantity.
+    /// Of this repository's: round by round beside the reference with the lowest median of that quantity. None of a quantity that is not
+    /// known of every reference: the fastest may be one of which it is not.
     pub ratios: BTreeMap<Quantity, Ratio>,
 }
 
@@ -137,23 +140,45 @@ pub struct Ratio {
 
 /// What was measured, as contests.
 pub fn contests(benched: &[Benched], basis: Basis) -> Vec<Contest> {
-    let mut contests: Vec<Contest> = Vec::new();
+    let mut contests: Vec<(Cell, Contest)> = Vec::new();
     for one in benched {
-        let name = name(&one.cell);
+        let guest = without_loader(&one.cell);
         let entrant = Entrant::of(one, basis);
-        match contests.iter_mut().find(|contest| contest.name == name) {
-            Some(contest) => contest.entrants.push(entrant),
-            None => contests.push(Contest { name, basis, entrants: vec![entrant] }),
+        match contests.iter_mut().find(|(of, _)| *of == guest) {
+            Some((_, contest)) => contest.entrants.push(entrant),
+            None => {
+                let contest = Contest { name: name(&guest), basis, entrants: vec![entrant] };
+                contests.push((guest, contest));
+            }
         }
     }
-    contests.iter_mut().for_each(Contest::compare);
-    contests
+    let compared = |(_, mut contest): (Cell, Contest)| {
+        contest.compare();
+        contest
+    };
+    contests.into_iter().map(compared).collect()
 }
 
-/// All that cells have in common which differ in loader and arguments only.
-fn name(cell: &Cell) -> String {
-    let Cell { first, userspace, capture, reservation, platform, .. } = cell;
-    format!("{} -> {}, {userspace} userspace, {reservation} on {}", first.name, capture.name, platform.name)
+/// What cells have in common that are one contest: everything but the loader, its arguments, and what no guest sees.
+fn without_loader(cell: &Cell) -> Cell {
+    Cell {
+        id: CellId(String::new()),
+        suite: String::new(),
+        loader: Loader::InTree,
+        loader_args: Vec::new(),
+        expected: Expectation::Observed,
+        ..cell.clone()
+    }
+}
+
+/// That for people.
+fn name(guest: &Cell) -> String {
+    let Cell { first, userspace, capture, reservation, platform, .. } = guest;
+    let name = format!(
+        "{} -> {}, {userspace} userspace, {reservation} on {}",
+        first.name, capture.name, platform.name
+    );
+    std::iter::once(name).chain(further(guest)).collect::<Vec<_>>().join(", ")
 }
 
 impl Entrant {
@@ -176,6 +201,12 @@ impl Entrant {
 }
 
 impl Contest {
+    /// A reference of which this is not known, for want of which there is no ratio.
+    pub fn unknown(&self, quantity: Quantity) -> Option<&str> {
+        let mut references = self.entrants.iter().filter(|entrant| !entrant.ours);
+        references.find(|one| !one.figures.contains_key(&quantity)).map(|one| one.name.as_str())
+    }
+
     /// Puts this repository's loaders first, and each beside the fastest reference.
     fn compare(&mut self) {
         self.entrants.sort_by_key(|entrant| !entrant.ours);
@@ -191,8 +222,9 @@ impl Contest {
 }
 
 fn ratio(ours: &Entrant, references: &[Entrant], quantity: Quantity) -> Option<Ratio> {
-    let measured = references.iter().filter_map(|one| Some((one, one.figures.get(&quantity)?.median)));
-    let (fastest, _) = measured.min_by(|(_, one), (_, other)| one.total_cmp(other))?;
+    let measured: Option<Vec<_>> =
+        references.iter().map(|one| Some((one, one.figures.get(&quantity)?.median))).collect();
+    let (fastest, _) = measured?.into_iter().min_by(|(_, one), (_, other)| one.total_cmp(other))?;
     let (ours, theirs) = (ours.rounds.get(&quantity)?, fastest.rounds.get(&quantity)?);
     let shares: Vec<f64> = ours.iter().zip(theirs).map(|(ours, theirs)| ours / theirs).collect();
     Some(Ratio { to: fastest.name.clone(), share: Spread::of(&shares)? })
@@ -255,6 +287,45 @@ pub(super) mod tests {
         assert_eq!(ratio(Quantity::ToKernel), Ratio { to: "kexec-tools@2.0.25".into(), share });
         assert!((ratio(Quantity::Panic).share.median - 0.75).abs() < 1e-9);
         assert!(contest.entrants[2].ratios.is_empty());
+    }
+
+    /// Bug: where a figure of the fastest reference is missing, a slower one silently takes its place.
+    #[test]
+    fn there_is_no_ratio_without_the_fastest() {
+        let mut all = [
+            benched("in-tree", &[], &[50], 5),
+            benched("kexec-tools@2.0.20", &[], &[100], 50),
+            benched("kexec-tools@2.0.25", &[], &[400], 10),
+        ];
+        all[2].rounds[0].panic.to_kernel.cpu = None;
+        let contest = &contests(&all, Basis::Cpu)[0];
+        let ratios = &contest.entrants[0].ratios;
+        assert!(
+            ratios.contains_key(&Quantity::Load) && !ratios.contains_key(&Quantity::ToKernel),
+            "{ratios:?}"
+        );
+        assert_eq!(contest.unknown(Quantity::ToKernel), Some("kexec-tools@2.0.25"));
+        assert_eq!(contest.unknown(Quantity::Load), None);
+        let table = crate::bench::table(contest).join("\n");
+        assert!(table.contains("none of kexec-tools@2.0.25"), "{table}");
+    }
+
+    /// Bug: guests that differ in more than the loader are put beside each other, or those that do not are kept apart.
+    #[test]
+    fn one_contest_is_one_guest() {
+        let with = |change: fn(&mut Cell)| {
+            let mut one = benched("kexec-tools@2.0.20", &[], &[1], 1);
+            change(&mut one.cell);
+            one
+        };
+        let ours = benched("in-tree", &[], &[1], 1);
+        let of = |other: Benched| contests(&[ours.clone(), other], Basis::Time).len();
+        assert_eq!(of(with(|cell| cell.first_cmdline.push("nokaslr".into()))), 2);
+        assert_eq!(of(with(|cell| cell.low_memory = crate::cell::LowMemory::Planted)), 2);
+        assert_eq!(of(with(|cell| cell.suite = "another".into())), 1);
+        assert_eq!(of(with(|cell| cell.expected = Expectation::Observed)), 1);
+        let named = contests(&[with(|cell| cell.first_cmdline.push("nokaslr".into()))], Basis::Time);
+        assert!(named[0].name.ends_with(" on pc-4g, first-nokaslr"), "{}", named[0].name);
     }
 
     /// Bug: a figure is of another basis than its unit says.

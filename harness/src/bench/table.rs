@@ -4,18 +4,26 @@ use super::figures::{Contest, Quantity, Spread};
 
 /// The lines of a contest's table.
 pub fn table(contest: &Contest) -> Vec<String> {
-    let rounds = contest.entrants.iter().flat_map(|one| one.rounds.values()).map(Vec::len).max().unwrap_or(0);
+    let each = || contest.entrants.iter().flat_map(|one| one.rounds.values()).map(Vec::len);
+    // Fewer of a loader that was not measured to the end.
+    let rounds = match (each().min().unwrap_or(0), each().max().unwrap_or(0)) {
+        (least, most) if least == most => most.to_string(),
+        (least, most) => format!("{least} to {most}"),
+    };
     let title =
         format!("{}; {rounds} rounds, {}: median (least to most)", contest.name, contest.basis.unit());
     let mut rows = vec![row("", |quantity| quantity.name().to_owned())];
     for entrant in &contest.entrants {
         rows.push(row(&entrant.name, |quantity| cell(entrant.figures.get(&quantity), 1)));
     }
-    for entrant in contest.entrants.iter().filter(|one| !one.ratios.is_empty()) {
+    let compared = contest.entrants.iter().any(|one| !one.ours);
+    for entrant in contest.entrants.iter().filter(|one| one.ours && compared) {
         let name = format!("{} / fastest", entrant.name);
         rows.push(row(&name, |quantity| cell(entrant.ratios.get(&quantity).map(|ratio| &ratio.share), 2)));
-        rows.push(row("", |quantity| {
-            entrant.ratios.get(&quantity).map_or_else(String::new, |ratio| ratio.to.clone())
+        rows.push(row("", |quantity| match (entrant.ratios.get(&quantity), contest.unknown(quantity)) {
+            (Some(ratio), _) => ratio.to.clone(),
+            (None, Some(reference)) => format!("none of {reference}"),
+            (None, None) => String::new(),
         }));
     }
     let widths: Vec<usize> = (0..rows.first().map_or(0, Vec::len))

@@ -13,7 +13,7 @@ mod schedule;
 mod trial;
 
 pub use admission::guests_that_fit;
-pub use bench::{BenchPlan, Benched, Round, bench};
+pub use bench::{BenchPlan, Benched, Broke, Lost, Measurement, Round, bench};
 pub use event::{Conclusion, GuestOf, RunEvent, Summary, TrialId};
 pub use memory::available_mib;
 pub use options::Options;

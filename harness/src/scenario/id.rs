@@ -38,6 +38,13 @@ pub(super) fn of(cell: &Cell) -> CellId {
         let args: Vec<&str> = cell.loader_args.iter().map(|arg| arg.trim_start_matches('-')).collect();
         parts.push(args.join("+"));
     }
+    parts.extend(further(cell));
+    CellId(parts.iter().map(|part| file_name_safe(part)).collect::<Vec<_>>().join("."))
+}
+
+/// What is not the default of a cell's further axes, in words of an id.
+pub(crate) fn further(cell: &Cell) -> Vec<String> {
+    let mut parts = Vec::new();
     if !cell.circumstances.is_none() {
         parts.push(cell.circumstances.name().to_owned());
     }
@@ -58,7 +65,7 @@ pub(super) fn of(cell: &Cell) -> CellId {
             parts.push(format!("{side}-{}", short(&words.join("+"))));
         }
     }
-    CellId(parts.iter().map(|part| file_name_safe(part)).collect::<Vec<_>>().join("."))
+    parts
 }
 
 /// Longest words for a command line that stand in an id as they are, in bytes.

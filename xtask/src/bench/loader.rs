@@ -8,7 +8,7 @@ use anyhow::{Context, anyhow};
 use harness::accel::AccelChoice;
 use harness::bench::{Basis, Contest, contests, table};
 use harness::cell::CellId;
-use harness::runner::{self, BenchPlan, Benched, Options};
+use harness::runner::{self, BenchPlan, Benched, Broke, Lost, Measurement, Options};
 use harness::stop;
 use serde::Serialize;
 use std::num::{NonZeroU32, NonZeroUsize};
@@ -23,6 +23,7 @@ struct Record<'a> {
     rig: &'a str,
     contests: &'a [Contest],
     cells: &'a [CellRecord],
+    lost: &'a [LostRecord],
 }
 
 /// A cell that was measured.
@@ -35,6 +36,14 @@ struct CellRecord {
     kernel: u64,
     /// At which of the kernel's entries each round ended: 0 is the 32-bit one, 512 the 64-bit one.
     entries: Vec<u64>,
+}
+
+/// A cell that was not measured to the end.
+#[derive(Serialize)]
+struct LostRecord {
+    cell: CellId,
+    counted: bool,
+    why: String,
 }
 
 impl CellRecord {
@@ -89,23 +98,68 @@ pub(super) async fn run(args: &BenchLoaderArgs, host: &Host) -> Result<Exit, Fai
     let passes = passes(args, options.accel)?;
     let plan = e2e::plan::make(&e2e_args, &host.repo)?;
     let artifacts = e2e::provide(&plan, &e2e_args, host).await?;
-    let (mut all, mut cells) = (Vec::new(), Vec::new());
+    let (mut all, mut cells, mut all_lost) = (Vec::new(), Vec::new(), Vec::new());
+    let mut exit = Exit::AsExpected;
     for pass in passes {
         let Pass { counted, rounds, accel } = pass;
         let bench = BenchPlan { cells: plan.cells.clone(), artifacts: artifacts.clone(), rounds, counted };
         let of_pass = Options { report: options.report.join(way(counted)), accel, ..options.clone() };
-        let benched = measure(bench, of_pass, host).await?;
+        let Measurement { benched, lost, broke } = measure(bench, of_pass, host).await;
         for contest in pass.bases().iter().flat_map(|&basis| contests(&benched, basis)) {
             table(&contest).iter().for_each(output::line);
             output::line("");
             all.push(contest);
         }
         cells.extend(benched.iter().map(|one| CellRecord::of(one, counted)));
+        for (cell, lost) in &lost {
+            let (Lost::Loader(why) | Lost::Rig(why)) = lost;
+            output::note(format_args!("{cell} was not measured to the end: {why}"));
+            all_lost.push(LostRecord { cell: cell.clone(), counted, why: why.clone() });
+        }
+        let broke = match broke.map(failure_of) {
+            Some(failure) if cells.is_empty() && all_lost.is_empty() => return Err(failure),
+            other => other,
+        };
         // After each pass: the next one may not come to its end.
-        write(&options.report, &all, &cells).or_rig()?;
+        write(&options.report, &all, &cells, &all_lost).or_rig()?;
+        exit = worse(exit, exit_of(lost.iter().map(|(_, lost)| lost)));
+        if let Some(failure) = broke {
+            output::note(&failure);
+            exit = worse(exit, failure.exit());
+            break;
+        }
     }
     output::line(format_args!("    Figures {}", options.report.join(FILE).display()));
-    Ok(Exit::AsExpected)
+    Ok(exit)
+}
+
+/// What cells that were not measured mean to the caller.
+fn exit_of<'a>(lost: impl Iterator<Item = &'a Lost>) -> Exit {
+    let each = lost.map(|lost| match lost {
+        Lost::Loader(_) => Exit::NotAsExpected,
+        Lost::Rig(_) => Exit::RigFailed,
+    });
+    each.fold(Exit::AsExpected, worse)
+}
+
+/// What it means to the caller that a measurement ended before its end.
+fn failure_of(broke: Broke) -> Failure {
+    match broke {
+        Broke::Interrupted => Failure::Interrupted,
+        Broke::Run(error) => e2e::failure_of(error),
+    }
+}
+
+/// Of two, the one that outweighs: an interruption, then a loader that was shown wrong, which trouble must not hide.
+fn worse(one: Exit, other: Exit) -> Exit {
+    let weight = |exit: Exit| match exit {
+        Exit::AsExpected => 0,
+        Exit::RigFailed => 1,
+        Exit::BadInput => 2,
+        Exit::NotAsExpected => 3,
+        Exit::Interrupted => 4,
+    };
+    if weight(other) > weight(one) { other } else { one }
 }
 
 /// Folder of what guests boot with, in the report's.
@@ -113,7 +167,7 @@ const fn way(counted: bool) -> &'static str {
     if counted { "counted" } else { "timed" }
 }
 
-async fn measure(plan: BenchPlan, options: Options, host: &Host) -> Result<Vec<Benched>, Failure> {
+async fn measure(plan: BenchPlan, options: Options, host: &Host) -> Measurement {
     let (stopper, stop) = stop::stop();
     let mut interrupts = host.interrupts.clone();
     let bridge = tokio::spawn(async move {
@@ -122,11 +176,17 @@ async fn measure(plan: BenchPlan, options: Options, host: &Host) -> Result<Vec<B
     });
     let benched = runner::bench(plan, options, stop, &mut |line| output::note(line)).await;
     bridge.abort();
-    benched.map_err(e2e::failure_of)
+    // A pass that cannot even begin leaves what the one before it has measured.
+    benched.unwrap_or_else(|error| Measurement { broke: Some(Broke::Run(error)), ..Measurement::default() })
 }
 
-fn write(report: &Path, contests: &[Contest], cells: &[CellRecord]) -> anyhow::Result<()> {
-    let record = Record { rig: env!("CARGO_PKG_VERSION"), contests, cells };
+fn write(
+    report: &Path,
+    contests: &[Contest],
+    cells: &[CellRecord],
+    lost: &[LostRecord],
+) -> anyhow::Result<()> {
+    let record = Record { rig: env!("CARGO_PKG_VERSION"), contests, cells, lost };
     let path = report.join(FILE);
     let text = serde_json::to_vec_pretty(&record)?;
     std::fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))
@@ -159,6 +219,17 @@ mod tests {
         };
         let passes = passes(&args, accel).map_err(|failure| failure.exit().status())?;
         Ok(passes.into_iter().map(|pass| (pass.counted, pass.accel)).collect())
+    }
+
+    /// Catches a loader that refuses and ends as trouble of the rig, trouble that hides it, and an interruption that ends as either.
+    #[test]
+    fn a_loader_that_fails_outweighs_trouble() {
+        let (loader, rig) = (|| Lost::Loader("x".into()), || Lost::Rig("x".into()));
+        let statuses = [vec![], vec![rig()], vec![loader(), rig()]].map(|lost| exit_of(lost.iter()).status());
+        assert_eq!(statuses, [0, 3, 1]);
+        let broke = failure_of(Broke::Run(harness::runner::RunError::Host("x".into()))).exit();
+        assert_eq!(worse(exit_of([loader()].iter()), broke), Exit::NotAsExpected);
+        assert_eq!(worse(exit_of([loader()].iter()), failure_of(Broke::Interrupted).exit()).status(), 130);
     }
 
     /// Catches a run with its defaults that measures for minutes under KVM and then cannot count, and one that is asked for what

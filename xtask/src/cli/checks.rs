@@ -138,7 +138,7 @@ pub(crate) struct BenchLoaderArgs {
     /// For example: 'userspace=i386 & first.arch=x86_64'
     #[arg(short = 'E', long, value_name = "EXPR")]
     pub(crate) filter: Option<String>,
-    /// Acceleration. `auto` takes KVM only where a probe shows that it really runs.
+    /// Acceleration of the rounds by the clock. `auto` takes KVM only where a probe shows that it really runs.
     #[arg(long, value_enum, default_value_t)]
     pub(crate) accel: AccelArg,
     /// Folder of the report: bench.json, and what guests boot with.

@@ -84,11 +84,7 @@ impl Running {
             return Ok(ending);
         }
         if looked == Looked::Starved {
-            let what = format!(
-                "the host is too loaded: during {}, of {passed_s} s, QEMU was ready to run and had no CPU for {waited_s} s; \
-                 run fewer guests at a time (-j), or take other work away",
-                self.walk.phase().in_words()
-            );
+            let what = too_loaded(self.walk.phase(), passed, waited);
             return Ok(Ending::Known(GuestEnd::Trouble { what }));
         }
         if waited >= WORTH_A_NOTE {
@@ -99,6 +95,17 @@ impl Running {
         let seconds = u32::try_from(passed_s).unwrap_or(u32::MAX);
         Ok(Ending::Known(GuestEnd::Deadline { phase: self.walk.phase(), seconds }))
     }
+}
+
+/// What is said where the host withheld so much of the time that passed in a phase that nothing else can be said.
+pub(super) fn too_loaded(phase: Phase, passed: Duration, waited: Duration) -> String {
+    format!(
+        "the host is too loaded: during {}, of {} s, QEMU was ready to run and had no CPU for {} s; \
+         run fewer guests at a time (-j), or take other work away",
+        phase.in_words(),
+        passed.as_secs(),
+        waited.as_secs()
+    )
 }
 
 /// Keeps what is taken again and again. The first and the last tell the most; of many the middle goes.
