@@ -146,6 +146,9 @@ fn check(written: WrittenMutant, cells: &BTreeMap<String, String>) -> Result<Mut
     }
     let mut catches = Vec::new();
     for WrittenCatch { cell: alias, outcome, words } in caught {
+        if words.is_empty() {
+            problems.push("`words` is empty: any outcome of that kind would do".to_owned());
+        }
         match (cells.get(&alias), Regex::new(&words)) {
             (Some(cell), Ok(words)) => {
                 catches.push(Catch { alias, cell: CellId(cell.clone()), sign: Sign { outcome, words } });
@@ -242,6 +245,7 @@ caught = [{ cell = "low", outcome = "capture-panicked", words = "No working init
             ("cell = \"low\"", "cell = \"lwo\"", "no cell is called \"lwo\"; there are low"),
             ("cell = \"low\"", "cell = \"lwo\"", "no mutant names low"),
             ("No working init", "No (working", "words: regex parse error"),
+            ("No working init", "", "`words` is empty"),
             ("capture-panicked", "capture-paniced", "unknown variant `capture-paniced`"),
             ("slice = true", "slcie = true", "unknown field `slcie`"),
             ("caught = [{", "caught = []\nx = [{", "unknown field `x`"),
