@@ -32,7 +32,9 @@ const I386_PAGE_OFFSET: u64 = 0xc000_0000;
 pub const I386_MAPPED_LAST: PhysAddr = PhysAddr(0xffff_ffff - I386_PAGE_OFFSET);
 /// The first MiB is the capture kernel's own: its RAM below 640 KiB, and what belongs to firmware above. It is in the dump only where low
 /// memory is saved.
-const FIRST_DUMPED: PhysAddr = PhysAddr(0x10_0000);
+const FIRST_MIB: Span = Span::up_to(PhysAddr(0xf_ffff));
+/// What is dumped as it is, but for the crash regions.
+const DUMPED: Span = Span::onwards(PhysAddr(0x10_0000));
 
 /// The highest `e_phnum` that means itself: PN_XNUM, 0xffff, says that the count stands in a section header (elf(5)), which no kernel reads.
 const MOST_HEADERS: usize = 0xfffe;
@@ -135,26 +137,37 @@ struct Header {
 
 /// Builds the core header. Its size depends on no address, so that one that is built for its size serves before places are known.
 pub fn build(crashed: &Crashed<'_>) -> Result<Vec<u8>, NoCoreHeader> {
-    let mut headers: Vec<Header> = crashed.cpu_notes.iter().copied().map(note).collect();
-    headers.extend(crashed.vmcoreinfo.map(note));
-    let saved = |base: u64| {
-        let copy = crashed.backup.map(|Saved { source, target }| (source, target));
-        let others = beside_saved(crashed).map(|ram| (ram, ram.start()));
-        copy.into_iter().chain(others).map(move |(source, offset)| Header {
-            offset,
-            ..load(source, base.wrapping_add(source.start().0))
-        })
+    let memory = crashed.memory;
+    let mut headers = Vec::new();
+    for &cpu in crashed.cpu_notes {
+        headers.push(note(cpu));
+    }
+    if let Some(vmcoreinfo) = crashed.vmcoreinfo {
+        headers.push(note(vmcoreinfo));
+    }
+    // The RAM in the direct map, and the virtual address of physical 0 there. An i386 kernel maps its low memory alone.
+    let (mapped, base) = match crashed.arch {
+        Arch::X86_64 => (Span::onwards(PhysAddr(0)), crashed.direct_map.page_offset),
+        Arch::I386 => (Span::up_to(crashed.lowmem_last.min(I386_MAPPED_LAST)), I386_PAGE_OFFSET),
     };
-    match crashed.arch {
-        Arch::X86_64 => {
-            headers.extend(crashed.direct_map.text.map(|text| load(text.physical, text.virtual_start)));
-            let base = crashed.direct_map.page_offset;
-            headers.extend(saved(base));
-            headers.extend(dumped(crashed.memory).map(|ram| load(ram, base.wrapping_add(ram.start().0))));
+    let direct = |ram: Span| load(ram, base.wrapping_add(ram.start().0));
+    if let (Arch::X86_64, Some(text)) = (crashed.arch, crashed.direct_map.text) {
+        headers.push(load(text.physical, text.virtual_start));
+    }
+    if let Some(Saved { source, target }) = crashed.backup {
+        headers.push(Header { offset: target, ..direct(source) });
+        // Its owner may have used the other RAM below 1 MiB too, and the capture kernel does not.
+        for ram in pages(memory, FIRST_MIB, &[source]) {
+            headers.push(direct(ram));
         }
-        Arch::I386 => {
-            headers.extend(saved(I386_PAGE_OFFSET));
-            headers.extend(dumped(crashed.memory).flat_map(|ram| i386_loads(ram, crashed.lowmem_last)));
+    }
+    for ram in pages(memory, DUMPED, &memory.crash_regions) {
+        if let Some(low) = ram.intersect(mapped) {
+            headers.push(direct(low));
+        }
+        // What lies above has no virtual address.
+        for above in ram.without(mapped).into_iter().flatten() {
+            headers.push(load(above, u64::MAX));
         }
     }
     if headers.len() > MOST_HEADERS {
@@ -185,38 +198,19 @@ fn not32(crashed: &Crashed<'_>) -> Option<Not32> {
     }
 }
 
-/// The other RAM below 1 MiB where low memory is saved: its owner may have used that too, and the capture kernel does not.
-fn beside_saved<'a>(crashed: &Crashed<'a>) -> impl Iterator<Item = Span> + 'a {
-    let memory = crashed.memory;
-    let low = Span::sized(PhysAddr(0), FIRST_DUMPED.0);
-    crashed.backup.into_iter().flat_map(move |saved| {
-        memory
-            .ram()
-            .filter_map(move |ram| ram.intersect(low?)?.whole_units(PAGE))
-            .flat_map(move |ram| ram.without(saved.source).into_iter().flatten())
-    })
-}
-
-/// The ranges of RAM that are dumped as they are: all but the crash regions and the first MiB, in whole pages.
-fn dumped(memory: &MemoryMap) -> impl Iterator<Item = Span> + '_ {
-    let above = Span::new(FIRST_DUMPED, PhysAddr(u64::MAX));
-    memory
-        .ram()
-        .filter_map(move |ram| ram.intersect(above?)?.whole_units(PAGE))
-        .flat_map(|ram| ram.without_all(&memory.crash_regions))
-        // Kernels make whole pages of their regions, and RAM that touches is one range, so that no page is cut in two.
-        .filter_map(|ram| ram.whole_units(PAGE))
-}
-
-/// A range of an i386 kernel's RAM: low memory has virtual addresses, what lies above has none (-1).
-fn i386_loads(ram: Span, lowmem_last: PhysAddr) -> impl Iterator<Item = Header> {
-    let lowmem_last = lowmem_last.min(I386_MAPPED_LAST);
-    let low = Span::new(PhysAddr(0), lowmem_last).and_then(|low| ram.intersect(low));
-    let above =
-        lowmem_last.checked_add(1).and_then(|start| ram.intersect(Span::new(start, PhysAddr(u64::MAX))?));
-    low.map(|span| load(span, I386_PAGE_OFFSET.wrapping_add(span.start().0)))
-        .into_iter()
-        .chain(above.map(|span| load(span, u64::MAX)))
+/// The RAM in a window without the holes, in whole pages. Kernels make whole pages of their regions, and RAM that touches is one range, so
+/// that no page is cut in two.
+fn pages(memory: &MemoryMap, window: Span, holes: &[Span]) -> Vec<Span> {
+    let mut pages = Vec::new();
+    for ram in memory.ram() {
+        let Some(ram) = ram.intersect(window) else { continue };
+        for part in ram.without_all(holes) {
+            if let Some(whole) = part.whole_units(PAGE) {
+                pages.push(whole);
+            }
+        }
+    }
+    pages
 }
 
 fn note(note: Note) -> Header {

@@ -58,16 +58,23 @@ impl MemoryMap {
             match name {
                 b"Crash kernel" => map.crash_regions.push(span),
                 b"GART" => apertures.push(span),
-                name => map.ranges.extend(kind(name).map(|kind| (span, kind))),
+                name => {
+                    if let Some(kind) = kind(name) {
+                        map.ranges.push((span, kind));
+                    }
+                }
             }
         }
         sort_by_key(&mut map.crash_regions, |&item| item);
         // An aperture that the kernel put into RAM (arch/x86/kernel/aperture_64.c): to read it is to read through the GART, a machine check at worst.
-        let cut: Vec<Span> = map.ram().flat_map(|ram| ram.without_all(&apertures)).collect();
-        map.ranges.retain(|(_, kind)| *kind != Kind::Ram);
-        map.ranges.extend(cut.into_iter().map(|ram| (ram, Kind::Ram)));
-        sort_by_key(&mut map.ranges, |&(span, _)| span);
-        map.ranges = joined(&map.ranges);
+        let mut cut = Vec::new();
+        for (span, kind) in map.ranges {
+            let holes = if kind == Kind::Ram { apertures.as_slice() } else { &[] };
+            for part in span.without_all(holes) {
+                cut.push((part, kind));
+            }
+        }
+        map.ranges = joined(&mut cut);
         if map.ranges.iter().any(|&(span, kind)| kind == Kind::Ram && span.size() > 1) {
             Ok(map)
         } else if hidden {
@@ -88,19 +95,23 @@ impl MemoryMap {
     }
 }
 
-/// Makes one of ranges of the same kind that touch or overlap; takes and gives them ascending. Kernels before 6.10 cut RAM to the byte around
+/// Makes one of ranges of the same kind that touch or overlap, and gives them ascending. Kernels before 6.10 cut RAM to the byte around
 /// each item of setup_data that they were given (arch/x86/kernel/e820.c, `e820__reserve_setup_data`); the page at such a cut is whole
 /// in neither half.
-fn joined(ranges: &[(Span, Kind)]) -> Vec<(Span, Kind)> {
-    let mut joined: Vec<(Span, Kind)> = Vec::with_capacity(ranges.len());
-    for &(span, kind) in ranges {
+fn joined(ranges: &mut [(Span, Kind)]) -> Vec<(Span, Kind)> {
+    fn place(&(span, _): &(Span, Kind)) -> Span {
+        span
+    }
+    sort_by_key(ranges, place);
+    let mut joined: Vec<(Span, Kind)> = Vec::new();
+    for &mut (span, kind) in ranges {
         let before = joined.iter_mut().rev().find(|(_, other)| *other == kind);
         match before.and_then(|(before, _)| Some((before.joined(span)?, before))) {
             Some((both, before)) => *before = both,
             None => joined.push((span, kind)),
         }
     }
-    sort_by_key(&mut joined, |&(span, _)| span);
+    sort_by_key(&mut joined, place);
     joined
 }
 
