@@ -223,29 +223,33 @@ fn load(physical: Span, virtual_start: u64) -> Header {
     Header { kind: PT_LOAD, flags: RWX, offset: start, physical: start, virtual_start, size: physical.size() }
 }
 
-/// `e_ident`: magic, class, little-endian, version 1, System V.
-fn ident(class: u8) -> [u8; 16] {
-    let mut ident = [0; 16];
-    ident[..7].copy_from_slice(&[0x7f, b'E', b'L', b'F', class, 1, 1]);
-    ident
+/// What comes first in both classes: `e_ident` (magic, class, little-endian, version 1, System V), `e_type`, `e_machine`, `e_version`.
+fn begin(class: u8, machine: u16) -> Vec<u8> {
+    let mut out = alloc::vec![0x7f, b'E', b'L', b'F', class, 1, 1];
+    out.resize(16, 0);
+    for half in [ET_CORE, machine, 1, 0] {
+        out.extend_from_slice(&half.to_le_bytes());
+    }
+    out
+}
+
+/// What comes last in both: `e_flags`, of 4 bytes, and the sizes and counts of headers, of which [`build`] has seen that they fit.
+fn end(out: &mut Vec<u8>, ehdr: u16, phdr: u16, headers: &[Header]) {
+    for half in [0, 0, ehdr, phdr, headers.len() as u16, 0, 0, 0] {
+        out.extend_from_slice(&half.to_le_bytes());
+    }
 }
 
 /// The ELF64 form (System V ABI, "ELF Header" and "Program Header").
 fn encode64(machine: u16, headers: &[Header]) -> Vec<u8> {
     const EHDR: u16 = 64;
     const PHDR: u16 = 56;
-    let mut out = Vec::new();
-    out.extend_from_slice(&ident(2));
-    out.extend_from_slice(&ET_CORE.to_le_bytes());
-    out.extend_from_slice(&machine.to_le_bytes());
-    out.extend_from_slice(&1u32.to_le_bytes());
-    out.extend_from_slice(&0u64.to_le_bytes()); // e_entry
-    out.extend_from_slice(&u64::from(EHDR).to_le_bytes()); // e_phoff
-    out.extend_from_slice(&0u64.to_le_bytes()); // e_shoff
-    out.extend_from_slice(&0u32.to_le_bytes()); // e_flags
-    for half in [EHDR, PHDR, count(headers), 0, 0, 0] {
-        out.extend_from_slice(&half.to_le_bytes());
+    let mut out = begin(2, machine);
+    // e_entry, e_phoff, e_shoff
+    for word in [0, u64::from(EHDR), 0] {
+        out.extend_from_slice(&word.to_le_bytes());
     }
+    end(&mut out, EHDR, PHDR, headers);
     for header in headers {
         out.extend_from_slice(&header.kind.to_le_bytes());
         out.extend_from_slice(&header.flags.to_le_bytes());
@@ -261,17 +265,12 @@ fn encode64(machine: u16, headers: &[Header]) -> Vec<u8> {
 fn encode32(machine: u16, headers: &[Header]) -> Vec<u8> {
     const EHDR: u16 = 52;
     const PHDR: u16 = 32;
-    let mut out = Vec::new();
-    out.extend_from_slice(&ident(1));
-    out.extend_from_slice(&ET_CORE.to_le_bytes());
-    out.extend_from_slice(&machine.to_le_bytes());
-    // e_version, e_entry, e_phoff, e_shoff, e_flags
-    for word in [1, 0, u32::from(EHDR), 0, 0] {
+    let mut out = begin(1, machine);
+    // e_entry, e_phoff, e_shoff
+    for word in [0, u32::from(EHDR), 0] {
         out.extend_from_slice(&word.to_le_bytes());
     }
-    for half in [EHDR, PHDR, count(headers), 0, 0, 0] {
-        out.extend_from_slice(&half.to_le_bytes());
-    }
+    end(&mut out, EHDR, PHDR, headers);
     for header in headers {
         let [offset, virtual_start, physical, size] =
             [header.offset.0, header.virtual_start, header.physical.0, header.size].map(|word| word as u32);
@@ -281,11 +280,6 @@ fn encode32(machine: u16, headers: &[Header]) -> Vec<u8> {
         }
     }
     out
-}
-
-/// `e_phnum`, which [`build`] has seen to fit.
-fn count(headers: &[Header]) -> u16 {
-    headers.len() as u16
 }
 
 #[cfg(test)]
