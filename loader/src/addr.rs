@@ -64,6 +64,16 @@ impl Span {
         (start <= last).then_some(Self { start, last })
     }
 
+    /// The range from the very first address to `last`.
+    pub const fn up_to(last: PhysAddr) -> Self {
+        Self { start: PhysAddr(0), last }
+    }
+
+    /// The range from `start` to the very last address.
+    pub const fn onwards(start: PhysAddr) -> Self {
+        Self { start, last: PhysAddr(u64::MAX) }
+    }
+
     /// The range of `size` bytes from `start`; none if it is empty or wraps.
     pub fn sized(start: PhysAddr, size: u64) -> Option<Self> {
         Self::new(start, start.checked_add(size.checked_sub(1)?)?)
@@ -112,9 +122,17 @@ impl Span {
 
     /// What is left without any of the `holes`, whose order does not matter; ascending.
     pub fn without_all(self, holes: &[Self]) -> Vec<Self> {
-        holes.iter().fold(alloc::vec![self], |left, &hole| {
-            left.into_iter().flat_map(|part| part.without(hole)).flatten().collect()
-        })
+        let mut parts = alloc::vec![self];
+        for &hole in holes {
+            let mut left = Vec::new();
+            for part in parts {
+                for rest in part.without(hole).into_iter().flatten() {
+                    left.push(rest);
+                }
+            }
+            parts = left;
+        }
+        parts
     }
 
     /// The whole units of `unit` bytes (a power of two) in it, at multiples of `unit`. The very last of all addresses counts as

@@ -6,8 +6,8 @@ use crate::iomem::{Kind, MemoryMap};
 use crate::rule::Arch;
 use alloc::vec::Vec;
 
-/// The end of conventional memory: RAM above belongs to video and firmware (zero-page.rst counts it in 640 KiB).
-const LOW_END: PhysAddr = PhysAddr(0x9_ffff);
+/// Conventional memory: RAM above belongs to video and firmware (zero-page.rst counts it in 640 KiB).
+const LOW: Span = Span::up_to(PhysAddr(0x9_ffff));
 
 /// An entry of the map, as in boot_params.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,8 +51,7 @@ impl Kind {
 /// The RAM below 640 KiB that the capture kernel may use. It needs some: its other CPUs start in real mode, and x86_64
 /// kernels panic without room for that trampoline (arch/x86/realmode/init.c).
 pub fn low_ram(memory: &MemoryMap) -> Option<Span> {
-    let low = Span::new(PhysAddr(0), LOW_END)?;
-    memory.ram().filter_map(|ram| ram.intersect(low)).max_by_key(|ram| ram.size())
+    memory.ram().filter_map(|ram| ram.intersect(LOW)).max_by_key(|ram| ram.size())
 }
 
 /// Entries of a map that a capture kernel is given at the most. Its table holds 128 and three for each NUMA node that it was built for
@@ -76,15 +75,23 @@ pub const fn most(capture: Arch) -> usize {
 /// when it looks for RAM to move to (arch/x86/boot/compressed/kaslr.c), and what is beyond [`most`] is left out. Kernels sort the map themselves
 /// (arch/x86/kernel/e820.c, `e820__update_table`).
 pub fn map(memory: &MemoryMap, holes: &[Span]) -> Vec<Entry> {
-    let ram = low_ram(memory)
-        .into_iter()
-        .chain(memory.crash_regions.iter().copied())
-        .flat_map(|span| span.without_all(holes))
-        .filter_map(|span| span.whole_units(PAGE))
-        .map(|span| Entry { span, kind: Kind::Ram });
-    let others =
-        memory.ranges.iter().filter(|(_, kind)| *kind != Kind::Ram).map(|&(span, kind)| Entry { span, kind });
-    let mut map: Vec<Entry> = ram.chain(others).collect();
+    let mut usable = memory.crash_regions.clone();
+    if let Some(low) = low_ram(memory) {
+        usable.push(low);
+    }
+    let mut map = Vec::new();
+    for region in usable {
+        for part in region.without_all(holes) {
+            if let Some(span) = part.whole_units(PAGE) {
+                map.push(Entry { span, kind: Kind::Ram });
+            }
+        }
+    }
+    for &(span, kind) in &memory.ranges {
+        if kind != Kind::Ram {
+            map.push(Entry { span, kind });
+        }
+    }
     sort_by_key(&mut map, |entry| (entry.kind.rank(), entry.span));
     map
 }

@@ -32,7 +32,9 @@ const I386_PAGE_OFFSET: u64 = 0xc000_0000;
 pub const I386_MAPPED_LAST: PhysAddr = PhysAddr(0xffff_ffff - I386_PAGE_OFFSET);
 /// The first MiB is the capture kernel's own: its RAM below 640 KiB, and what belongs to firmware above. It is in the dump only where low
 /// memory is saved.
-const FIRST_DUMPED: PhysAddr = PhysAddr(0x10_0000);
+const FIRST_MIB: Span = Span::up_to(PhysAddr(0xf_ffff));
+/// What is dumped as it is, but for the crash regions.
+const DUMPED: Span = Span::onwards(PhysAddr(0x10_0000));
 
 /// The highest `e_phnum` that means itself: PN_XNUM, 0xffff, says that the count stands in a section header (elf(5)), which no kernel reads.
 const MOST_HEADERS: usize = 0xfffe;
@@ -135,24 +137,39 @@ struct Header {
 
 /// Builds the core header. Its size depends on no address, so that one that is built for its size serves before places are known.
 pub fn build(crashed: &Crashed<'_>) -> Result<Vec<u8>, NoCoreHeader> {
-    let mut headers: Vec<Header> = crashed.cpu_notes.iter().copied().map(note).collect();
-    headers.extend(crashed.vmcoreinfo.map(note));
-    let low = low_memory(crashed);
-    let saved = |base: u64, headers: &mut Vec<Header>| {
-        for &(ram, offset) in &low {
-            headers.push(Header { offset, ..load(ram, base.wrapping_add(ram.start().0)) });
-        }
+    let memory = crashed.memory;
+    let mut headers = Vec::new();
+    for &cpu in crashed.cpu_notes {
+        headers.push(note(cpu));
+    }
+    if let Some(vmcoreinfo) = crashed.vmcoreinfo {
+        headers.push(note(vmcoreinfo));
+    }
+    // The RAM in the direct map, and the virtual address of physical 0 there. An i386 kernel maps its low memory alone.
+    let (mapped, base) = match crashed.arch {
+        Arch::X86_64 => (Span::onwards(PhysAddr(0)), crashed.direct_map.page_offset),
+        Arch::I386 => (Span::up_to(crashed.lowmem_last.min(I386_MAPPED_LAST)), I386_PAGE_OFFSET),
     };
-    match crashed.arch {
-        Arch::X86_64 => {
-            headers.extend(crashed.direct_map.text.map(|text| load(text.physical, text.virtual_start)));
-            let base = crashed.direct_map.page_offset;
-            saved(base, &mut headers);
-            headers.extend(dumped(crashed.memory).map(|ram| load(ram, base.wrapping_add(ram.start().0))));
+    let direct = |ram: Span| load(ram, base.wrapping_add(ram.start().0));
+    if let (Arch::X86_64, Some(text)) = (crashed.arch, crashed.direct_map.text) {
+        headers.push(load(text.physical, text.virtual_start));
+    }
+    if let Some(Saved { source, target }) = crashed.backup {
+        headers.push(Header { offset: target, ..direct(source) });
+        // Its owner may have used the other RAM below 1 MiB too, and the capture kernel does not.
+        let mut holes = memory.crash_regions.clone();
+        holes.push(source);
+        for ram in pages(memory, FIRST_MIB, &holes) {
+            headers.push(direct(ram));
         }
-        Arch::I386 => {
-            saved(I386_PAGE_OFFSET, &mut headers);
-            headers.extend(dumped(crashed.memory).flat_map(|ram| i386_loads(ram, crashed.lowmem_last)));
+    }
+    for ram in pages(memory, DUMPED, &memory.crash_regions) {
+        if let Some(low) = ram.intersect(mapped) {
+            headers.push(direct(low));
+        }
+        // What lies above has no virtual address.
+        for above in ram.without(mapped).into_iter().flatten() {
+            headers.push(load(above, u64::MAX));
         }
     }
     if headers.len() > MOST_HEADERS {
@@ -183,44 +200,19 @@ fn not32(crashed: &Crashed<'_>) -> Option<Not32> {
     }
 }
 
-/// The RAM below 1 MiB, each range with where the capture kernel finds it; none unless low memory is saved. Beside what is saved, which is read
-/// from its copy, the crashed kernel may have used the rest too, and the capture kernel does not.
-fn low_memory(crashed: &Crashed<'_>) -> Vec<(Span, PhysAddr)> {
-    let mut low = Vec::new();
-    let (Some(Saved { source, target }), Some(below)) =
-        (crashed.backup, Span::sized(PhysAddr(0), FIRST_DUMPED.0))
-    else {
-        return low;
-    };
-    low.push((source, target));
-    for ram in crashed.memory.ram() {
-        if let Some(ram) = ram.intersect(below).and_then(|ram| ram.whole_units(PAGE)) {
-            low.extend(ram.without(source).into_iter().flatten().map(|part| (part, part.start())));
+/// The RAM in a window without the holes, in whole pages. Kernels make whole pages of their regions, and RAM that touches is one range, so
+/// that no page is cut in two.
+fn pages(memory: &MemoryMap, window: Span, holes: &[Span]) -> Vec<Span> {
+    let mut pages = Vec::new();
+    for ram in memory.ram() {
+        let Some(ram) = ram.intersect(window) else { continue };
+        for part in ram.without_all(holes) {
+            if let Some(whole) = part.whole_units(PAGE) {
+                pages.push(whole);
+            }
         }
     }
-    low
-}
-
-/// The ranges of RAM that are dumped as they are: all but the crash regions and the first MiB, in whole pages.
-fn dumped(memory: &MemoryMap) -> impl Iterator<Item = Span> + '_ {
-    let above = Span::new(FIRST_DUMPED, PhysAddr(u64::MAX));
-    memory
-        .ram()
-        .filter_map(move |ram| ram.intersect(above?)?.whole_units(PAGE))
-        .flat_map(|ram| ram.without_all(&memory.crash_regions))
-        // Kernels make whole pages of their regions, and RAM that touches is one range, so that no page is cut in two.
-        .filter_map(|ram| ram.whole_units(PAGE))
-}
-
-/// A range of an i386 kernel's RAM: low memory has virtual addresses, what lies above has none (-1).
-fn i386_loads(ram: Span, lowmem_last: PhysAddr) -> impl Iterator<Item = Header> {
-    let lowmem_last = lowmem_last.min(I386_MAPPED_LAST);
-    let low = Span::new(PhysAddr(0), lowmem_last).and_then(|low| ram.intersect(low));
-    let above =
-        lowmem_last.checked_add(1).and_then(|start| ram.intersect(Span::new(start, PhysAddr(u64::MAX))?));
-    low.map(|span| load(span, I386_PAGE_OFFSET.wrapping_add(span.start().0)))
-        .into_iter()
-        .chain(above.map(|span| load(span, u64::MAX)))
+    pages
 }
 
 fn note(note: Note) -> Header {
@@ -233,29 +225,33 @@ fn load(physical: Span, virtual_start: u64) -> Header {
     Header { kind: PT_LOAD, flags: RWX, offset: start, physical: start, virtual_start, size: physical.size() }
 }
 
-/// `e_ident`: magic, class, little-endian, version 1, System V.
-fn ident(class: u8) -> [u8; 16] {
-    let mut ident = [0; 16];
-    ident[..7].copy_from_slice(&[0x7f, b'E', b'L', b'F', class, 1, 1]);
-    ident
+/// What comes first in both classes: `e_ident` (magic, class, little-endian, version 1, System V), `e_type`, `e_machine`, `e_version`.
+fn begin(class: u8, machine: u16) -> Vec<u8> {
+    let mut out = alloc::vec![0x7f, b'E', b'L', b'F', class, 1, 1];
+    out.resize(16, 0);
+    for half in [ET_CORE, machine, 1, 0] {
+        out.extend_from_slice(&half.to_le_bytes());
+    }
+    out
+}
+
+/// What comes last in both: `e_flags`, of 4 bytes, and the sizes and counts of headers, of which [`build`] has seen that they fit.
+fn end(out: &mut Vec<u8>, ehdr: u16, phdr: u16, headers: &[Header]) {
+    for half in [0, 0, ehdr, phdr, headers.len() as u16, 0, 0, 0] {
+        out.extend_from_slice(&half.to_le_bytes());
+    }
 }
 
 /// The ELF64 form (System V ABI, "ELF Header" and "Program Header").
 fn encode64(machine: u16, headers: &[Header]) -> Vec<u8> {
     const EHDR: u16 = 64;
     const PHDR: u16 = 56;
-    let mut out = Vec::new();
-    out.extend_from_slice(&ident(2));
-    out.extend_from_slice(&ET_CORE.to_le_bytes());
-    out.extend_from_slice(&machine.to_le_bytes());
-    out.extend_from_slice(&1u32.to_le_bytes());
-    out.extend_from_slice(&0u64.to_le_bytes()); // e_entry
-    out.extend_from_slice(&u64::from(EHDR).to_le_bytes()); // e_phoff
-    out.extend_from_slice(&0u64.to_le_bytes()); // e_shoff
-    out.extend_from_slice(&0u32.to_le_bytes()); // e_flags
-    for half in [EHDR, PHDR, count(headers), 0, 0, 0] {
-        out.extend_from_slice(&half.to_le_bytes());
+    let mut out = begin(2, machine);
+    // e_entry, e_phoff, e_shoff
+    for word in [0, u64::from(EHDR), 0] {
+        out.extend_from_slice(&word.to_le_bytes());
     }
+    end(&mut out, EHDR, PHDR, headers);
     for header in headers {
         out.extend_from_slice(&header.kind.to_le_bytes());
         out.extend_from_slice(&header.flags.to_le_bytes());
@@ -271,17 +267,12 @@ fn encode64(machine: u16, headers: &[Header]) -> Vec<u8> {
 fn encode32(machine: u16, headers: &[Header]) -> Vec<u8> {
     const EHDR: u16 = 52;
     const PHDR: u16 = 32;
-    let mut out = Vec::new();
-    out.extend_from_slice(&ident(1));
-    out.extend_from_slice(&ET_CORE.to_le_bytes());
-    out.extend_from_slice(&machine.to_le_bytes());
-    // e_version, e_entry, e_phoff, e_shoff, e_flags
-    for word in [1, 0, u32::from(EHDR), 0, 0] {
+    let mut out = begin(1, machine);
+    // e_entry, e_phoff, e_shoff
+    for word in [0, u32::from(EHDR), 0] {
         out.extend_from_slice(&word.to_le_bytes());
     }
-    for half in [EHDR, PHDR, count(headers), 0, 0, 0] {
-        out.extend_from_slice(&half.to_le_bytes());
-    }
+    end(&mut out, EHDR, PHDR, headers);
     for header in headers {
         let [offset, virtual_start, physical, size] =
             [header.offset.0, header.virtual_start, header.physical.0, header.size].map(|word| word as u32);
@@ -291,11 +282,6 @@ fn encode32(machine: u16, headers: &[Header]) -> Vec<u8> {
         }
     }
     out
-}
-
-/// `e_phnum`, which [`build`] has seen to fit.
-fn count(headers: &[Header]) -> u16 {
-    headers.len() as u16
 }
 
 #[cfg(test)]

@@ -248,7 +248,7 @@ proptest! {
         let (_, _, headers) = read(&build(&crashed(Arch::X86_64, &memory, &map, &[])).unwrap());
         let probed = PhysAddr(page(probe));
         let inside = |span: Span| span.start() <= probed && probed <= span.last();
-        let wanted = ram.iter().any(|&ram| inside(ram)) && !inside(region) && probed >= FIRST_DUMPED;
+        let wanted = ram.iter().any(|&ram| inside(ram)) && !inside(region) && probed >= DUMPED.start();
         let covered = headers
             .iter()
             .filter(|&&(kind, _, _, start, size)| kind == PT_LOAD && (start..start + size).contains(&probed.0))

@@ -66,13 +66,18 @@ impl DirectMap {
         let (offset, count) = (usize::try_from(u64_at(kcore, 32)?).ok()?, usize::from(u16_at(kcore, 56)?));
         let offset = Some(offset).filter(|&offset| offset >= EHDR_SIZE)?;
         let headers = kcore.get(offset..)?;
-        let mapped: Vec<Mapped> = headers.chunks_exact(PHDR_SIZE).take(count).filter_map(mapped).collect();
-        let text = mapped.iter().find(|piece| (TEXT_START..TEXT_END).contains(&piece.virtual_start)).copied();
+        let mut pieces = Vec::new();
+        for header in headers.chunks_exact(PHDR_SIZE).take(count) {
+            if let Some(piece) = mapped(header) {
+                pieces.push(piece);
+            }
+        }
+        let text = pieces.iter().find(|piece| (TEXT_START..TEXT_END).contains(&piece.virtual_start)).copied();
         /// The direct map begins at a multiple of 1 GiB, with KASLR too (arch/x86/mm/kaslr.c moves it by PUD_SIZE).
         const GIB: u64 = 1 << 30;
         // Every other piece with a physical address lies in the direct map, and they agree on its base; the vmemmap and
         // vmalloc pieces have no physical address. An address of 0 may be none.
-        let others = || mapped.iter().filter(|piece| piece.virtual_start < TEXT_START);
+        let others = || pieces.iter().filter(|piece| piece.virtual_start < TEXT_START);
         let told = others()
             .filter(|piece| piece.physical.start().0 != 0)
             .filter_map(|piece| piece.virtual_start.checked_sub(piece.physical.start().0))

@@ -163,27 +163,29 @@ struct Placed {
 impl Request {
     /// The segments there are, in the usual order, ascending.
     fn pieces(&self) -> Vec<Piece> {
-        let sizes = [
-            Some(self.kernel_size),
-            self.initrd_size,
-            Some(self.boot_params_size),
-            Some(self.purgatory_size),
-            Some(self.elfcorehdr_size),
-            self.backup_size,
-        ];
-        let pieces = SegmentKind::ALL.into_iter().zip(sizes).filter_map(|(kind, size)| {
+        let mut pieces = Vec::new();
+        for kind in SegmentKind::ALL {
             let is_kernel = kind == SegmentKind::Kernel;
-            Some(Piece {
+            let size = match kind {
+                SegmentKind::Kernel => Some(self.kernel_size),
+                SegmentKind::Initrd => self.initrd_size,
+                SegmentKind::BootParams => Some(self.boot_params_size),
+                SegmentKind::Purgatory => Some(self.purgatory_size),
+                SegmentKind::ElfCoreHeader => Some(self.elfcorehdr_size),
+                SegmentKind::Backup => self.backup_size,
+            };
+            let Some(size) = size else { continue };
+            pieces.push(Piece {
                 kind,
                 // Beyond 64 bits there is no such size; it fits nowhere either way.
-                size: size?.max(1).checked_next_multiple_of(PAGE).unwrap_or(!(PAGE - 1)),
+                size: size.max(1).checked_next_multiple_of(PAGE).unwrap_or(!(PAGE - 1)),
                 alignment: if is_kernel { self.kernel_alignment } else { PAGE },
                 lowest: if is_kernel { self.pref_address.max(LOWEST) } else { PhysAddr(0) },
                 limit: self.limits.of(kind),
                 given: self.places.get(kind),
-            })
-        });
-        pieces.collect()
+            });
+        }
+        pieces
     }
 
     /// Checks the given places, each by itself and all against each other.

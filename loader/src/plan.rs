@@ -12,12 +12,12 @@ use crate::efi::{self, Efi, Firmware};
 use crate::elfcorehdr::{self, Crashed, Note};
 use crate::iomem::MemoryMap;
 use crate::kcore::DirectMap;
-use crate::layout::{self, Layout, Request};
+use crate::layout::{self, Request};
 use crate::options;
 use crate::params::{self, Known};
 use crate::purgatory::{self, Handover};
 use crate::refusal::Refusal;
-use crate::rule::{self, Arch, Entry, Limits};
+use crate::rule::{self, Arch, Entry, Limit, Limits};
 use crate::segment::SegmentKind;
 use crate::setup_data::SEED;
 use crate::verification::Verification;
@@ -196,9 +196,13 @@ pub fn make(inputs: &Inputs<'_>) -> Result<Plan, Refusal> {
         mem_min: options.mem_min.unwrap_or(PhysAddr(0)),
         ignore_alignment: load.ignore_address_limits,
     })?;
-    let taken: Vec<Span> = layout.spans().into_iter().map(|(_, span)| span).collect();
+    let spans = layout.spans();
+    let mut taken = Vec::new();
+    for &(_, span) in &spans {
+        taken.push(span);
+    }
     let control = demand.taken(region, &taken);
-    check_size(&layout, inputs.total_ram)?;
+    check_size(&spans, inputs.total_ram)?;
     let saved = source.zip(layout.backup).map(|(source, copy)| Saved { source, target: copy.start() });
     crashed.backup = saved;
     let core = elfcorehdr::build(&crashed).map_err(Refusal::CoreHeaders)?;
@@ -209,7 +213,8 @@ pub fn make(inputs: &Inputs<'_>) -> Result<Plan, Refusal> {
         image.cmdline_size,
     )
     .map_err(Refusal::CommandLine)?;
-    let holes: Vec<Span> = [Some(layout.elfcorehdr), layout.backup].into_iter().flatten().collect();
+    let mut holes = alloc::vec![layout.elfcorehdr];
+    holes.extend(layout.backup);
     let mut e820 = e820::map(memory, &holes);
     let left_out = e820.len().saturating_sub(most_entries);
     e820.truncate(most_entries);
@@ -220,7 +225,6 @@ pub fn make(inputs: &Inputs<'_>) -> Result<Plan, Refusal> {
         command_line: &line,
         e820: &e820,
     });
-    let spans = layout.spans();
     let contents = [
         (SegmentKind::Kernel, Content::Kernel),
         (SegmentKind::Initrd, Content::Initrd),
@@ -229,17 +233,17 @@ pub fn make(inputs: &Inputs<'_>) -> Result<Plan, Refusal> {
         // The kernel fills it with zeros, the purgatory with what is saved.
         (SegmentKind::Backup, Content::Bytes(Vec::new())),
     ];
-    let mut segments: Vec<Segment> = contents
-        .into_iter()
-        .filter_map(|(kind, content)| {
-            let &(_, memory) = spans.iter().find(|(placed, _)| *placed == kind)?;
-            Some(Segment { kind, memory, content })
-        })
-        .collect();
-    let loaded = segments
-        .iter()
-        .map(|segment| (segment.kind, segment.memory, segment.content.bytes(image, inputs.initrd)));
-    let verification = Verification::new(options, inputs.command_line, loaded);
+    let mut segments = Vec::new();
+    for (kind, content) in contents {
+        if let Some(&(_, memory)) = spans.iter().find(|(placed, _)| *placed == kind) {
+            segments.push(Segment { kind, memory, content });
+        }
+    }
+    let mut loaded = Vec::new();
+    for segment in &segments {
+        loaded.push((segment.kind, segment.memory, segment.content.bytes(image, inputs.initrd)));
+    }
+    let verification = Verification::new(options, inputs.command_line, &loaded);
     let handover = Handover {
         running: load.running,
         entry,
@@ -258,7 +262,7 @@ pub fn make(inputs: &Inputs<'_>) -> Result<Plan, Refusal> {
     sort_by_key(&mut segments, |segment| segment.memory);
     let mut command_line = line;
     command_line.pop();
-    let mut warnings = warnings(inputs, &layout, demand.code(region, &taken));
+    let mut warnings = warnings(inputs, &spans, demand.code(region, &taken));
     if known.firmware.efi.is_none()
         && known.firmware.takes_over
         && with_efi
@@ -309,19 +313,19 @@ pub fn make(inputs: &Inputs<'_>) -> Result<Plan, Refusal> {
 
 /// kexec_load refuses an image that takes more than half of the pages that the kernel hands out (kernel/kexec_core.c,
 /// `sanity_check_segment_list`). Segments are whole pages.
-fn check_size(layout: &Layout, ram: u64) -> Result<(), Refusal> {
-    let image: u64 = layout.spans().iter().map(|(_, span)| span.size()).sum();
+fn check_size(spans: &[(SegmentKind, Span)], ram: u64) -> Result<(), Refusal> {
+    let image: u64 = spans.iter().map(|(_, span)| span.size()).sum();
     if image / PAGE > ram / PAGE / 2 { Err(Refusal::MoreThanHalfOfRam { image, ram }) } else { Ok(()) }
 }
 
 /// The first thing that lies beyond a limit which kernels set, if that was asked for.
-fn crossed(inputs: &Inputs<'_>, layout: &Layout, code: Option<Span>) -> Option<String> {
+fn crossed(inputs: &Inputs<'_>, spans: &[(SegmentKind, Span)], code: Option<Span>) -> Option<String> {
     let Inputs { image, load, .. } = *inputs;
     let strict = rule::limits(&rule::Load { ignore_address_limits: false, ..load }, image);
-    let segments = layout.spans().into_iter().map(|(kind, span)| (kind.name(), span, strict.of(kind)));
-    let pages = code.map(|span| ("running kernel's control page", span, strict.control));
-    let (what, span, limit) =
-        pages.into_iter().chain(segments).find(|(_, span, limit)| span.last() > limit.last)?;
+    let beyond = |what, span: Span, limit: Limit| (span.last() > limit.last).then_some((what, span, limit));
+    let (what, span, limit) = code
+        .and_then(|span| beyond("running kernel's control page", span, strict.control))
+        .or_else(|| spans.iter().find_map(|&(kind, span)| beyond(kind.name(), span, strict.of(kind))))?;
     Some(alloc::format!(
         "--ignore-address-limits: the {what} at {span} goes beyond {}, {}. THE MACHINE WILL HANG AFTER A PANIC instead of starting \
          the capture kernel",
@@ -335,9 +339,9 @@ fn says_pae(release: &[u8]) -> bool {
     release.windows(3).any(|word| word.eq_ignore_ascii_case(b"pae"))
 }
 
-fn warnings(inputs: &Inputs<'_>, layout: &Layout, code: Option<Span>) -> Vec<String> {
+fn warnings(inputs: &Inputs<'_>, spans: &[(SegmentKind, Span)], code: Option<Span>) -> Vec<String> {
     let Inputs { image, load, .. } = *inputs;
-    let mut warnings: Vec<String> = crossed(inputs, layout, code).into_iter().collect();
+    let mut warnings: Vec<String> = crossed(inputs, spans, code).into_iter().collect();
     match (load.running, image.entries.arch()) {
         (Arch::I386, Arch::X86_64) => warnings.push(
             "the dump of this i386 kernel will say that it is of an x86_64 one, for an x86_64 capture kernel offers no other. Set the \

@@ -39,12 +39,8 @@ pub struct Verification {
 
 impl Verification {
     /// What the options ask for. `loaded` are the segments' places and bytes, `line` is the capture kernel's command line.
-    pub fn new<'a>(
-        options: &options::Load,
-        line: &[u8],
-        loaded: impl Iterator<Item = (SegmentKind, Span, &'a [u8])>,
-    ) -> Self {
-        let check = |(segment, memory, bytes): (SegmentKind, Span, &[u8])| {
+    pub fn new(options: &options::Load, line: &[u8], loaded: &[(SegmentKind, Span, &[u8])]) -> Self {
+        let check = |&(segment, memory, bytes): &(SegmentKind, Span, &[u8])| {
             let constant = match segment {
                 SegmentKind::Kernel | SegmentKind::Initrd | SegmentKind::BootParams => true,
                 SegmentKind::ElfCoreHeader => !options.hotplug,
@@ -55,7 +51,7 @@ impl Verification {
             Some(Check { segment, memory, digest: Digest::of(bytes) })
         };
         Self {
-            checks: (!options.no_checks).then(|| loaded.filter_map(check).collect()),
+            checks: (!options.no_checks).then(|| loaded.iter().filter_map(check).collect()),
             serial: port(options, line).map(|port| Serial { port, divisor: options.serial_divisor }),
             greets: options.console_serial,
             on_mismatch: options.on_mismatch,
@@ -84,7 +80,7 @@ mod tests {
             (SegmentKind::BootParams, span(0x600_0000, 0x600_1fff), &[7; 4999]),
             (SegmentKind::ElfCoreHeader, span(0x700_0000, 0x700_0fff), &[8; 999]),
         ];
-        Verification::new(options, line.as_bytes(), loaded.into_iter())
+        Verification::new(options, line.as_bytes(), &loaded)
     }
 
     fn verified(options: &Load) -> Vec<(SegmentKind, Span)> {
@@ -116,7 +112,7 @@ mod tests {
         assert!(!hotplug.iter().any(|&(segment, _)| segment == SegmentKind::ElfCoreHeader));
         assert_eq!(hotplug.len(), 3);
         let own = [(SegmentKind::Purgatory, span(0x1000, 0x1fff), &b"verifies itself"[..])];
-        let own = Verification::new(&Load::default(), b"", own.into_iter());
+        let own = Verification::new(&Load::default(), b"", &own);
         assert_eq!(own.checks, Some(Vec::new()));
         assert_eq!(new(&Load { no_checks: true, ..Load::default() }, "").checks, None);
     }

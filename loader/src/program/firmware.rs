@@ -2,7 +2,6 @@
 
 use super::files;
 use alloc::format;
-use alloc::vec::Vec;
 use kexec_load::addr::PhysAddr;
 use kexec_load::efi::{self, Efi, MOST_REGIONS, Shown};
 use kexec_load::setup_data::SEED;
@@ -28,14 +27,15 @@ impl Firmware {
         }
         shown.tables = ["fw_vendor", "runtime", "config_table"].map(read);
         // One more than are taken, which then are none.
-        shown.regions = (0..=MOST_REGIONS)
-            .map(|nth| {
-                ["type", "phys_addr", "virt_addr", "num_pages", "attribute"]
-                    .map(|field| read(&format!("runtime-map/{nth}/{field}")))
-            })
+        for nth in 0..=MOST_REGIONS {
+            let region = ["type", "phys_addr", "virt_addr", "num_pages", "attribute"]
+                .map(|field| read(&format!("runtime-map/{nth}/{field}")));
             // They are numbered without gaps.
-            .take_while(|[kind, ..]| !kind.is_empty())
-            .collect::<Vec<_>>();
+            if region[0].is_empty() {
+                break;
+            }
+            shown.regions.push(region);
+        }
         Self { rsdp, efi: Efi::parse(boot_params, &shown) }
     }
 }
