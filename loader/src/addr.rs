@@ -94,6 +94,12 @@ impl Span {
         Self::new(self.start.max(other.start), self.last.min(other.last))
     }
 
+    /// Both as one range, if they touch or overlap and `other` does not begin below.
+    pub fn joined(self, other: Self) -> Option<Self> {
+        let reaches = self.start <= other.start && other.start.0 <= self.last.0.saturating_add(1);
+        reaches.then(|| Self { start: self.start, last: self.last.max(other.last) })
+    }
+
     /// What is left without `hole`: the part below it and the part above it.
     pub fn without(self, hole: Self) -> [Option<Self>; 2] {
         if self.intersect(hole).is_none() {
@@ -104,7 +110,7 @@ impl Span {
         [below, above]
     }
 
-    /// What is left without any of the `holes`, ascending.
+    /// What is left without any of the `holes`, whose order does not matter; ascending.
     pub fn without_all(self, holes: &[Self]) -> Vec<Self> {
         holes.iter().fold(alloc::vec![self], |left, &hole| {
             left.into_iter().flat_map(|part| part.without(hole)).flatten().collect()

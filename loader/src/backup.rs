@@ -4,13 +4,23 @@
 //! given `crashkernel=` keeps out of the first MiB (6f599d84231f, arch/x86/kernel/crash.c, i386 as well as x86_64; without any
 //! `crashkernel=` since 5.14, f1d4d47c5851): there is nothing to be saved, the kernel's own loader stopped saving it in the same
 //! release (7c321eb2b843), and dumps leave the first MiB out. An older kernel may have anything there: its purgatory copies it into a segment,
-//! and the dump takes it from that.
+//! and the dump takes it from that. Where firmware leaves several ranges of RAM below 640 KiB, the capture kernel uses the largest; the dump has
+//! the others from where they are.
 
-use crate::addr::{PAGE, Span};
+use crate::addr::{PAGE, PhysAddr, Span};
 use crate::e820;
 use crate::iomem::MemoryMap;
 use crate::options::Backup;
 use crate::text;
+
+/// Memory of the crashed kernel that the capture kernel will use, and where a copy of it goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Saved {
+    /// The memory.
+    pub source: Span,
+    /// Where the copy begins.
+    pub target: PhysAddr,
+}
 
 /// The first release whose kernels keep out of low memory.
 const KEPT_FREE_SINCE: (u64, u64) = (5, 5);
@@ -21,16 +31,9 @@ pub fn source(choice: Backup, release: &[u8], memory: &MemoryMap) -> Option<Span
         Backup::Always => true,
         Backup::Never => false,
         // A release that says nothing may be an old one; a copy too many harms nobody.
-        Backup::Auto => version(release).is_none_or(|version| version < KEPT_FREE_SINCE),
+        Backup::Auto => text::version(release).is_none_or(|version| version < KEPT_FREE_SINCE),
     };
     e820::low_ram(memory).filter(|_| wanted).and_then(|low| low.whole_units(PAGE))
-}
-
-/// The first two numbers of a release such as `5.10.0-32-amd64`.
-fn version(release: &[u8]) -> Option<(u64, u64)> {
-    let (major, rest) = text::split_once(release, b".")?;
-    let end = rest.iter().position(|byte| !byte.is_ascii_digit()).unwrap_or(rest.len());
-    Some((text::number(major, 10)?, text::number(&rest[..end], 10)?))
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use crate::addr::PhysAddr;
 use crate::bzimage::{BzImage, HEADER_START};
 use crate::e820::{self, Entry};
 use crate::efi::Efi;
+use crate::screen;
 use alloc::vec::Vec;
 
 /// Size of boot_params in bytes.
@@ -14,8 +15,8 @@ const LOADER_UNKNOWN: u8 = 0xff;
 
 /// Offsets of the fields that are written.
 mod at {
-    /// `screen_info`, 0x40 bytes.
-    pub(super) const SCREEN_INFO: usize = 0x000;
+    use core::ops::Range;
+
     /// `acpi_rsdp_addr`, 8 bytes.
     pub(super) const ACPI_RSDP: usize = 0x070;
     /// Upper halves of initrd address, initrd size, and command line address, 4 bytes each.
@@ -26,6 +27,12 @@ mod at {
     pub(super) const E820_ENTRIES: usize = 0x1e8;
     /// `secure_boot`, 1 byte.
     pub(super) const SECURE_BOOT: usize = 0x1ec;
+    /// Counts of the BIOS's disks (EDD), 1 byte each; their signatures; and what the BIOS said of them.
+    pub(super) const EDD_COUNTS: Range<usize> = 0x1e9..0x1eb;
+    pub(super) const EDD_SIGNATURES: Range<usize> = 0x290..0x2d0;
+    pub(super) const EDD: Range<usize> = 0xd00..0xeec;
+    /// `hardware_subarch`, 4 bytes: what a PC is not like.
+    pub(super) const HARDWARE_SUBARCH: Range<usize> = 0x23c..0x240;
     /// `type_of_loader`, 1 byte.
     pub(super) const TYPE_OF_LOADER: usize = 0x210;
     /// `code32_start`, 4 bytes.
@@ -40,9 +47,6 @@ mod at {
     /// `e820_table`.
     pub(super) const E820_TABLE: usize = 0x2d0;
 }
-
-/// Size of `screen_info` in bytes.
-const SCREEN_INFO_SIZE: usize = 0x40;
 
 /// What the capture kernel is told.
 #[derive(Clone, Copy, Debug)]
@@ -61,8 +65,11 @@ pub struct Told<'a> {
     pub rsdp: Option<PhysAddr>,
     /// UEFI, and where its memory map was put.
     pub efi: Option<(&'a Efi, PhysAddr)>,
-    /// boot_params of the running kernel (/sys/kernel/boot_params/data), for its screen and secure boot; empty if unknown.
+    /// boot_params of the running kernel (/sys/kernel/boot_params/data), for its screen, kind of machine, disks and secure boot; empty if
+    /// unknown.
     pub running: &'a [u8],
+    /// /proc/fb, which tells whose the screen is now.
+    pub framebuffers: &'a [u8],
 }
 
 /// Fills boot_params: [`SIZE`] bytes.
@@ -70,9 +77,15 @@ pub fn build(image: &BzImage<'_>, told: &Told<'_>) -> Vec<u8> {
     let mut page = alloc::vec![0u8; SIZE];
     let mut put = |offset: usize, bytes: &[u8]| page[offset..offset + bytes.len()].copy_from_slice(bytes);
     put(HEADER_START, image.header);
-    // The screen as the running kernel found it.
-    if let Some(screen) = told.running.get(at::SCREEN_INFO..at::SCREEN_INFO + SCREEN_INFO_SIZE) {
-        put(at::SCREEN_INFO, screen);
+    if let Some(screen) = screen::told(told.running, told.framebuffers) {
+        put(screen::AT, &screen);
+    }
+    // The machine as the running kernel found it; nobody can ask the BIOS again. The kernel's own kexec_file_load passes the same on
+    // (arch/x86/kernel/kexec-bzimage64.c, `setup_boot_parameters`), `hardware_subarch_data` left out.
+    for field in [at::HARDWARE_SUBARCH, at::EDD_COUNTS, at::EDD_SIGNATURES, at::EDD] {
+        if let Some(found) = told.running.get(field.clone()) {
+            put(field.start, found);
+        }
     }
     if let Some((efi, map)) = told.efi {
         let (offset, info) = efi.info(map);
@@ -130,6 +143,11 @@ mod tests {
         let image = BzImage::parse(&file).unwrap();
         let mut running = [0u8; SIZE];
         running[0x06] = 3;
+        running[0x02] = 1;
+        running[0x23c..0x248].fill(4);
+        (running[0x1e9], running[0x1ea]) = (5, 6);
+        running[0x290..0x2d0].fill(7);
+        running[0xd00..0x1000].fill(8);
         running[0x70] = 1;
         running[0x250] = 1;
         running[0x1c0..0x1e0].fill(1);
@@ -148,6 +166,7 @@ mod tests {
             rsdp: Some(PhysAddr(0x7fb7_e014)),
             efi: Some((&efi, PhysAddr(0x2_1fff_1800))),
             running: &running,
+            framebuffers: b"",
         };
         let page = build(&image, &told);
         assert_eq!(u32_at(&page[..], 0x202), Some(u32::from_le_bytes(*b"HdrS")));
@@ -159,6 +178,9 @@ mod tests {
         assert_eq!(u64_at(&page[..], 0x70), Some(0x7fb7_e014));
         assert_eq!(u64_at(&page[..], 0x250), Some(0x2_1fff_1900));
         assert_eq!(page[0x1ec], 3);
+        assert_eq!(page[0x02], 0, "the running kernel's memory");
+        assert_eq!((page[0x23c], page[0x23f], page[0x240], page[0x1e9], page[0x1ea]), (4, 4, 0, 5, 6));
+        assert!(page[0x290..0x2d0] == [7; 0x40] && page[0xd00..0xeec] == [8; 0x1ec] && page[0xeec] == 0);
         assert_eq!(page[0x1c0..0x1e0], efi.info(PhysAddr(0x2_1fff_1800)).1);
         assert_eq!(page[0x1e8], 2, "the running kernel's map is not taken over");
         assert_eq!(u64_at(&page[..], 0x2d0 + 20), Some(0x2_1000_0000));
@@ -182,6 +204,7 @@ mod tests {
             rsdp: None,
             efi: None,
             running: &[1; SIZE],
+            framebuffers: b"",
         };
         let page = build(&image, &told);
         assert_eq!((u64_at(&page, 0x70), u64_at(&page, 0x250), page[0x1c0]), (Some(0), Some(0), 0));

@@ -127,6 +127,13 @@ pub enum NotABzImage {
     },
 }
 
+impl NotABzImage {
+    /// Whether a newer kernel's own loader may know what this program does not. A bzImage that is broken is broken for both.
+    pub const fn may_be_newer(&self) -> bool {
+        matches!(self, Self::NoMagic)
+    }
+}
+
 impl fmt::Display for NotABzImage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

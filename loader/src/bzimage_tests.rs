@@ -97,6 +97,31 @@ fn old_protocols_lack_the_newer_fields() {
     assert!(matches!(entries(0x0209), Err(NotABzImage::Unsuitable(why)) if why.contains("protocol 2.09")));
 }
 
+/// Catches a file that is known to be broken and still shown to a kernel, which drops what was loaded before it looks; and one of a
+/// newer kind that is kept from it.
+#[test]
+fn only_what_is_no_bzimage_may_be_newer() {
+    let whole = FakeImage::x86_64().build();
+    let changed = |offset: usize, byte: u8| {
+        let mut file = whole.clone();
+        file[offset] = byte;
+        file
+    };
+    let old = FakeImage { protocol: 0x0209, ..FakeImage::x86_64() }.build();
+    for (file, newer) in [
+        (changed(0x202, b'Z'), true),
+        (changed(0x1fe, 0), true),
+        (whole[..1000].to_vec(), false),
+        (whole[..whole.len() - 100].to_vec(), false),
+        (changed(0x234, 0), false),
+        (changed(0x230, 3), false),
+        (old, false),
+    ] {
+        let why = BzImage::parse(&file).err().expect("each is broken in its own way");
+        assert_eq!(why.may_be_newer(), newer, "{why:?}");
+    }
+}
+
 /// The release is only told to people: a pointer to nowhere, or to no text, must not refuse the image.
 #[test]
 fn a_release_that_is_not_there_is_none() {

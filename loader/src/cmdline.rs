@@ -61,7 +61,7 @@ const NOT_INHERITED: [&str; 4] = ["crashkernel", "elfcorehdr", "memmap", "BOOT_I
 /// The running kernel's command line without what a capture kernel must not inherit.
 pub fn reuse(running: &[u8]) -> Vec<u8> {
     let words = words(running).filter(|word| {
-        let name = word.split(|&byte| byte == b'=').next().unwrap_or_default();
+        let name = unquoted(word).split(|&byte| byte == b'=').next().unwrap_or_default();
         !NOT_INHERITED.iter().any(|not| not.as_bytes() == name)
     });
     let mut line = Vec::new();
@@ -85,7 +85,9 @@ pub const LONGEST_ADDITION: u64 = "elfcorehdr= acpi_rsdp=0x ".len() as u64 + 17 
 /// Whether the line has a word for this parameter.
 pub fn has(line: &[u8], parameter: &str) -> bool {
     words(line).any(|word| {
-        word.strip_prefix(parameter.as_bytes()).is_some_and(|rest| rest.is_empty() || rest.starts_with(b"="))
+        unquoted(word)
+            .strip_prefix(parameter.as_bytes())
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with(b"="))
     })
 }
 
@@ -98,6 +100,17 @@ pub fn check(line: &[u8]) -> Result<(), BadCommandLine> {
     }
     let parameter = "elfcorehdr";
     if has(line, parameter) { Err(BadCommandLine::Taken { parameter }) } else { Ok(()) }
+}
+
+/// Checks a command line to which the running kernel's own loader adds `elfcorehdr=`: it refuses one that might become too long,
+/// when what was loaded before is gone already (arch/x86/kernel/kexec-bzimage64.c, `bzImage64_load`).
+pub fn check_for_file_load(line: &[u8], cmdline_size: u64) -> Result<(), BadCommandLine> {
+    /// What it sets aside: MAX_ELFCOREHDR_STR_LEN there.
+    const SET_ASIDE: u64 = 30;
+    let length = line.len() as u64 + SET_ASIDE;
+    // It counts the terminating zero in the one, and not in the other.
+    let most = cmdline_size.saturating_sub(1);
+    if length > most { Err(BadCommandLine::TooLong { length, most }) } else { Ok(()) }
 }
 
 /// The final command line with its terminating zero. The length is measured with everything in it. Somebody who gave `acpi_rsdp=` by
@@ -133,6 +146,17 @@ pub(crate) fn words(line: &[u8]) -> impl Iterator<Item = &[u8]> {
     .filter(|word| !word.is_empty())
 }
 
+/// A word without the quote that it may begin with, which kernels drop (`next_arg`): `"crashkernel=1G"` is as good as without.
+fn unquoted(word: &[u8]) -> &[u8] {
+    word.strip_prefix(b"\"").unwrap_or(word)
+}
+
+/// What the user gave, in one line: files and scripts that hold it end it with a line feed, or break it where it is long.
+pub fn in_one_line(text: &[u8]) -> Vec<u8> {
+    let as_space = |&byte: &u8| if matches!(byte, b'\n' | b'\r' | b'\t') { b' ' } else { byte };
+    text.trim_ascii_end().iter().map(as_space).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -157,6 +181,15 @@ mod tests {
         assert!(finish(&long, PhysAddr(0x8aff_f000), None, 255).is_err());
     }
 
+    /// Catches a line for which what was loaded is gone before the kernel says no: it counts the end, and sets 30 bytes aside.
+    #[test]
+    fn the_kernels_own_addition_is_counted() {
+        let check = |length| check_for_file_load(&alloc::vec![b'x'; length], 2047);
+        assert_eq!(check(2047 - 30 - 1), Ok(()));
+        assert_eq!(check(2047 - 30), Err(BadCommandLine::TooLong { length: 2047, most: 2046 }));
+        assert!(check_for_file_load(b"", 0).is_err());
+    }
+
     /// Catches a root table that is told twice, or against what somebody gave by hand, and room that does not suffice.
     #[test]
     fn acpi_rsdp_is_told_once() {
@@ -175,11 +208,21 @@ mod tests {
             b"BOOT_IMAGE=/boot/vmlinuz root=/dev/sda1 crashkernel=256M dyndbg=\"file a +p\" crashkernel=1G,high memmap=4K$0x1000 crashkernelx=1 quiet\n";
         assert_eq!(reuse(running), b"root=/dev/sda1 dyndbg=\"file a +p\" crashkernelx=1 quiet");
         assert_eq!(reuse(b"\n"), b"");
+        assert_eq!(reuse(b"\"crashkernel=1G,high\" \"root=/dev/sda 1\""), b"\"root=/dev/sda 1\"");
     }
 
+    /// Catches a refusal of what stands in a file, and words that become one.
+    #[test]
+    fn lines_of_a_file_become_one() {
+        assert_eq!(in_one_line(b"quiet\r\n\tirqpoll\n"), b"quiet   irqpoll");
+        assert_eq!(in_one_line(b" a\x01b"), b" a\x01b", "other control bytes are refused later");
+    }
+
+    /// Catches a second place of the core header, in quotes or not; kernels take the last.
     #[test]
     fn what_only_the_loader_knows_is_refused() {
         assert_eq!(check(b"a elfcorehdr=1M b"), Err(BadCommandLine::Taken { parameter: "elfcorehdr" }));
+        assert_eq!(check(b"a \"elfcorehdr=1M\" b"), Err(BadCommandLine::Taken { parameter: "elfcorehdr" }));
         assert_eq!(check(b"a elfcorehdrx=1M x=elfcorehdr="), Ok(()));
         assert_eq!(check(b"ab\nc"), Err(BadCommandLine::Control { offset: 2, byte: b'\n' }));
     }

@@ -2,6 +2,7 @@
 //! `kexec_load_check`; kernel/kexec_file.c, `kimage_validate_signature`); which it was can be read from files.
 
 use crate::kexec::Call;
+use crate::rule::Arch;
 use crate::sysfs;
 use core::fmt;
 
@@ -12,7 +13,7 @@ pub struct Looked<'a> {
     pub status: &'a [u8],
     /// /proc/sys/kernel/kexec_load_disabled.
     pub disabled: &'a [u8],
-    /// /proc/sys/kernel/kexec_load_limit_panic, since Linux 6.3.
+    /// /proc/sys/kernel/kexec_load_limit_panic, since Linux 6.3, as it was before the call: each call takes one, whatever comes of it.
     pub limit_panic: &'a [u8],
     /// /sys/kernel/security/lockdown.
     pub lockdown: &'a [u8],
@@ -31,8 +32,8 @@ pub enum Denied {
     LockedDown {
         /// How far: the word that the kernel has for it.
         level: &'static str,
-        /// What it keeps from being done.
-        call: Call,
+        /// What to do.
+        way_out: WayOut,
     },
     /// None of these, and a seccomp filter is in place.
     Filtered,
@@ -40,11 +41,49 @@ pub enum Denied {
     Unknown {
         /// Whether lockdown can be told at all: its file is on a file system of its own, which small systems do not mount.
         lockdown_seen: bool,
+        /// What to do if that is it.
+        way_out: WayOut,
     },
 }
 
+/// What may still load where the kernel is locked down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WayOut {
+    /// kexec_file_load.
+    FileLoad,
+    /// Another image.
+    SignedImage,
+    /// Whatever kexec_file_load lacked, which was tried before.
+    Before,
+    /// Nothing.
+    None,
+}
+
+impl WayOut {
+    /// What there is beside this call on this kernel.
+    pub const fn beside(call: Call, running: Arch, after_file_load: bool) -> Self {
+        match (call, running) {
+            (_, Arch::I386) => Self::None,
+            (Call::FileLoad, Arch::X86_64) => Self::SignedImage,
+            (Call::Load, Arch::X86_64) if after_file_load => Self::Before,
+            (Call::Load, Arch::X86_64) => Self::FileLoad,
+        }
+    }
+}
+
+impl fmt::Display for WayOut {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::FileLoad => "Use -s, by which the kernel verifies the image itself",
+            Self::SignedImage => "The image's signature is not one that it trusts: take a signed kernel",
+            Self::Before => "Only kexec_file_load is left then: see why that failed",
+            Self::None => "An i386 kernel loads nothing then: boot without lockdown=",
+        })
+    }
+}
+
 /// Finds the reason, in the order in which the kernel looks.
-pub fn diagnose(call: Call, looked: &Looked<'_>) -> Denied {
+pub fn diagnose(looked: &Looked<'_>, way_out: WayOut) -> Denied {
     if effective(looked.status).is_some_and(|capabilities| capabilities & CAP_SYS_BOOT == 0) {
         Denied::NoCapability
     } else if sysfs::decimal(looked.disabled) == Some(1) {
@@ -52,12 +91,12 @@ pub fn diagnose(call: Call, looked: &Looked<'_>) -> Denied {
     } else if sysfs::decimal(looked.limit_panic) == Some(0) {
         Denied::LimitUsedUp
     } else if let Some(level) = locked_down(looked.lockdown) {
-        Denied::LockedDown { level, call }
+        Denied::LockedDown { level, way_out }
     } else if field(looked.status, b"Seccomp:") == Some(b"2") {
         // SECCOMP_MODE_FILTER.
         Denied::Filtered
     } else {
-        Denied::Unknown { lockdown_seen: !looked.lockdown.is_empty() }
+        Denied::Unknown { lockdown_seen: !looked.lockdown.is_empty(), way_out }
     }
 }
 
@@ -97,23 +136,22 @@ impl fmt::Display for Denied {
                 "kernel.kexec_load_disabled is 1, until the next boot. See who sets it (/etc/sysctl.d), and load before that",
             ),
             Self::LimitUsedUp => f.write_str(
-                "kernel.kexec_load_limit_panic is 0: no crash load is left until the next boot. See who sets it (/etc/sysctl.d)",
+                "kernel.kexec_load_limit_panic is 0: no crash load is left until the next boot. Each try takes one, and -a may take two. \
+                 See who sets it (/etc/sysctl.d)",
             ),
-            Self::LockedDown { level, call } => {
-                write!(f, "the kernel is locked down (/sys/kernel/security/lockdown: {level}), as with secure boot. ")?;
-                f.write_str(match call {
-                    Call::Load => "Use -s, by which the kernel verifies the image itself",
-                    Call::FileLoad => "The image's signature is not one that it trusts: take a signed kernel",
-                })
-            }
+            Self::LockedDown { level, way_out } => write!(
+                f,
+                "the kernel is locked down (/sys/kernel/security/lockdown: {level}), as with secure boot. {way_out}"
+            ),
             Self::Filtered => f.write_str(
                 "a seccomp filter is on this process (/proc/self/status), as in a container. Run this outside of it",
             ),
-            Self::Unknown { lockdown_seen: false } => f.write_str(
-                "the kernel may be locked down, as with secure boot, in which case -s helps: mount securityfs at /sys/kernel/security, or \
-                 see the kernel log",
+            Self::Unknown { lockdown_seen: false, way_out } => write!(
+                f,
+                "the kernel may be locked down, as with secure boot: mount securityfs at /sys/kernel/security, or see the kernel log. \
+                 If it is: {way_out}"
             ),
-            Self::Unknown { lockdown_seen: true } => f.write_str(
+            Self::Unknown { lockdown_seen: true, .. } => f.write_str(
                 "CAP_SYS_BOOT, kernel.kexec_load_disabled, kernel.kexec_load_limit_panic and lockdown would permit it: a security module \
                  may not, or this is a container. See the kernel log",
             ),
@@ -129,7 +167,7 @@ mod tests {
         b"Name:\tkexec-load\nCapPrm:\t000001ffffffffff\nCapEff:\t000001ffffffffff\nSeccomp:\t0\n";
 
     fn of(looked: Looked<'_>) -> std::string::String {
-        diagnose(Call::Load, &looked).to_string()
+        diagnose(&looked, WayOut::FileLoad).to_string()
     }
 
     /// Catches a reason that is taken for another, and one that is missed: each file alone says no.
@@ -160,13 +198,34 @@ mod tests {
         }
     }
 
-    /// Catches the advice to use -s for a load that was one.
+    /// Catches advice that goes in a circle: to use -s for a load that was one, after one, or on a kernel that has no such call.
     #[test]
     fn lockdown_is_another_matter_for_each_call() {
-        let looked = Looked { lockdown: b"none integrity [confidentiality]\n", ..Looked::default() };
-        assert!(of(looked).ends_with("Use -s, by which the kernel verifies the image itself"));
-        let file = diagnose(Call::FileLoad, &looked).to_string();
-        assert!(file.contains("confidentiality") && file.ends_with("take a signed kernel"), "{file}");
+        let locked = Looked { lockdown: b"none integrity [confidentiality]\n", ..Looked::default() };
+        let unseen = Looked { status: ROOT, ..Looked::default() };
+        for (call, running, after_file_load, words) in [
+            (Call::Load, Arch::X86_64, false, "Use -s, by which the kernel verifies the image itself"),
+            (Call::Load, Arch::X86_64, true, "see why that failed"),
+            (Call::FileLoad, Arch::X86_64, false, "take a signed kernel"),
+            (Call::Load, Arch::I386, false, "boot without lockdown="),
+            (Call::Load, Arch::I386, true, "boot without lockdown="),
+        ] {
+            let way_out = WayOut::beside(call, running, after_file_load);
+            for looked in [locked, unseen] {
+                let said = diagnose(&looked, way_out).to_string();
+                assert!(said.ends_with(words), "{said}");
+            }
+            assert!(diagnose(&locked, way_out).to_string().contains("confidentiality"));
+        }
+    }
+
+    /// Catches lockdown as the reason where the call did not get so far, and the other way round.
+    #[test]
+    fn the_limit_is_looked_at_before_lockdown() {
+        let locked =
+            Looked { status: ROOT, lockdown: b"none [integrity] confidentiality\n", ..Looked::default() };
+        assert!(of(Looked { limit_panic: b"0\n", ..locked }).contains("kexec_load_limit_panic is 0"));
+        assert!(of(Looked { limit_panic: b"1\n", ..locked }).contains("locked down"));
     }
 
     /// Catches a panic or a guess on what is no such file.
@@ -174,7 +233,7 @@ mod tests {
     fn odd_texts_say_nothing() {
         for odd in [&b""[..], b"[", b"]none[", b"CapEff:", b"CapEff:\tnone", b"\xff\xff"] {
             let looked = Looked { status: odd, disabled: odd, limit_panic: odd, lockdown: odd };
-            let denied = diagnose(Call::Load, &looked);
+            let denied = diagnose(&looked, WayOut::FileLoad);
             assert!(matches!(denied, Denied::Unknown { .. }), "{odd:?}: {denied:?}");
         }
     }

@@ -12,6 +12,7 @@ use crate::bytes::{array_at, u32_at};
 use crate::bzimage::{BzImage, Entries, Protocol};
 use crate::rule::Arch;
 use crate::sysfs;
+use crate::text;
 use alloc::vec::Vec;
 use core::fmt;
 
@@ -55,7 +56,7 @@ impl Efi {
     /// UEFI as the running kernel has it, by its boot_params and /sys/firmware/efi; none if it is not there, has 32 bits, or does not serve the
     /// running kernel (`efi=noruntime`).
     pub fn parse(boot_params: &[u8], shown: &Shown) -> Option<Self> {
-        if boot_params.get(INFO..INFO + 4)? != EL64 || shown.regions.is_empty() {
+        if !booted(boot_params) || shown.regions.is_empty() || shown.regions.len() > MOST_REGIONS {
             return None;
         }
         let info = |offset| u32_at(boot_params, INFO + offset).map(u64::from);
@@ -64,7 +65,7 @@ impl Efi {
         let [fw_vendor, runtime, config_table] = &shown.tables;
         let tables = [
             sysfs::hexadecimal(fw_vendor)?,
-            // For kernels before 5.7; later ones do not show it everywhere.
+            // See `serves`.
             sysfs::hexadecimal(runtime).unwrap_or_default(),
             sysfs::hexadecimal(config_table)?,
             table(&shown.systab, b"SMBIOS").map_or(0, |table| table.0),
@@ -76,6 +77,13 @@ impl Efi {
             }
         }
         (systab != 0).then_some(Self { systab, version: u32_at(boot_params, INFO + 12)?, tables, map })
+    }
+
+    /// Whether a capture kernel of this release can do with it. Kernels before 5.7 find the runtime services by what they are told here
+    /// (arch/x86/platform/efi/efi.c, `efi_systab_init`), and die at address 0 in their first call where that is nothing.
+    fn serves(&self, release: &[u8]) -> bool {
+        const BY_ITSELF_SINCE: (u64, u64) = (5, 7);
+        self.tables[1] != 0 || text::version(release).is_some_and(|version| version >= BY_ITSELF_SINCE)
     }
 
     /// The memory map.
@@ -110,6 +118,11 @@ impl Efi {
     }
 }
 
+/// Whether the running kernel was booted by UEFI of 64 bits, as its boot_params say.
+pub fn booted(boot_params: &[u8]) -> bool {
+    boot_params.get(INFO..INFO + 4).is_some_and(|signature| signature == EL64)
+}
+
 /// What a capture kernel is told of firmware.
 #[derive(Clone, Copy, Debug)]
 pub struct Firmware<'a> {
@@ -119,18 +132,21 @@ pub struct Firmware<'a> {
     pub rsdp_word: Option<PhysAddr>,
     /// UEFI, if the capture kernel can use it.
     pub efi: Option<&'a Efi>,
+    /// Whether the capture kernel could use UEFI if it were told of it.
+    pub takes_over: bool,
 }
 
 impl<'a> Firmware<'a> {
     /// What this capture kernel is told of what this running kernel knows. `efi` is none where it is not wanted.
     pub fn new(running: Arch, image: &BzImage<'_>, rsdp: Option<PhysAddr>, efi: Option<&'a Efi>) -> Self {
-        let takes_over = matches!(image.entries, Entries::Both { efi_kexec: true, .. });
-        let efi = efi.filter(|_| running == Arch::X86_64 && takes_over);
+        let takes_over =
+            running == Arch::X86_64 && matches!(image.entries, Entries::Both { efi_kexec: true, .. });
+        let efi = efi.filter(|efi| takes_over && efi.serves(image.release));
         // A BIOS leaves the table in its own memory below 1 MiB, where every kernel searches for it (drivers/acpi/acpica/tbxfroot.c).
         const SEARCHED_BELOW: PhysAddr = PhysAddr(0x10_0000);
         let in_the_dark = image.protocol < Protocol::ACPI_RSDP && efi.is_none();
         let rsdp_word = rsdp.filter(|&rsdp| in_the_dark && rsdp >= SEARCHED_BELOW);
-        Self { rsdp, rsdp_word, efi }
+        Self { rsdp, rsdp_word, efi, takes_over }
     }
 }
 
@@ -232,6 +248,12 @@ pub(crate) mod tests {
         assert_eq!(refused(|_, shown| shown.regions[1][2].clear()), None);
         assert_eq!(refused(|_, shown| shown.tables[2].clear()), None);
         assert!(refused(|_, shown| shown.tables[1].clear()).is_some(), "not shown by later kernels");
+        let many = |count| {
+            let regions = vec![shown().regions[0].clone(); count];
+            Efi::parse(&boot_params(), &Shown { regions, ..shown() })
+        };
+        assert!(many(MOST_REGIONS).is_some());
+        assert_eq!(many(MOST_REGIONS + 1), None, "a part of the map is none");
     }
 
     /// Catches "ACPI20" found where "ACPI" is looked for, and the older of two tables.
@@ -271,6 +293,24 @@ pub(crate) mod tests {
         assert_eq!(told(I386, FakeImage::x86_64(), high, Some(&efi)), (false, false));
         assert_eq!(told(X86_64, old(FakeImage::i386()), Some(PhysAddr(0xf_5b20)), None), (false, false));
         assert_eq!(told(X86_64, old(FakeImage::i386()), None, None), (false, false));
+    }
+
+    /// Catches UEFI for a kernel that looks for its services at address 0.
+    #[test]
+    fn services_without_an_address_are_for_kernels_that_find_them() {
+        let mut shown = shown();
+        shown.tables[1].clear();
+        let nowhere = Efi::parse(&boot_params(), &shown).unwrap();
+        let told = |release: &'static str, efi: &Efi| {
+            let file = FakeImage { release, ..FakeImage::x86_64() }.build();
+            Firmware::new(Arch::X86_64, &BzImage::parse(&file).unwrap(), None, Some(efi)).efi.is_some()
+        };
+        for old in ["5.6.19", "4.19.0-27-amd64", "strange"] {
+            assert!(!told(old, &nowhere) && told(old, &ovmf()), "{old}");
+        }
+        for new in ["5.7.0", "5.10.0-32-amd64", "6.1.0"] {
+            assert!(told(new, &nowhere), "{new}");
+        }
     }
 
     proptest! {

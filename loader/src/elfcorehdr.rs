@@ -17,19 +17,25 @@
 //! registers and VMCOREINFO is not worth the risk that somebody takes it for a whole one.
 
 use crate::addr::{PAGE, PhysAddr, Span};
+use crate::backup::Saved;
 use crate::iomem::MemoryMap;
 use crate::kcore::DirectMap;
 use crate::options::Class;
-use crate::purgatory::Backup;
 use crate::rule::Arch;
 use alloc::vec::Vec;
 use core::fmt;
 
-/// Where the direct map of an i386 kernel begins, with the usual split (CONFIG_PAGE_OFFSET).
+/// Where the direct map of an i386 kernel begins, with the usual split between user and kernel (CONFIG_PAGE_OFFSET). One that was built with
+/// another (CONFIG_VMSPLIT_*) has its addresses elsewhere.
 const I386_PAGE_OFFSET: u64 = 0xc000_0000;
-/// The first MiB is the capture kernel's own: its RAM below 640 KiB, which is in the dump only where it was saved, and what belongs
-/// to firmware above.
+/// The last byte that has an address there, in 32 bits.
+pub const I386_MAPPED_LAST: PhysAddr = PhysAddr(0xffff_ffff - I386_PAGE_OFFSET);
+/// The first MiB is the capture kernel's own: its RAM below 640 KiB, and what belongs to firmware above. It is in the dump only where low
+/// memory is saved.
 const FIRST_DUMPED: PhysAddr = PhysAddr(0x10_0000);
+
+/// The highest `e_phnum` that means itself: PN_XNUM, 0xffff, says that the count stands in a section header (elf(5)), which no kernel reads.
+const MOST_HEADERS: usize = 0xfffe;
 
 const PT_LOAD: u32 = 1;
 const PT_NOTE: u32 = 4;
@@ -67,7 +73,7 @@ pub struct Crashed<'a> {
     /// VMCOREINFO.
     pub vmcoreinfo: Option<Note>,
     /// Low memory that is saved before the capture kernel uses it, and where.
-    pub backup: Option<Backup>,
+    pub backup: Option<Saved>,
     /// The class that was asked for; none for the smallest that does.
     pub class: Option<Class>,
 }
@@ -95,6 +101,27 @@ impl fmt::Display for Not32 {
     }
 }
 
+/// Why there can be no core header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoCoreHeader {
+    /// One of ELF32 was asked for.
+    Not32(Not32),
+    /// There are more notes and ranges than its count can say.
+    TooMany(usize),
+}
+
+impl fmt::Display for NoCoreHeader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Not32(why) => write!(f, "--elf32-core-headers: {why}"),
+            Self::TooMany(count) => write!(
+                f,
+                "this machine's CPUs and ranges of RAM need {count} program headers, and a core header has no more than {MOST_HEADERS}"
+            ),
+        }
+    }
+}
+
 /// A program header, before it takes the form of a class.
 #[derive(Clone, Copy)]
 struct Header {
@@ -107,12 +134,14 @@ struct Header {
 }
 
 /// Builds the core header. Its size depends on no address, so that one that is built for its size serves before places are known.
-pub fn build(crashed: &Crashed<'_>) -> Result<Vec<u8>, Not32> {
+pub fn build(crashed: &Crashed<'_>) -> Result<Vec<u8>, NoCoreHeader> {
     let mut headers: Vec<Header> = crashed.cpu_notes.iter().copied().map(note).collect();
     headers.extend(crashed.vmcoreinfo.map(note));
     let saved = |base: u64| {
-        crashed.backup.map(|Backup { source, target }| Header {
-            offset: target,
+        let copy = crashed.backup.map(|Saved { source, target }| (source, target));
+        let others = beside_saved(crashed).map(|ram| (ram, ram.start()));
+        copy.into_iter().chain(others).map(move |(source, offset)| Header {
+            offset,
             ..load(source, base.wrapping_add(source.start().0))
         })
     };
@@ -128,6 +157,9 @@ pub fn build(crashed: &Crashed<'_>) -> Result<Vec<u8>, Not32> {
             headers.extend(dumped(crashed.memory).flat_map(|ram| i386_loads(ram, crashed.lowmem_last)));
         }
     }
+    if headers.len() > MOST_HEADERS {
+        return Err(NoCoreHeader::TooMany(headers.len()));
+    }
     let not32 = not32(crashed);
     let class = crashed.class.unwrap_or(if not32.is_none() { Class::Elf32 } else { Class::Elf64 });
     let machine = match (crashed.arch, crashed.reader) {
@@ -137,7 +169,7 @@ pub fn build(crashed: &Crashed<'_>) -> Result<Vec<u8>, Not32> {
     match (class, not32) {
         (Class::Elf64, _) => Ok(encode64(machine, &headers)),
         (Class::Elf32, None) => Ok(encode32(machine, &headers)),
-        (Class::Elf32, Some(why)) => Err(why),
+        (Class::Elf32, Some(why)) => Err(NoCoreHeader::Not32(why)),
     }
 }
 
@@ -153,6 +185,18 @@ fn not32(crashed: &Crashed<'_>) -> Option<Not32> {
     }
 }
 
+/// The other RAM below 1 MiB where low memory is saved: its owner may have used that too, and the capture kernel does not.
+fn beside_saved<'a>(crashed: &Crashed<'a>) -> impl Iterator<Item = Span> + 'a {
+    let memory = crashed.memory;
+    let low = Span::sized(PhysAddr(0), FIRST_DUMPED.0);
+    crashed.backup.into_iter().flat_map(move |saved| {
+        memory
+            .ram()
+            .filter_map(move |ram| ram.intersect(low?)?.whole_units(PAGE))
+            .flat_map(move |ram| ram.without(saved.source).into_iter().flatten())
+    })
+}
+
 /// The ranges of RAM that are dumped as they are: all but the crash regions and the first MiB, in whole pages.
 fn dumped(memory: &MemoryMap) -> impl Iterator<Item = Span> + '_ {
     let above = Span::new(FIRST_DUMPED, PhysAddr(u64::MAX));
@@ -160,12 +204,13 @@ fn dumped(memory: &MemoryMap) -> impl Iterator<Item = Span> + '_ {
         .ram()
         .filter_map(move |ram| ram.intersect(above?)?.whole_units(PAGE))
         .flat_map(|ram| ram.without_all(&memory.crash_regions))
-        // Kernels make whole pages of their regions; a part of one would be no RAM to the reader either.
+        // Kernels make whole pages of their regions, and RAM that touches is one range, so that no page is cut in two.
         .filter_map(|ram| ram.whole_units(PAGE))
 }
 
 /// A range of an i386 kernel's RAM: low memory has virtual addresses, what lies above has none (-1).
 fn i386_loads(ram: Span, lowmem_last: PhysAddr) -> impl Iterator<Item = Header> {
+    let lowmem_last = lowmem_last.min(I386_MAPPED_LAST);
     let low = Span::new(PhysAddr(0), lowmem_last).and_then(|low| ram.intersect(low));
     let above =
         lowmem_last.checked_add(1).and_then(|start| ram.intersect(Span::new(start, PhysAddr(u64::MAX))?));
@@ -244,9 +289,9 @@ fn encode32(machine: u16, headers: &[Header]) -> Vec<u8> {
     out
 }
 
-/// `e_phnum`. PN_XNUM (0xffff) and more would need a section header; no machine has so many ranges.
+/// `e_phnum`, which [`build`] has seen to fit.
 fn count(headers: &[Header]) -> u16 {
-    headers.len().min(0xfffe) as u16
+    headers.len() as u16
 }
 
 #[cfg(test)]

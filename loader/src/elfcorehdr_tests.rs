@@ -100,6 +100,22 @@ fn an_i386_core_is_split_at_the_end_of_low_memory() {
     assert_eq!(headers.last(), Some(&(PT_LOAD, 0x1_0000_0000, u64::MAX, 0x1_0000_0000, 0x4000_0000)));
 }
 
+/// Catches virtual addresses that wrap into user memory where low memory is larger than the usual split leaves room for.
+#[test]
+fn an_i386_core_has_no_virtual_address_beyond_32_bits() {
+    let map = DirectMap::WITHOUT_KASLR;
+    let memory = memory(&[span(0x10_0000, 0x7fff_ffff)], &[]);
+    let crashed = Crashed { lowmem_last: PhysAddr(0x77ff_ffff), ..crashed(Arch::I386, &memory, &map, &[]) };
+    let (_, _, headers) = read(&build(&crashed).unwrap());
+    assert_eq!(
+        headers[1..],
+        [
+            (PT_LOAD, 0x10_0000, 0xc010_0000, 0x10_0000, 0x3ff0_0000),
+            (PT_LOAD, 0x4000_0000, 0xffff_ffff, 0x4000_0000, 0x4000_0000),
+        ]
+    );
+}
+
 /// Catches a dump that an x86_64 capture kernel refuses to offer; addresses and notes stay those of the i386 kernel.
 #[test]
 fn an_x86_64_reader_gets_its_own_machine() {
@@ -119,7 +135,7 @@ fn saved_low_memory_is_read_from_its_copy() {
     let map = DirectMap { page_offset: BASE, text: None };
     let source = span(0x1000, 0x9_efff);
     let with = |arch, target| {
-        let backup = Some(Backup { source, target: PhysAddr(target) });
+        let backup = Some(Saved { source, target: PhysAddr(target) });
         build(&Crashed { backup, ..crashed(arch, &memory, &map, &[]) }).unwrap()
     };
     let core = with(Arch::X86_64, 0x3ff0_0000);
@@ -136,6 +152,38 @@ fn saved_low_memory_is_read_from_its_copy() {
     assert_eq!((class, headers[1]), (1, (PT_LOAD, 0x3ff0_0000, 0xc000_1000, 0x1000, 0x9_e000)));
 }
 
+/// Catches RAM that is in no PT_LOAD because another range of low memory is the one that is saved, on machines whose firmware leaves several;
+/// and pages that are in the dump twice.
+#[test]
+fn low_memory_beside_what_is_saved_is_read_where_it_is() {
+    let ram = [
+        span(0x1000, 0x5_7fff),
+        span(0x5_9000, 0x9_efff),
+        span(0xa_0800, 0xa_27ff),
+        span(0x10_0000, 0x3fff_ffff),
+    ];
+    let memory = memory(&ram, &[]);
+    let map = DirectMap { page_offset: BASE, text: None };
+    let backup = Some(Saved { source: span(0x1000, 0x5_7fff), target: PhysAddr(0x3ff0_0000) });
+    let loads = |arch, backup| {
+        let (_, _, headers) = read(&build(&Crashed { backup, ..crashed(arch, &memory, &map, &[]) }).unwrap());
+        headers[1..]
+            .iter()
+            .map(|&(_, offset, virt, start, size)| (offset, virt, start, size))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(
+        loads(Arch::X86_64, backup)[..3],
+        [
+            (0x3ff0_0000, BASE + 0x1000, 0x1000, 0x5_7000),
+            (0x5_9000, BASE + 0x5_9000, 0x5_9000, 0x4_6000),
+            (0xa_1000, BASE + 0xa_1000, 0xa_1000, 0x1000),
+        ]
+    );
+    assert_eq!(loads(Arch::I386, backup)[1], (0x5_9000, 0xc005_9000, 0x5_9000, 0x4_6000));
+    assert_eq!(loads(Arch::X86_64, None).len(), 1, "without a backup the first MiB is left out");
+}
+
 /// Catches 32 bits where the capture kernel would offer no vmcore or an address would be cut, and a wish that is not heard.
 #[test]
 fn a_class_is_used_where_it_can_be() {
@@ -148,13 +196,42 @@ fn a_class_is_used_where_it_can_be() {
     assert_eq!(class(Arch::I386, Arch::I386, &low, Class::Elf64), Ok(2));
     assert_eq!(class(Arch::I386, Arch::I386, &low, Class::Elf32), Ok(1));
     let above = Not32::Above4G(PhysAddr(0x1_3fff_ffff));
-    assert_eq!(class(Arch::I386, Arch::I386, &high, Class::Elf32), Err(above));
-    assert_eq!(class(Arch::I386, Arch::X86_64, &low, Class::Elf32), Err(Not32::Reader64));
-    assert_eq!(class(Arch::X86_64, Arch::I386, &low, Class::Elf32), Err(Not32::Running64));
+    let not = |why| Err(NoCoreHeader::Not32(why));
+    assert_eq!(class(Arch::I386, Arch::I386, &high, Class::Elf32), not(above));
+    assert_eq!(class(Arch::I386, Arch::X86_64, &low, Class::Elf32), not(Not32::Reader64));
+    assert_eq!(class(Arch::X86_64, Arch::I386, &low, Class::Elf32), not(Not32::Running64));
     assert_eq!(class(Arch::X86_64, Arch::X86_64, &low, Class::Elf64), Ok(2));
 }
 
+/// Catches a count that is cut: the dump then silently lacks all that comes behind.
+#[test]
+fn more_headers_than_can_be_counted_are_refused() {
+    let memory = memory(&[span(0x10_0000, 0x3fff_ffff)], &[]);
+    let map = DirectMap::WITHOUT_KASLR;
+    // With VMCOREINFO and one range of RAM.
+    let with = |notes: usize| {
+        let notes = vec![Note { address: PhysAddr(0x1000), size: 0x164 }; notes];
+        build(&crashed(Arch::X86_64, &memory, &map, &notes)).map(|core| read(&core).2.len())
+    };
+    assert_eq!(with(0xfffc), Ok(0xfffe));
+    assert_eq!(with(0xfffd), Err(NoCoreHeader::TooMany(0xffff)));
+}
+
 proptest! {
+    /// Catches pages that are missing in the dump because RAM is cut in them, to the byte.
+    #[test]
+    fn cuts_within_ram_lose_no_page(cuts in prop::collection::btree_set(0x10_0001u64..0x3fff_ffff, 0..8)) {
+        let starts = core::iter::once(0x10_0000).chain(cuts.iter().copied());
+        let lasts = cuts.iter().map(|cut| cut - 1).chain([0x3fff_ffff]);
+        let text: String =
+            starts.zip(lasts).map(|(start, last)| format!("{start:x}-{last:x} : System RAM\n")).collect();
+        let memory = MemoryMap::parse(text.as_bytes()).unwrap();
+        let map = DirectMap::WITHOUT_KASLR;
+        let (_, _, headers) = read(&build(&crashed(Arch::X86_64, &memory, &map, &[])).unwrap());
+        prop_assert_eq!(headers.len(), 2);
+        prop_assert_eq!((headers[1].3, headers[1].4), (0x10_0000, 0x3ff0_0000));
+    }
+
     /// Every page of RAM above the first MiB is dumped exactly once, and no page of a crash region ever.
     #[test]
     fn ram_is_covered_once(

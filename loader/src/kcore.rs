@@ -1,7 +1,7 @@
 //! The headers of /proc/kcore: where an x86_64 kernel has mapped its RAM and itself, which KASLR decides at every boot.
 //!
 //! kcore is an ELF core with one PT_LOAD for each mapped piece (fs/proc/kcore.c). Pieces of RAM and of the kernel's text
-//! carry their physical address in `p_paddr`; others have -1 or 0 there.
+//! carry their physical address in `p_paddr`; others have -1 there. Before Linux 4.11 all have 0.
 
 use crate::addr::{PhysAddr, Span};
 use crate::bytes::{u16_at, u32_at, u64_at};
@@ -68,15 +68,18 @@ impl DirectMap {
         let headers = kcore.get(offset..)?;
         let mapped: Vec<Mapped> = headers.chunks_exact(PHDR_SIZE).take(count).filter_map(mapped).collect();
         let text = mapped.iter().find(|piece| (TEXT_START..TEXT_END).contains(&piece.virtual_start)).copied();
+        /// The direct map begins at a multiple of 1 GiB, with KASLR too (arch/x86/mm/kaslr.c moves it by PUD_SIZE).
+        const GIB: u64 = 1 << 30;
         // Every other piece with a physical address lies in the direct map, and they agree on its base; the vmemmap and
-        // vmalloc pieces have no physical address.
-        let page_offset = mapped
-            .iter()
-            .filter(|piece| piece.virtual_start < TEXT_START)
+        // vmalloc pieces have no physical address. An address of 0 may be none.
+        let others = || mapped.iter().filter(|piece| piece.virtual_start < TEXT_START);
+        let told = others()
+            .filter(|piece| piece.physical.start().0 != 0)
             .filter_map(|piece| piece.virtual_start.checked_sub(piece.physical.start().0))
-            // The direct map begins at a multiple of 1 GiB, with KASLR too (arch/x86/mm/kaslr.c moves it by PUD_SIZE).
-            .find(|base| base % (1 << 30) == 0)?;
-        Some(Self { page_offset, text })
+            .find(|base| base % GIB == 0);
+        // Without any, the lowest piece is the first RAM, for the direct map lies below all else (mm.rst), moved or not.
+        let lowest = || others().map(|piece| piece.virtual_start - piece.virtual_start % GIB).min();
+        Some(Self { page_offset: told.or_else(lowest)?, text })
     }
 }
 
@@ -138,6 +141,33 @@ mod tests {
                 virtual_start: 0xffff_ffff_a380_0000
             })
         );
+    }
+
+    /// Catches vmalloc's or vmemmap's place taken for the direct map's, in which all virtual addresses of the dump are then wrong: before
+    /// Linux 4.11 no piece has a physical address.
+    #[test]
+    fn a_kernel_that_tells_no_physical_address_is_understood() {
+        let file = kcore(&[
+            (0xffff_ffff_8100_0000, 0, 0x100_0000),
+            (0xffff_c900_0000_0000, 0, 0x1fff_ffff_ffff),
+            (0xffff_ffff_a000_0000, 0, 0x5f00_0000),
+            (0xffff_8800_0000_1000, 0, 0x9_e000),
+            (0xffff_8800_0010_0000, 0, 0xbfee_0000),
+            (0xffff_8801_0000_0000, 0, 0x1_4000_0000),
+            (0xffff_ea00_0000_0000, 0, 0x8_0000),
+        ]);
+        let map = DirectMap::parse(&file).unwrap();
+        assert_eq!((map.page_offset, map.text), (0xffff_8800_0000_0000, None));
+    }
+
+    /// Catches RAM from address 0 on that hides what the other pieces tell.
+    #[test]
+    fn an_address_of_zero_has_no_say_beside_others() {
+        let file = kcore(&[
+            (0xffff_98cb_4000_0000, 0, 0x1000),
+            (0xffff_98cc_0000_0000, 0x1_0000_0000, 0x1_4000_0000),
+        ]);
+        assert_eq!(DirectMap::parse(&file).map(|map| map.page_offset), Some(0xffff_98cb_0000_0000));
     }
 
     /// Catches the last headers of a kernel with many ranges of RAM left unread.

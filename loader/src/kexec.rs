@@ -94,14 +94,31 @@ pub fn encode(segments: &[RawSegment], userspace: Arch, reach: Reach) -> Result<
 
 /// Whether the running kernel's own loader takes this image, as far as it can be known without asking (arch/x86/kernel/kexec-bzimage64.c,
 /// `bzImage64_probe`). Else why not, for behind "kexec_file_load: ".
-pub const fn fit_for_file_load(running: Arch, image: &BzImage<'_>) -> Result<(), &'static str> {
-    match (running, image.entries) {
+pub const fn fit_for_file_load(kernel: &FileLoader, image: &BzImage<'_>) -> Result<(), &'static str> {
+    match (kernel.running, image.entries) {
         (Arch::I386, _) => Err(NO_FILE_LOAD),
-        (Arch::X86_64, Entries::Both { above_4g: true, .. }) => Ok(()),
         (Arch::X86_64, Entries::Only32 | Entries::Both { above_4g: false, .. }) => Err(
             "the kernel's own loader takes x86_64 kernels alone, and of those the ones that can be loaded above 4 GiB; -c takes others",
         ),
+        (Arch::X86_64, _) if kernel.efi_32bit => {
+            Err("the kernel's own loader takes no image where firmware is 32-bit UEFI; -c does")
+        }
+        (Arch::X86_64, Entries::Both { five_levels: false, .. }) if kernel.five_levels => Err(
+            "the kernel uses five levels of page tables, and its own loader takes no image that lacks XLF_5LEVEL then; -c does",
+        ),
+        (Arch::X86_64, Entries::Both { .. }) => Ok(()),
     }
+}
+
+/// What decides which images the running kernel's own loader takes.
+#[derive(Clone, Copy, Debug)]
+pub struct FileLoader {
+    /// The kernel's architecture.
+    pub running: Arch,
+    /// Whether it uses five levels of page tables, or may.
+    pub five_levels: bool,
+    /// Whether it calls the services of 32-bit UEFI.
+    pub efi_32bit: bool,
 }
 
 /// Why there is no such call where the running kernel is an i386 one: it is built for 64-bit kernels alone (arch/x86/Kconfig,
@@ -110,9 +127,10 @@ pub const NO_FILE_LOAD: &str = "i386 kernels have no such call; -c does without"
 
 /// Whether a load that kexec_file_load answered with this errno may succeed by kexec_load: where the kernel lacks the call, or its own loader does
 /// not know the image, does not take it so, or finds no place for it. Anything else (no permission, a signature that is wrong, no
-/// memory) would either be answered the same, or must not be evaded.
+/// memory) would either be answered the same, or must not be evaded. ENOTSUPP is one of these: it is the answer to a signature in a wrapper
+/// that is wrong (crypto/asymmetric_keys/verify_pefile.c, `pefile_strip_sig_wrapper`).
 pub const fn falls_back(errno: i32) -> bool {
-    matches!(errno, ENOEXEC | EINVAL | ENOSYS | EOPNOTSUPP | EADDRNOTAVAIL | ENOTSUPP)
+    matches!(errno, ENOEXEC | EINVAL | ENOSYS | EOPNOTSUPP | EADDRNOTAVAIL)
 }
 
 /// include/uapi/asm-generic/errno-base.h and errno.h.
@@ -123,25 +141,27 @@ const EINVAL: i32 = 22;
 pub const ENOSYS: i32 = 38;
 const EOPNOTSUPP: i32 = 95;
 const EADDRNOTAVAIL: i32 = 99;
-/// The kernel's own (include/linux/errno.h), which it should not let out and does.
-const ENOTSUPP: i32 = 524;
 
 /// What an errno means, as far as the kernel's sources tell (kernel/kexec.c, kernel/kexec_file.c, kernel/kexec_core.c,
-/// arch/x86/kernel/kexec-bzimage64.c): its name, and what to look at. The cases that a plan rules out are named all the same, since
+/// arch/x86/kernel/kexec-bzimage64.c; of signatures crypto/asymmetric_keys and lib/asn1_decoder.c; of files fs/kernel_read_file.c): its name, and what to look at. The cases that a plan rules out are named all the same, since
 /// kernels change.
 pub const fn explain(call: Call, errno: i32) -> (&'static str, &'static str) {
     match (errno, call) {
         (EPERM, _) => ("EPERM", "not permitted"),
         (ENOEXEC, _) => (
             "ENOEXEC",
-            "the kernel's own loader takes nothing but x86_64 bzImages that can be loaded above 4 GiB; -c takes others",
+            "the kernel's own loader does not know this image, or cannot start it on this machine; see the kernel log. -c may",
         ),
         (11, _) => ("EAGAIN", "the kernel is busy with another load; try again"),
         (12, _) => (
             "ENOMEM",
             "the kernel found no place for its control pages in the region, or no memory for the transfer; see the kernel log",
         ),
-        (13, _) => ("EACCES", "an IMA policy or secure boot wants a signed image by kexec_file_load (-s)"),
+        (13, Call::Load) => ("EACCES", "an IMA policy wants the image by kexec_file_load (-s)"),
+        (13, Call::FileLoad) => (
+            "EACCES",
+            "an IMA policy does not take one of the files: it lacks the signature or digest that is asked for",
+        ),
         (14, _) => ("EFAULT", "a segment's bytes could not be read: was a file changed while it was loaded?"),
         (16, _) => ("EBUSY", "the kernel is busy with another load; try again"),
         (EINVAL, Call::Load) => {
@@ -151,6 +171,8 @@ pub const fn explain(call: Call, errno: i32) -> (&'static str, &'static str) {
             "EINVAL",
             "the kernel does not take this image, or not with this command line; see the kernel log",
         ),
+        (26, _) => ("ETXTBSY", "one of the files is open for writing; try again when it is closed"),
+        (27, _) => ("EFBIG", "one of the files is larger than the kernel reads"),
         (ENOSYS, Call::Load) => {
             ("ENOSYS", "this kernel has no kexec_load: it was built without CONFIG_KEXEC")
         }
@@ -158,7 +180,11 @@ pub const fn explain(call: Call, errno: i32) -> (&'static str, &'static str) {
             "ENOSYS",
             "this kernel has no kexec_file_load: it was built without CONFIG_KEXEC_FILE, or is no x86_64 kernel",
         ),
+        (61, _) => ("ENODATA", "the image is not signed"),
+        (65, _) => ("ENOPKG", "the image is signed in a way that the kernel was not built for"),
         (74, _) => ("EBADMSG", "the image's signature is damaged"),
+        (80, _) => ("ELIBBAD", "the image cannot carry a signature: it is no EFI program, or a damaged one"),
+        (90, _) => ("EMSGSIZE", "the image's signature is too large to be one"),
         (EADDRNOTAVAIL, Call::Load) => {
             ("EADDRNOTAVAIL", "a segment lies outside of the crash region that the kernel has now")
         }
@@ -167,7 +193,11 @@ pub const fn explain(call: Call, errno: i32) -> (&'static str, &'static str) {
             "the kernel's own loader finds no place in the crash region: is there one, and is it large enough?",
         ),
         (126, _) => ("ENOKEY", "the image is signed with a key that the kernel does not have"),
+        (127, _) => ("EKEYEXPIRED", "the image is signed with a key that has expired"),
+        (128, _) => ("EKEYREVOKED", "the image is signed with a key that was revoked"),
         (129, _) => ("EKEYREJECTED", "the image's signature is wrong"),
+        // The kernel's own (include/linux/errno.h), which it should not let out and does.
+        (524, _) => ("ENOTSUPP", "the image's signature is of a kind that the kernel does not know"),
         _ => ("an unexpected errno", "see the kernel log"),
     }
 }
@@ -176,7 +206,7 @@ pub const fn explain(call: Call, errno: i32) -> (&'static str, &'static str) {
 /// the new one whole.
 pub const fn aftermath(loaded_now: Option<bool>) -> &'static str {
     match loaded_now {
-        Some(true) => "",
+        Some(true) => ". What was loaded before is still loaded",
         Some(false) => ". Nothing is loaded now",
         None => ". Whether anything is still loaded cannot be told",
     }
@@ -229,27 +259,53 @@ mod tests {
     #[test]
     fn only_what_the_kernel_cannot_do_falls_back() {
         let back = (0..600).filter(|&errno| falls_back(errno)).collect::<Vec<_>>();
-        assert_eq!(back, [8, 22, 38, 95, 99, 524]);
+        assert_eq!(back, [8, 22, 38, 95, 99]);
     }
 
     /// Catches an image for which the loaded one is dropped before the kernel says no.
     #[test]
     fn the_kernels_own_loader_takes_few_images() {
-        let fit = |running, image: FakeImage| {
+        let fit_for = |kernel: FileLoader, image: FakeImage| {
             let file = image.build();
-            fit_for_file_load(running, &BzImage::parse(&file).unwrap()).is_ok()
+            fit_for_file_load(&kernel, &BzImage::parse(&file).unwrap()).is_ok()
         };
+        let plain = |running| FileLoader { running, five_levels: false, efi_32bit: false };
+        let fit = |running, image| fit_for(plain(running), image);
         assert!(fit(Arch::X86_64, FakeImage::x86_64()));
         assert!(!fit(Arch::X86_64, FakeImage { xloadflags: 1, ..FakeImage::x86_64() }));
         assert!(!fit(Arch::X86_64, FakeImage::i386()));
         assert!(!fit(Arch::I386, FakeImage::x86_64()));
+        let five = FileLoader { five_levels: true, ..plain(Arch::X86_64) };
+        let four_alone = || FakeImage { xloadflags: 0x0f, ..FakeImage::x86_64() };
+        assert!(fit_for(five, FakeImage::x86_64()));
+        assert!(!fit_for(five, four_alone()));
+        assert!(fit(Arch::X86_64, four_alone()));
+        let efi_32bit = FileLoader { efi_32bit: true, ..plain(Arch::X86_64) };
+        assert!(!fit_for(efi_32bit, FakeImage::x86_64()));
     }
 
-    /// Catches a failed reload that lets somebody believe in the image of before.
+    /// Catches an answer that is explained with the other call's reason ("use -s" to somebody who did), one about signatures that has no
+    /// explanation, and an explanation without the errno's name.
     #[test]
-    fn a_failed_reload_says_that_nothing_is_loaded() {
+    fn answers_are_explained_for_their_call() {
+        assert!(explain(Call::Load, 13).1.contains("(-s)"));
+        for errno in 1..600 {
+            let (name, why) = explain(Call::FileLoad, errno);
+            assert!(!why.contains("-s)"), "{name}: {why}");
+            assert_eq!(name.starts_with('E'), !why.starts_with("see"), "{errno}");
+        }
+        for (errno, words) in
+            [(61, "not signed"), (65, "not built for"), (80, "no EFI program"), (26, "open for writing")]
+        {
+            assert!(explain(Call::FileLoad, errno).1.contains(words), "{errno}");
+        }
+    }
+
+    /// Catches a failed reload that lets somebody believe in the image of before, or fear for it.
+    #[test]
+    fn a_failed_reload_says_what_is_loaded() {
         assert_eq!(aftermath(Some(false)), ". Nothing is loaded now");
-        assert_eq!(aftermath(Some(true)), "");
+        assert!(aftermath(Some(true)).contains("still loaded"));
         assert!(aftermath(None).contains("cannot be told"));
     }
 }

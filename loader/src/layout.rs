@@ -66,7 +66,7 @@ pub struct Reserve {
 /// What memory is left free for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purpose {
-    /// The running kernel's control code and page tables (`control`).
+    /// What the running kernel takes for itself (`control`).
     ControlPages,
     /// What the capture kernel needs beside its image to come up (`working`).
     CaptureKernel,

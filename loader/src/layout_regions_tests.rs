@@ -47,11 +47,7 @@ impl Numbers {
             purgatory_size: 1 + self.below(40_000),
             elfcorehdr_size: 1 + self.below(20_000),
             backup_size,
-            reserves: vec![Reserve {
-                purpose: Purpose::ControlPages,
-                bytes: demand.bytes(segments),
-                limit: control,
-            }],
+            reserves: demand.reserves(segments, control).to_vec(),
             places: Places::default(),
             mem_min: PhysAddr(0),
             ignore_alignment: false,
@@ -72,10 +68,10 @@ fn every_layout_of_100_000_keeps_the_promises() {
         placed += 1;
         assert_eq!(broken_promise(&request, &layout.spans()), None, "{layout:?} of {request:?}");
         let segments: Vec<_> = layout.spans().iter().map(|(_, span)| *span).collect();
-        let taken = demand.taken(request.region, &segments);
+        let (code, taken) = (demand.code(request.region, &segments), demand.taken(request.region, &segments));
         assert!(
-            taken.is_some_and(|taken| taken.last() <= request.limits.control.last),
-            "control pages {taken:?} with {layout:?} of {request:?}"
+            taken.is_some() && code.is_some_and(|code| code.last() <= request.limits.control.last),
+            "control pages {code:?}, {taken:?} with {layout:?} of {request:?}"
         );
     }
     assert!(

@@ -89,7 +89,7 @@ fn a_region_beyond_low_memory_needs_its_lowest_gap_in_it() {
     request.kernel_alignment = 16 * MIB;
     let layout = place(&request).unwrap();
     let taken = Demand::of(Arch::I386, &MemoryMap::default())
-        .taken(request.region, &layout.spans().iter().map(|(_, span)| *span).collect::<Vec<_>>());
+        .code(request.region, &layout.spans().iter().map(|(_, span)| *span).collect::<Vec<_>>());
     assert_eq!(taken, Some(span(864 * MIB, 864 * MIB + PAGE - 1)), "{layout:?}");
     // Where the kernel may not lie higher either it or the page has no room, and the limit is named.
     request.limits.kernel = Limit { last: PhysAddr(896 * MIB - 1), why: Why::I386Capture };

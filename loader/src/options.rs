@@ -21,6 +21,7 @@ use crate::addr::PhysAddr;
 use crate::places::Places;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
+use core::num::NonZeroU16;
 
 /// What to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -74,9 +75,9 @@ pub struct Load {
     /// `--console-serial`: the purgatory speaks on the serial port.
     pub console_serial: bool,
     /// `--serial`: the serial port's first I/O port. None: the one that the purgatory finds out, or its default.
-    pub serial: Option<u16>,
-    /// `--serial-baud`: the serial port's speed in bits per second, a divisor of 115200. None: as it is set.
-    pub serial_baud: Option<u32>,
+    pub serial: Option<NonZeroU16>,
+    /// `--serial-baud`: the serial port's speed, as what 115200 bits per second are divided by. None: as it is set.
+    pub serial_divisor: Option<NonZeroU16>,
     /// `--backup`: whether the low 640 KiB are copied into the region.
     pub backup: Backup,
     /// `--elf32-core-headers`, `--elf64-core-headers`. None: the class that fits.

@@ -22,6 +22,8 @@ pub struct Known<'a> {
     pub seed: Option<&'a [u8; SEED]>,
     /// boot_params of the running kernel, empty if unknown.
     pub running: &'a [u8],
+    /// /proc/fb.
+    pub framebuffers: &'a [u8],
 }
 
 /// What is known when all places are.
@@ -70,6 +72,7 @@ impl<'a> Known<'a> {
                 rsdp: self.firmware.rsdp,
                 efi: self.firmware.efi.zip(filled.efi_map),
                 running: self.running,
+                framebuffers: self.framebuffers,
             },
         );
         bytes.extend_from_slice(places.command_line);

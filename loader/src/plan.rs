@@ -2,20 +2,20 @@
 //! function, so that everything that can be refused is refused before the kernel is asked: a failed kexec_load drops the image
 //! that was loaded before.
 
-use crate::addr::{PhysAddr, Span, sort_by_key};
-use crate::backup;
+use crate::addr::{PAGE, PhysAddr, Span, sort_by_key};
+use crate::backup::{self, Saved};
 use crate::bzimage::BzImage;
 use crate::cmdline;
 use crate::control::Demand;
 use crate::e820;
-use crate::efi::{Efi, Firmware};
+use crate::efi::{self, Efi, Firmware};
 use crate::elfcorehdr::{self, Crashed, Note};
 use crate::iomem::MemoryMap;
 use crate::kcore::DirectMap;
-use crate::layout::{self, Layout, Purpose, Request, Reserve};
+use crate::layout::{self, Layout, Request};
 use crate::options;
 use crate::params::{self, Known};
-use crate::purgatory::{self, Backup, Handover};
+use crate::purgatory::{self, Handover};
 use crate::refusal::Refusal;
 use crate::rule::{self, Arch, Entry, Limits};
 use crate::segment::SegmentKind;
@@ -40,6 +40,8 @@ pub struct Inputs<'a> {
     pub release: &'a [u8],
     /// The running kernel's memory.
     pub memory: &'a MemoryMap,
+    /// Bytes of memory that the running kernel hands out (`totalram` of sysinfo): RAM without the crash regions and what is reserved at boot.
+    pub total_ram: u64,
     /// The rule's inputs.
     pub load: rule::Load,
     /// The running kernel's direct map.
@@ -50,6 +52,8 @@ pub struct Inputs<'a> {
     pub vmcoreinfo: Option<Note>,
     /// The running kernel's boot_params, empty if unknown.
     pub boot_params: &'a [u8],
+    /// /proc/fb; empty where there is none.
+    pub framebuffers: &'a [u8],
     /// Where ACPI's root table lies, if that is known.
     pub rsdp: Option<PhysAddr>,
     /// UEFI, if the running kernel can call it.
@@ -73,7 +77,7 @@ pub struct Plan {
     pub jump: PhysAddr,
     /// The segments, ascending.
     pub segments: Vec<Segment>,
-    /// Where the running kernel will take its control code and page tables from: its lowest page to its highest.
+    /// Where the running kernel will take its control code, page tables and copy of VMCOREINFO from: its lowest page to its highest.
     pub control: Option<Span>,
     /// The low memory that is saved, if any is.
     pub saved: Option<Span>,
@@ -125,6 +129,9 @@ pub fn make(inputs: &Inputs<'_>) -> Result<Plan, Refusal> {
     let Inputs { image, options, memory, load, .. } = *inputs;
     let initrd_size = inputs.initrd.map(|bytes| bytes.len() as u64);
     cmdline::check(inputs.command_line).map_err(Refusal::CommandLine)?;
+    if !rule::runs_here(&load, image) {
+        return Err(Refusal::NoLongMode);
+    }
     // With `crashkernel=SIZE,high` there are two regions; the kernel takes segments in the upper one alone (crashk_res), and
     // the lower one is for the capture kernel's DMA.
     let region = *memory.crash_regions.last().ok_or(Refusal::NoRegion)?;
@@ -143,7 +150,7 @@ pub fn make(inputs: &Inputs<'_>) -> Result<Plan, Refusal> {
         lowmem_last: load.lowmem_last,
         cpu_notes: inputs.cpu_notes,
         vmcoreinfo: inputs.vmcoreinfo,
-        backup: source.map(|source| Backup { source, target: PhysAddr(0) }),
+        backup: source.map(|source| Saved { source, target: PhysAddr(0) }),
         class: options.core_headers,
     };
     let core_size = elfcorehdr::build(&crashed).map_err(Refusal::CoreHeaders)?.len() as u64;
@@ -157,25 +164,18 @@ pub fn make(inputs: &Inputs<'_>) -> Result<Plan, Refusal> {
     let demand = Demand::of(load.running, memory);
     // Kernel, boot_params, purgatory, core header.
     let segments = 4 + u64::from(initrd_size.is_some()) + u64::from(source.is_some());
-    let mut reserves = alloc::vec![Reserve {
-        purpose: Purpose::ControlPages,
-        bytes: demand.bytes(segments),
-        limit: limits.control
-    }];
+    let mut reserves = demand.reserves(segments, limits.control).to_vec();
     if !load.ignore_address_limits {
         reserves.push(working::reserve(image.entries.arch(), memory, region, initrd_size));
     }
+    let with_efi = !options.noefi && !cmdline::has(inputs.command_line, "noefi");
     let known = Known {
         image,
         command_line: inputs.command_line,
-        firmware: Firmware::new(
-            load.running,
-            image,
-            inputs.rsdp,
-            inputs.efi.filter(|_| !options.noefi && !cmdline::has(inputs.command_line, "noefi")),
-        ),
+        firmware: Firmware::new(load.running, image, inputs.rsdp, inputs.efi.filter(|_| with_efi)),
         seed: inputs.seed.as_ref(),
         running: inputs.boot_params,
+        framebuffers: inputs.framebuffers,
     };
     // Each hole cuts a range into two at the most.
     let entries = e820::map(memory, &[]).len() + 2;
@@ -198,8 +198,8 @@ pub fn make(inputs: &Inputs<'_>) -> Result<Plan, Refusal> {
     })?;
     let taken: Vec<Span> = layout.spans().into_iter().map(|(_, span)| span).collect();
     let control = demand.taken(region, &taken);
-    check_size(&layout, memory)?;
-    let saved = source.zip(layout.backup).map(|(source, copy)| Backup { source, target: copy.start() });
+    check_size(&layout, inputs.total_ram)?;
+    let saved = source.zip(layout.backup).map(|(source, copy)| Saved { source, target: copy.start() });
     crashed.backup = saved;
     let core = elfcorehdr::build(&crashed).map_err(Refusal::CoreHeaders)?;
     let line = cmdline::finish(
@@ -247,9 +247,9 @@ pub fn make(inputs: &Inputs<'_>) -> Result<Plan, Refusal> {
         boot_params: layout.boot_params.start(),
         backup: saved,
     };
-    // The layout lies within the region, whose addresses do not wrap.
-    let (purgatory, jump) =
-        purgatory::build(layout.purgatory.start(), &handover, &verification).ok_or(Refusal::NoRegion)?;
+    // None where its addresses would wrap, which they do not below a limit.
+    let (purgatory, jump) = purgatory::build(layout.purgatory.start(), &handover, &verification)
+        .ok_or(Refusal::BeyondLimit { region, limit: limits.others })?;
     segments.push(Segment {
         kind: SegmentKind::Purgatory,
         memory: layout.purgatory,
@@ -258,7 +258,25 @@ pub fn make(inputs: &Inputs<'_>) -> Result<Plan, Refusal> {
     sort_by_key(&mut segments, |segment| segment.memory);
     let mut command_line = line;
     command_line.pop();
-    let mut warnings = warnings(inputs, &layout, control);
+    let mut warnings = warnings(inputs, &layout, demand.code(region, &taken));
+    if known.firmware.efi.is_none()
+        && known.firmware.takes_over
+        && with_efi
+        && efi::booted(inputs.boot_params)
+    {
+        warnings.push(
+            "the capture kernel is told nothing of UEFI, for /sys/firmware/efi does not show all that it needs (with efi=noruntime, for one): \
+             it will have no EFI variables. --noefi says that this is meant"
+                .into(),
+        );
+    }
+    let room = e820::most(Arch::I386);
+    if image.entries.arch() == Arch::X86_64 && e820.len() > room {
+        warnings.push(alloc::format!(
+            "the capture kernel is told of {} ranges of memory: if it was built without CONFIG_NUMA, it has room for {room} and loses RAM",
+            e820.len()
+        ));
+    }
     if left_out > 0 {
         warnings.push(alloc::format!(
             "the capture kernel has no room for all of this machine's memory map: {left_out} of its reserved ranges are left out"
@@ -289,19 +307,19 @@ pub fn make(inputs: &Inputs<'_>) -> Result<Plan, Refusal> {
     })
 }
 
-/// kexec_load refuses an image that takes more than half of all RAM (kernel/kexec_core.c, `sanity_check_segment_list`).
-fn check_size(layout: &Layout, memory: &MemoryMap) -> Result<(), Refusal> {
-    let image = layout.spans().iter().map(|(_, span)| span.size()).sum();
-    let ram = memory.ram_bytes();
-    if image > ram / 2 { Err(Refusal::MoreThanHalfOfRam { image, ram }) } else { Ok(()) }
+/// kexec_load refuses an image that takes more than half of the pages that the kernel hands out (kernel/kexec_core.c,
+/// `sanity_check_segment_list`). Segments are whole pages.
+fn check_size(layout: &Layout, ram: u64) -> Result<(), Refusal> {
+    let image: u64 = layout.spans().iter().map(|(_, span)| span.size()).sum();
+    if image / PAGE > ram / PAGE / 2 { Err(Refusal::MoreThanHalfOfRam { image, ram }) } else { Ok(()) }
 }
 
 /// The first thing that lies beyond a limit which kernels set, if that was asked for.
-fn crossed(inputs: &Inputs<'_>, layout: &Layout, control: Option<Span>) -> Option<String> {
+fn crossed(inputs: &Inputs<'_>, layout: &Layout, code: Option<Span>) -> Option<String> {
     let Inputs { image, load, .. } = *inputs;
     let strict = rule::limits(&rule::Load { ignore_address_limits: false, ..load }, image);
     let segments = layout.spans().into_iter().map(|(kind, span)| (kind.name(), span, strict.of(kind)));
-    let pages = control.map(|span| ("running kernel's control page", span, strict.control));
+    let pages = code.map(|span| ("running kernel's control page", span, strict.control));
     let (what, span, limit) =
         pages.into_iter().chain(segments).find(|(_, span, limit)| span.last() > limit.last)?;
     Some(alloc::format!(
@@ -317,9 +335,9 @@ fn says_pae(release: &[u8]) -> bool {
     release.windows(3).any(|word| word.eq_ignore_ascii_case(b"pae"))
 }
 
-fn warnings(inputs: &Inputs<'_>, layout: &Layout, control: Option<Span>) -> Vec<String> {
+fn warnings(inputs: &Inputs<'_>, layout: &Layout, code: Option<Span>) -> Vec<String> {
     let Inputs { image, load, .. } = *inputs;
-    let mut warnings: Vec<String> = crossed(inputs, layout, control).into_iter().collect();
+    let mut warnings: Vec<String> = crossed(inputs, layout, code).into_iter().collect();
     match (load.running, image.entries.arch()) {
         (Arch::I386, Arch::X86_64) => warnings.push(
             "the dump of this i386 kernel will say that it is of an x86_64 one, for an x86_64 capture kernel offers no other. Set the \
@@ -340,6 +358,13 @@ fn warnings(inputs: &Inputs<'_>, layout: &Layout, control: Option<Span>) -> Vec<
         warnings.push(
             "/proc/kcore tells no place of the kernel's text: the virtual addresses in the dump may be wrong (physical ones \
              are right)"
+                .into(),
+        );
+    }
+    if load.running == Arch::I386 && load.lowmem_last > elfcorehdr::I386_MAPPED_LAST {
+        warnings.push(
+            "the running kernel was built with another split between user and kernel than 3 GiB to 1 (CONFIG_VMSPLIT_*): the virtual \
+             addresses in the dump are wrong (physical ones are right)"
                 .into(),
         );
     }

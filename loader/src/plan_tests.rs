@@ -11,7 +11,7 @@ use crate::testing::span;
 use alloc::string::ToString;
 use alloc::vec;
 
-/// A machine with 4 GiB and its crash region where Linux 5.2 and later put it.
+/// A machine with 8 GiB and its crash region where Linux 5.2 and later put it.
 fn memory(crash: &[Span]) -> MemoryMap {
     MemoryMap {
         ranges: vec![
@@ -34,6 +34,7 @@ fn direct_map() -> DirectMap {
 struct Case {
     file: Vec<u8>,
     memory: MemoryMap,
+    total_ram: u64,
     load: rule::Load,
     line: Vec<u8>,
     initrd_size: usize,
@@ -41,6 +42,7 @@ struct Case {
     release: &'static [u8],
     rsdp: Option<PhysAddr>,
     efi: Option<Efi>,
+    boot_params: Vec<u8>,
     hotplug_size: Option<u64>,
 }
 
@@ -55,6 +57,7 @@ impl Case {
             running,
             reach,
             lowmem_last: I386_LAST,
+            long_mode: true,
             five_levels: false,
             entry_32bit: false,
             ignore_address_limits: false,
@@ -63,6 +66,7 @@ impl Case {
         Self {
             file: image.build(),
             memory: memory(crash),
+            total_ram: 0x1_f000_0000,
             load,
             line: b"console=ttyS0".to_vec(),
             initrd_size: 0x12_3456,
@@ -70,6 +74,7 @@ impl Case {
             release: b"6.1.0-18-amd64",
             rsdp: None,
             efi: None,
+            boot_params: vec![],
             hotplug_size: None,
         }
     }
@@ -83,11 +88,13 @@ impl Case {
             options: &self.options,
             release: self.release,
             memory: &self.memory,
+            total_ram: self.total_ram,
             load: self.load,
             direct_map: &direct_map(),
             cpu_notes: &NOTES,
             vmcoreinfo: Some(NOTES[0]),
-            boot_params: &[],
+            boot_params: &self.boot_params,
+            framebuffers: b"",
             rsdp: self.rsdp,
             efi: self.efi.as_ref(),
             seed: Some([7; SEED]),
@@ -235,6 +242,17 @@ fn an_i386_kernels_dump_is_made_readable_for_x86_64() {
     assert_eq!((core[4], core[18]), (2, 62), "ELF64, EM_X86_64");
 }
 
+/// Catches silence about virtual addresses that are wrong throughout, and a warning to everybody.
+#[test]
+fn another_split_of_an_i386_kernel_is_told() {
+    let low = span(0x2000_0000, 0x2fff_ffff);
+    let mut case =
+        Case::new(Arch::I386, Arch::I386, &FakeImage { release: "6.1-pae", ..FakeImage::i386() }, &[low]);
+    assert_eq!(case.plan().unwrap().warnings, Vec::<String>::new());
+    case.load.lowmem_last = PhysAddr(0x77ff_ffff);
+    assert!(case.plan().unwrap().warnings[0].contains("CONFIG_VMSPLIT_"));
+}
+
 /// Catches a capture kernel without a vmcore that nobody was told of, and a warning where there will be one.
 #[test]
 fn an_i386_kernel_without_pae_is_warned_of() {
@@ -311,20 +329,29 @@ fn what_is_missing_or_too_much_is_refused() {
         case.plan().unwrap_err()
     };
     assert_eq!(refused(|case| case.memory.crash_regions.clear()), Refusal::NoRegion);
+    assert_eq!(refused(|case| case.load.long_mode = false), Refusal::NoLongMode);
     assert!(matches!(refused(|case| case.line = vec![b'x'; 2040]), Refusal::CommandLine(_)));
     assert!(matches!(
         refused(|case| case.memory.crash_regions = vec![span(0x7b00_0000, 0x7bff_ffff)]),
         Refusal::NoRoom { segment: SegmentKind::Kernel, .. }
     ));
-    let tiny = |case: &mut Case| {
-        case.memory.ranges =
-            vec![(span(0x1000, 0x9_ffff), Kind::Ram), (span(0x10_0000, 0x3ff_ffff), Kind::Ram)]
-    };
-    assert!(matches!(refused(tiny), Refusal::MoreThanHalfOfRam { .. }));
     assert_eq!(
         refused(|case| case.memory.ranges.retain(|(span, _)| span.start().0 >= 0x10_0000)),
         Refusal::NoLowRam
     );
+}
+
+/// Catches a bound on all RAM, crash region and all, where the kernel's is on what it hands out: it then refuses itself, and what was loaded
+/// before is gone. It counts whole pages, and takes just half of them.
+#[test]
+fn an_image_is_at_most_half_of_what_the_kernel_hands_out() {
+    let mut case = Case::new(Arch::X86_64, Arch::I386, &FakeImage::x86_64(), &[at_1968m()]);
+    let image: u64 = case.plan().unwrap().segments.iter().map(|segment| segment.memory.size()).sum();
+    for (total_ram, fits) in [(2 * image, true), (2 * image + 0x1fff, true), (2 * image - 1, false)] {
+        case.total_ram = total_ram;
+        let wanted = Some(Refusal::MoreThanHalfOfRam { image, ram: total_ram }).filter(|_| !fits);
+        assert_eq!(case.plan().err(), wanted, "{total_ram:#x}");
+    }
 }
 
 /// Bytes that do not fit their segment are refused by the kernel, which has by then dropped the image that was loaded.

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::efi;
-use crate::elfcorehdr::Not32;
+use crate::elfcorehdr::{NoCoreHeader, Not32};
 use crate::options::{Backup, Class};
 
 fn case(image: &FakeImage) -> Case {
@@ -84,6 +84,23 @@ fn low_memory_of_old_kernels_is_saved() {
     }
 }
 
+/// Catches the wrong one of two low ranges saved: the capture kernel uses the larger, and the dump has the other as it is.
+#[test]
+fn of_two_low_ranges_the_one_in_use_is_saved() {
+    let mut case = case(&FakeImage::x86_64());
+    case.options.backup = Backup::Always;
+    case.memory.ranges[0].0 = span(0x1000, 0x3_07ff);
+    case.memory.ranges.insert(1, (span(0x3_1000, 0x9_fbff), Kind::Ram));
+    let plan = case.plan().unwrap();
+    assert_eq!(plan.saved, Some(span(0x3_1000, 0x9_efff)));
+    let copy = segment(&plan, SegmentKind::Backup).0.start().0;
+    let (_, core) = segment(&plan, SegmentKind::ElfCoreHeader);
+    let low: Vec<_> = loads(core).into_iter().filter(|load| load.1 < 0x10_0000).collect();
+    assert_eq!(low, [(copy, 0x3_1000, 0x6_e000), (0x1000, 0x1000, 0x2_f000)]);
+    let ram: Vec<_> = e820(&plan).into_iter().filter(|entry| entry.0 < 0x10_0000 && entry.2 == 1).collect();
+    assert_eq!(ram, [(0x3_1000, 0x6_e000, 1)]);
+}
+
 /// Catches entries that are lost behind the 128th, a core header that splits the region and needs one more, and a segment too small for them.
 #[test]
 fn a_long_memory_map_arrives_whole() {
@@ -119,6 +136,9 @@ fn a_capture_kernel_has_entries_to_spare() {
         assert_eq!(entries.iter().filter(|entry| entry.2 == 1).count(), 2, "all RAM is there");
         let told = plan.warnings.iter().any(|warning| warning.contains("reserved ranges are left out"));
         assert_eq!(told, entries.len() as u64 != 3 + count);
+        let many =
+            plan.warnings.iter().any(|warning| warning.contains("if it was built without CONFIG_NUMA"));
+        assert_eq!(many, entries.len() > 115);
         entries.len()
     };
     assert_eq!(most(&FakeImage::i386(), 112), 115);
@@ -159,6 +179,26 @@ fn firmware_is_handed_on_where_it_can_be() {
     assert_eq!(told(&old, |_| ()), (vec![9], 0, true));
 }
 
+/// Catches UEFI that is lost without a word, and a word where it is not there, not wanted, or of no use to the capture kernel.
+#[test]
+fn uefi_that_is_not_handed_on_is_told() {
+    let warned = |image: &FakeImage, change: fn(&mut Case)| {
+        let mut case = case(image);
+        case.memory.crash_regions = vec![span(0x2000_0000, 0x2fff_ffff)];
+        case.boot_params = vec![0; 4096];
+        case.boot_params[0x1c0..0x1c4].copy_from_slice(b"EL64");
+        change(&mut case);
+        case.plan().unwrap().warnings.iter().any(|warning| warning.contains("nothing of UEFI"))
+    };
+    let (k64, k32) = (FakeImage::x86_64(), FakeImage::i386());
+    assert!(warned(&k64, |_| ()));
+    assert!(!warned(&k64, |case| case.efi = Some(efi::tests::ovmf())));
+    assert!(!warned(&k64, |case| case.boot_params.fill(0)));
+    assert!(!warned(&k64, |case| case.options.noefi = true));
+    assert!(!warned(&k64, |case| case.line = b"noefi".to_vec()));
+    assert!(!warned(&k32, |_| ()));
+}
+
 /// Catches a header that the running kernel cannot make larger when it rewrites it, and a wish that is dropped without a word.
 #[test]
 fn a_core_header_that_is_kept_up_to_date_has_room() {
@@ -183,7 +223,7 @@ fn a_core_header_that_is_kept_up_to_date_has_room() {
 fn the_class_is_heeded() {
     let mut case = case(&FakeImage::x86_64());
     case.options.core_headers = Some(Class::Elf32);
-    assert_eq!(case.plan(), Err(Refusal::CoreHeaders(Not32::Running64)));
+    assert_eq!(case.plan(), Err(Refusal::CoreHeaders(NoCoreHeader::Not32(Not32::Running64))));
     case.options.core_headers = Some(Class::Elf64);
     assert!(case.plan().is_ok());
 }

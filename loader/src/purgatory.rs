@@ -25,7 +25,8 @@
 
 mod data;
 
-use crate::addr::{PAGE, PhysAddr, Span};
+use crate::addr::{PAGE, PhysAddr};
+use crate::backup::Saved;
 use crate::rule::{Arch, Entry};
 use crate::verification::Verification;
 use alloc::vec::Vec;
@@ -65,6 +66,8 @@ global_asm!(
     check_text = const data::CHECK_TEXT,
     check_digest = const data::CHECK_DIGEST,
     check_size = const data::CHECK_SIZE,
+    most = const data::MOST,
+    offset_mask = const data::OFFSET_MASK,
     code_selector = const data::CODE_SELECTOR,
     data_selector = const data::DATA_SELECTOR,
     climb_selector = const data::CLIMB_SELECTOR,
@@ -100,6 +103,8 @@ unsafe extern "C" {
 
 /// Room for the frames of the deepest calls, in bytes: the digest's in 32-bit mode takes 720, and up to 511 for its alignment.
 const STACK_SIZE: usize = 4096;
+// Whatever the code makes of a changed offset lies in the purgatory, with the text or the digest that begins there.
+const _: () = assert!(data::OFFSET_MASK + 256 <= data::MOST + STACK_SIZE);
 
 /// What the purgatory is to hand over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -113,16 +118,7 @@ pub struct Handover {
     /// Where boot_params lies.
     pub boot_params: PhysAddr,
     /// What is copied before.
-    pub backup: Option<Backup>,
-}
-
-/// Memory of the crashed kernel that the capture kernel will use, and where a copy of it goes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Backup {
-    /// The memory.
-    pub source: Span,
-    /// Where the copy begins.
-    pub target: PhysAddr,
+    pub backup: Option<Saved>,
 }
 
 /// Page tables that map 4 GiB in pages of 2 MiB, in bytes: one of each upper level, four of the lowest.

@@ -4,7 +4,7 @@
 use crate::addr::{PhysAddr, Span};
 use crate::bzimage::NotABzImage;
 use crate::cmdline::BadCommandLine;
-use crate::elfcorehdr::Not32;
+use crate::elfcorehdr::NoCoreHeader;
 use crate::iomem::Unusable;
 use crate::layout::Reserve;
 use crate::rule::{Limit, Why};
@@ -24,6 +24,8 @@ pub enum Refusal {
     },
     /// /proc/iomem is of no use.
     Memory(Unusable),
+    /// The capture kernel is an x86_64 kernel, and the CPUs have no long mode.
+    NoLongMode,
     /// There is no crash region.
     NoRegion,
     /// The whole region lies above a limit.
@@ -73,17 +75,17 @@ pub enum Refusal {
         /// Why not.
         why: BadPlace,
     },
-    /// The kernel takes no image larger than half of all RAM.
+    /// The kernel takes no image larger than half of the memory that it hands out.
     MoreThanHalfOfRam {
         /// Bytes of all segments.
         image: u64,
-        /// Bytes of RAM.
+        /// Bytes of that memory.
         ram: u64,
     },
     /// The command line cannot be handed over.
     CommandLine(BadCommandLine),
-    /// There can be no core header of the class that was asked for.
-    CoreHeaders(Not32),
+    /// There can be no core header.
+    CoreHeaders(NoCoreHeader),
     /// The running kernel keeps no core header up to date.
     NoHotplug,
     /// The initrd is empty.
@@ -177,6 +179,10 @@ impl fmt::Display for Refusal {
                  Run this as root",
             ),
             Self::Memory(Unusable::NoRam) => f.write_str("/proc/iomem has no \"System RAM\" line"),
+            Self::NoLongMode => f.write_str(
+                "the capture kernel is an x86_64 kernel, and this machine's CPU has no long mode (CPUID: no lm): it would halt \
+                 without a word. Take an i386 kernel",
+            ),
             Self::NoRegion => f.write_str(
                 "no crash region: /proc/iomem has no \"Crash kernel\" line. Boot with crashkernel=SIZE, such as \
                  crashkernel=256M, and look in the kernel log for \"crashkernel\"",
@@ -220,10 +226,11 @@ impl fmt::Display for Refusal {
             Self::Place { segment, why } => write!(f, "--place: the {segment} cannot lie there: {why}"),
             Self::MoreThanHalfOfRam { image, ram } => write!(
                 f,
-                "the image takes {image:#x} bytes, more than half of all RAM ({ram:#x} bytes): kexec_load refuses that"
+                "the image takes {image:#x} bytes, more than half of the running kernel's memory ({ram:#x} bytes without the crash region): \
+                 kexec_load refuses that"
             ),
             Self::CommandLine(why) => why.fmt(f),
-            Self::CoreHeaders(why) => write!(f, "--elf32-core-headers: {why}"),
+            Self::CoreHeaders(why) => why.fmt(f),
             Self::NoHotplug => f.write_str(
                 "--hotplug: the running kernel does not keep core headers up to date: /sys/kernel/crash_elfcorehdr_size is missing \
                  (Linux 6.5 and later have it, with CONFIG_CRASH_HOTPLUG). Load without --hotplug, and again whenever CPUs or memory \

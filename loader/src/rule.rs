@@ -163,7 +163,10 @@ pub struct Load {
     pub reach: Reach,
     /// Last byte of the running kernel's low memory, where it is an i386 kernel.
     pub lowmem_last: PhysAddr,
-    /// Whether the running kernel uses five levels of page tables, and so hands over with CR4.LA57 set.
+    /// Whether the CPUs have long mode. An x86_64 kernel runs on no others.
+    pub long_mode: bool,
+    /// Whether the running kernel uses five levels of page tables, and so hands over with CR4.LA57 set; or may use them, where that
+    /// cannot be told.
     pub five_levels: bool,
     /// Whether the 32-bit entry is asked for although there is a 64-bit one.
     pub entry_32bit: bool,
@@ -189,6 +192,12 @@ pub fn entry(load: &Load, image: &BzImage<'_>) -> Entry {
         }
         _ => Entry::Bits32,
     }
+}
+
+/// Whether the capture kernel can run on these CPUs at all. A 32-bit kernel starts an x86_64 one on a CPU without long mode as willingly
+/// as on any other, and that halts without a word (arch/x86/kernel/verify_cpu.S).
+pub fn runs_here(load: &Load, image: &BzImage<'_>) -> bool {
+    load.long_mode || load.ignore_address_limits || image.entries.arch() == Arch::I386
 }
 
 /// The rule: how high the segments of this load may lie.
@@ -259,6 +268,7 @@ mod tests {
             running,
             reach,
             lowmem_last: I386_LAST,
+            long_mode: true,
             five_levels: false,
             entry_32bit: false,
             ignore_address_limits: false,
@@ -359,6 +369,20 @@ mod tests {
         assert_eq!(rule(first, &FakeImage::i386()), [LOW, LOW, BELOW_4G, 0x2fff_ffff]);
         let image = FakeImage { initrd_addr_max: 0x1fff_ffff, ..FakeImage::i386() };
         assert_eq!(rule(load(Arch::X86_64, Arch::I386), &image), [LOW, 0x1fff_ffff, BELOW_4G, ALL]);
+    }
+
+    /// Catches an x86_64 kernel that would halt after the panic, and a refusal of what has always run on such CPUs.
+    #[test]
+    fn an_x86_64_kernel_needs_long_mode() {
+        let short = Load { long_mode: false, ..load(Arch::I386, Arch::I386) };
+        let runs = |load: &Load, image: FakeImage| {
+            let file = image.build();
+            runs_here(load, &BzImage::parse(&file).unwrap())
+        };
+        assert!(!runs(&short, FakeImage::x86_64()));
+        assert!(runs(&short, FakeImage::i386()));
+        assert!(runs(&Load { ignore_address_limits: true, ..short }, FakeImage::x86_64()));
+        assert!(runs(&load(Arch::I386, Arch::I386), FakeImage::x86_64()));
     }
 
     #[test]

@@ -20,11 +20,30 @@ pub struct Serial {
 /// The usual ports of ttyS0 to ttyS3 (arch/x86/include/asm/serial.h, SERIAL_PORT_DFNS).
 const PORTS: [u16; 4] = [0x3f8, 0x2f8, 0x3e8, 0x2e8];
 
+/// The bits per second at which a UART's divisor is 1: its clock of 1.8432 MHz by 16 (PC16550D data sheet, "Programmable Baud Generator"), with
+/// the crystal that PCs have always had.
+const FASTEST: u64 = 115_200;
+
+/// The divisor for this many bits per second; none if no whole number of 16 bits makes it.
+pub fn divisor(rate: u64) -> Option<NonZeroU16> {
+    let divisor = FASTEST.checked_div(rate).filter(|divisor| divisor * rate == FASTEST)?;
+    NonZeroU16::new(u16::try_from(divisor).ok()?)
+}
+
 /// Where kexec-tools speaks if nothing is said.
 pub const USUAL: NonZeroU16 = NonZeroU16::new(PORTS[0]).unwrap();
 
-/// The last first port: seven follow it.
-const LAST_PORT: u64 = 0xfff8;
+/// A UART's first port, from a number: seven more follow it.
+pub fn port(number: u64) -> Option<NonZeroU16> {
+    const LAST: u64 = 0xfff8;
+    NonZeroU16::new(u16::try_from(number).ok().filter(|_| number <= LAST)?)
+}
+
+/// The port of a UART with this name: `ttyS0` to `ttyS3`, what follows a comma aside.
+pub fn of_name(name: &[u8]) -> Option<NonZeroU16> {
+    let index = decimal(first_field(name.strip_prefix(b"ttyS")?))?;
+    PORTS.get(usize::try_from(index).ok()?).copied().and_then(NonZeroU16::new)
+}
 
 /// The port that a capture kernel's command line names.
 pub fn named(line: &[u8]) -> Option<NonZeroU16> {
@@ -44,9 +63,8 @@ pub fn named(line: &[u8]) -> Option<NonZeroU16> {
 
 /// `ttyS0[,...]`, `uart[8250],io,0x3f8[,...]` (kernel-parameters.txt, "console=", "earlycon=").
 fn device(value: &[u8]) -> Option<NonZeroU16> {
-    if let Some(number) = value.strip_prefix(b"ttyS") {
-        let index = decimal(first_field(number))?;
-        return PORTS.get(usize::try_from(index).ok()?).copied().and_then(NonZeroU16::new);
+    if value.starts_with(b"ttyS") {
+        return of_name(value);
     }
     let address = value.strip_prefix(b"uart8250,io,").or_else(|| value.strip_prefix(b"uart,io,"))?;
     io_port(first_field(address))
@@ -81,15 +99,14 @@ fn decimal(digits: &[u8]) -> Option<u64> {
 
 /// A port with `0x`.
 fn io_port(text: &[u8]) -> Option<NonZeroU16> {
-    let port = text::number(text.strip_prefix(b"0x")?, 16).filter(|&port| port <= LAST_PORT)?;
-    NonZeroU16::new(port as u16)
+    port(text::number(text.strip_prefix(b"0x")?, 16)?)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn port(line: &str) -> Option<u16> {
+    fn port_of(line: &str) -> Option<u16> {
         named(line.as_bytes()).map(NonZeroU16::get)
     }
 
@@ -112,7 +129,7 @@ mod tests {
             ("earlyprintk=serial,keep", 0x3f8),
             ("earlyprintk=serial,ttyS3", 0x3f8), // as the kernel reads it
         ] {
-            assert_eq!(port(line), Some(expected), "{line}");
+            assert_eq!(port_of(line), Some(expected), "{line}");
         }
     }
 
@@ -120,12 +137,12 @@ mod tests {
     /// for a UART but ends the search.
     #[test]
     fn the_best_word_counts() {
-        assert_eq!(port("console=ttyS0 console=ttyS1"), Some(0x2f8));
-        assert_eq!(port("console=ttyS1 console=tty0"), Some(0x2f8));
-        assert_eq!(port("console=ttyS1 earlyprintk=ttyS0"), Some(0x2f8));
-        assert_eq!(port("earlyprintk=ttyS0 earlycon=uart8250,io,0x2f8"), Some(0x2f8));
-        assert_eq!(port("a=\"b console=ttyS1 c\" console=ttyS0"), Some(0x3f8));
-        assert_eq!(port("console=ttyS0 -- console=ttyS1"), Some(0x3f8));
+        assert_eq!(port_of("console=ttyS0 console=ttyS1"), Some(0x2f8));
+        assert_eq!(port_of("console=ttyS1 console=tty0"), Some(0x2f8));
+        assert_eq!(port_of("console=ttyS1 earlyprintk=ttyS0"), Some(0x2f8));
+        assert_eq!(port_of("earlyprintk=ttyS0 earlycon=uart8250,io,0x2f8"), Some(0x2f8));
+        assert_eq!(port_of("a=\"b console=ttyS1 c\" console=ttyS0"), Some(0x3f8));
+        assert_eq!(port_of("console=ttyS0 -- console=ttyS1"), Some(0x3f8));
     }
 
     /// Catches a guess: bytes that are written to a device which nobody named.
@@ -149,7 +166,15 @@ mod tests {
             "earlycon",
             "xconsole=ttyS0",
         ] {
-            assert_eq!(port(line), None, "{line}");
+            assert_eq!(port_of(line), None, "{line}");
         }
+    }
+
+    /// Catches a speed that the UART would round to another.
+    #[test]
+    fn only_whole_divisors_are_divisors() {
+        let of = |rate| divisor(rate).map(NonZeroU16::get);
+        assert_eq!([115_200, 9600, 50, 2].map(of), [Some(1), Some(12), Some(2304), Some(57_600)]);
+        assert_eq!([0, 1, 9601, 230_400, u64::MAX].map(of), [None; 5]);
     }
 }

@@ -16,6 +16,13 @@ pub fn split_once<'a>(text: &'a [u8], separator: &[u8]) -> Option<(&'a [u8], &'a
     Some((&text[..at], &text[at + separator.len()..]))
 }
 
+/// The first two numbers of a kernel's release such as `5.10.0-32-amd64`.
+pub fn version(release: &[u8]) -> Option<(u64, u64)> {
+    let (major, rest) = split_once(release, b".")?;
+    let end = rest.iter().position(|byte| !byte.is_ascii_digit()).unwrap_or(rest.len());
+    Some((number(major, 10)?, number(&rest[..end], 10)?))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -13,9 +13,6 @@ use crate::serial::{self, Serial};
 use alloc::vec::Vec;
 use core::num::NonZeroU16;
 
-/// Bits per second of a UART whose divisor is 1: its clock of 1.8432 MHz by 16 (PC16550D data sheet, "Programmable Baud Generator").
-const FASTEST: u32 = 115_200;
-
 /// Bytes that must be at the panic what they were at the load.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Check {
@@ -59,12 +56,7 @@ impl Verification {
         };
         Self {
             checks: (!options.no_checks).then(|| loaded.filter_map(check).collect()),
-            serial: port(options, line).map(|port| Serial {
-                port,
-                divisor: options
-                    .serial_baud
-                    .and_then(|baud| NonZeroU16::new(u16::try_from(FASTEST.checked_div(baud)?).ok()?)),
-            }),
+            serial: port(options, line).map(|port| Serial { port, divisor: options.serial_divisor }),
             greets: options.console_serial,
             on_mismatch: options.on_mismatch,
         }
@@ -74,11 +66,7 @@ impl Verification {
 /// The port on which the purgatory speaks: the one that was given, or that the command line names. Whoever asks for a console without
 /// either gets kexec-tools' usual one.
 fn port(options: &options::Load, line: &[u8]) -> Option<NonZeroU16> {
-    options
-        .serial
-        .and_then(NonZeroU16::new)
-        .or_else(|| serial::named(line))
-        .or_else(|| options.console_serial.then_some(serial::USUAL))
+    options.serial.or_else(|| serial::named(line)).or_else(|| options.console_serial.then_some(serial::USUAL))
 }
 
 #[cfg(test)]
@@ -138,7 +126,7 @@ mod tests {
     #[test]
     fn the_port_that_was_given_comes_first() {
         let port = |options: &Load, line| new(options, line).serial.map(|serial| serial.port.get());
-        let given = Load { serial: Some(0x3e8), ..Load::default() };
+        let given = Load { serial: NonZeroU16::new(0x3e8), ..Load::default() };
         let console = Load { console_serial: true, ..Load::default() };
         assert_eq!(port(&given, "console=ttyS1"), Some(0x3e8));
         assert_eq!(port(&Load::default(), "console=ttyS1"), Some(0x2f8));
@@ -151,13 +139,12 @@ mod tests {
     /// Catches a UART that is set to another speed than the capture kernel's, or at all where nobody asked for it.
     #[test]
     fn a_speed_is_set_only_on_request() {
-        let divisor = |baud| {
-            let options = Load { serial_baud: baud, ..Load::default() };
-            new(&options, "console=ttyS0,9600").serial.unwrap().divisor.map(NonZeroU16::get)
+        let divisor = |serial_divisor| {
+            let options = Load { serial_divisor, ..Load::default() };
+            new(&options, "console=ttyS0,9600").serial.unwrap().divisor
         };
-        assert_eq!(divisor(None), None);
-        assert_eq!(divisor(Some(115_200)), Some(1));
-        assert_eq!(divisor(Some(9600)), Some(12));
-        assert_eq!(divisor(Some(0)), None, "refused by the options; nothing to divide by");
+        for asked in [None, serial::divisor(115_200), serial::divisor(9600)] {
+            assert_eq!(divisor(asked), asked);
+        }
     }
 }

@@ -47,11 +47,11 @@ usage: kexec-load -p [--initrd=FILE] [--command-line=TEXT] BZIMAGE
   -v, --version            the version
 
 Of kexec-tools' options these change nothing beside -p: -l, --load; -f, --force;
--x, --no-ifdown; -y, --no-sync; --args-linux; --reuse-video-type.
+-x, --no-ifdown; -y, --no-sync; --args-linux; --reuse-video-type; --no-cma.
 These are refused: -e, --exec; --entry; --load-preserve-context;
 --load-jump-back-helper; --load-live-update; --exec-live-update; --reuseinitrd;
 --real-mode; --args-elf; --args-none; --module; --console-vga; --reset-vga;
---pass-memmap-cmdline; --dtb.
+--pass-memmap-cmdline; --dtb; --force-dtb.
 
 status: 0 done; 1 refused or failed, and nothing was loaded; 2 wrong usage.
         --status: 1 if a capture kernel is loaded, 0 if not, 3 if that cannot be read.

@@ -97,8 +97,7 @@ fn set<'a>(
     if let Does::Refused(why) = known.does {
         return Err(BadUsage::Refused(known.name, why));
     }
-    // Beside `--unload` there may be what has a letter, but for two that are about a load.
-    typed.about_load |= matches!(known.letter, 0 | b't' | b'i');
+    typed.about_load |= known.letter == 0 && !table::BESIDE_UNLOAD.contains(&known.name);
     let value = match own {
         Some(_) if !known.takes_value() => return Err(BadUsage::Value(known.name)),
         None if known.takes_value() => args.next().ok_or(BadUsage::NoValue(known.name))?,

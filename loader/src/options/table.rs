@@ -68,6 +68,8 @@ pub(super) const REBOOTS: &str =
 /// Why what belongs to other files than bzImages is refused.
 const OTHER_FILES: &str = "belongs to multiboot and ELF files, and only bzImages are loaded: leave it out";
 
+const NO_DEVICE_TREE: &str = "is not possible, for no device tree is passed: leave it out";
+
 /// The options of kexec-tools: those of 2.0.20 and 2.0.25 on x86, of both builds, with those that their help leaves out.
 pub(super) const KEXEC_TOOLS: &[Known] = &[
     plain("help", b'h', |typed| typed.help = true),
@@ -111,7 +113,7 @@ pub(super) const KEXEC_TOOLS: &[Known] = &[
     plain("no-checks", b'i', |typed| typed.load.no_checks = true),
     plain("console-serial", 0, |typed| typed.load.console_serial = true),
     value("serial", 0, |load, text| values::serial_port(text, &mut load.serial)),
-    value("serial-baud", 0, |load, text| values::serial_baud(text, &mut load.serial_baud)),
+    value("serial-baud", 0, |load, text| values::serial_baud(text, &mut load.serial_divisor)),
     refused("console-vga", 0, "is not possible, for the purgatory has no screen: take --console-serial"),
     refused("reset-vga", 0, "is not possible, for the purgatory has no screen: leave it out"),
     // The capture kernel is always told the screen that the running kernel was told.
@@ -128,6 +130,18 @@ pub(super) const KEXEC_TOOLS: &[Known] = &[
     value("mem-max", 0, |load, text| values::address(text, &mut load.mem_max)),
 ];
 
+/// What may stand beside `-p -u` and means nothing there, as kexec-tools has it, where scripts give the same arguments to both: what has a
+/// letter, and these. Those of bzImages may not.
+pub(super) const BESIDE_UNLOAD: &[&str] = &[
+    "console-serial",
+    "serial",
+    "serial-baud",
+    "elf32-core-headers",
+    "elf64-core-headers",
+    "mem-min",
+    "mem-max",
+];
+
 /// The options that are this program's own, and those of later kexec-tools. An abbreviation is theirs only if it is none of the others',
 /// so that it means what it means to 2.0.25.
 pub(super) const OWN: &[Known] = &[
@@ -137,8 +151,11 @@ pub(super) const OWN: &[Known] = &[
     value("backup", 0, |load, text| values::backup(text, &mut load.backup)),
     // kexec-tools 2.0.28.
     plain("hotplug", 0, |typed| typed.load.hotplug = true),
-    // kexec-tools 2.0.27.
-    refused("dtb", 0, "is not possible, for no device tree is passed: leave it out"),
+    // kexec-tools 2.0.27, and later.
+    refused("dtb", 0, NO_DEVICE_TREE),
+    refused("force-dtb", 0, NO_DEVICE_TREE),
+    // It keeps segments out of memory for DMA (CMA). A crash region is none.
+    nothing("no-cma", 0),
     plain("ignore-address-limits", 0, |typed| typed.load.ignore_address_limits = true),
     option("place", 0, Does::Places),
 ];

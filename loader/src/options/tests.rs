@@ -64,8 +64,8 @@ fn every_option_sets_its_own_field() {
         (&["--on-mismatch=reset"], |load| load.on_mismatch = OnMismatch::Reset),
         (&["--on-mismatch", "halt"], |_| {}),
         (&["--console-serial"], |load| load.console_serial = true),
-        (&["--serial=0x2f8"], |load| load.serial = Some(0x2f8)),
-        (&["--serial-baud=9600"], |load| load.serial_baud = Some(9600)),
+        (&["--serial=0x2f8"], |load| load.serial = NonZeroU16::new(0x2f8)),
+        (&["--serial-baud=9600"], |load| load.serial_divisor = NonZeroU16::new(12)),
         (&["--backup=always"], |load| load.backup = Backup::Always),
         (&["--backup=never"], |load| load.backup = Backup::Never),
         (&["--backup=auto"], |_| {}),
@@ -96,6 +96,20 @@ fn actions() {
     assert_eq!(parse_words(&["-p", "-u"]), unload(false, Syscall::Load));
     assert_eq!(parse_words(&["-dspu"]), unload(true, Syscall::File));
     assert!(matches!(parse_words(&["-u"]), Err(BadUsage::Refused("unload", _))));
+    // What kexec-tools 2.0.20 and 2.0.25 take there too, tried; and what they do not is wrong usage, below.
+    for word in [
+        "--elf64-core-headers",
+        "--elf32-core-headers",
+        "--console-serial",
+        "--serial=0x3f8",
+        "--mem-min=0",
+        "-i",
+        "-tbzImage",
+    ] {
+        assert_eq!(parse_words(&["-p", "-u", word]), unload(false, Syscall::Load), "{word}");
+    }
+    assert_eq!(load_of(&["-p", "--no-cma", "k"]), load_of(&["-p", "k"]));
+    assert!(matches!(parse_words(&["-p", "--force-dtb", "k"]), Err(BadUsage::Refused("force-dtb", _))));
     for words in [&["-S"][..], &["-p", "-S"], &["-S", "-p", "-u"], &["-p", "--initrd=i", "k", "-S"]] {
         assert_eq!(parse_words(words), Ok(Command::Status), "{words:?}");
     }
@@ -122,6 +136,8 @@ fn wrong_usage_is_named() {
         (&["-p", "--append=a", "--command-line=b", "a"], BadUsage::Twice("command-line")),
         (&["-p", "-u", "bzImage"], BadUsage::NotWith("unload")),
         (&["-p", "-u", "--noefi"], BadUsage::NotWith("unload")),
+        (&["-p", "-u", "--initrd=i"], BadUsage::NotWith("unload")),
+        (&["-p", "-u", "--backup=never"], BadUsage::NotWith("unload")),
         (&["-p", "-s", "--place=kernel=0x1000000", "a"], BadUsage::NotWithFileLoad("place")),
         (&["-p", "-a", "--backup=never", "a"], BadUsage::NotWithFileLoad("backup")),
         (&["-p", "--mem-min=2", "--mem-max=1", "a"], BadUsage::NothingBetween),

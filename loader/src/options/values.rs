@@ -2,9 +2,11 @@
 
 use super::{Backup, ImageType, OnMismatch};
 use crate::addr::PhysAddr;
+use crate::serial;
 use crate::text;
 use alloc::string::String;
 use core::fmt;
+use core::num::NonZeroU16;
 
 /// Why a text is not the value of an option. Fits behind "--option: ".
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,28 +50,15 @@ pub(super) fn address(text: &[u8], slot: &mut Option<PhysAddr>) -> Read {
     Ok(())
 }
 
-/// `--serial`: the first I/O port of an 8250, or the name of one of the four that PCs have always had at the same ports
-/// (arch/x86/include/asm/serial.h, SERIAL_PORT_DFNS).
-pub(super) fn serial_port(text: &[u8], slot: &mut Option<u16>) -> Read {
-    /// Seven more follow the first.
-    const LAST: u16 = 0xfff8;
-    let port = match text {
-        b"ttyS0" => Some(0x3f8),
-        b"ttyS1" => Some(0x2f8),
-        b"ttyS2" => Some(0x3e8),
-        b"ttyS3" => Some(0x2e8),
-        _ => number(text).and_then(|port| u16::try_from(port).ok()),
-    };
-    *slot = port.filter(|port| (1..=LAST).contains(port));
+/// `--serial`: the first I/O port of an 8250, or the name of one of the four that PCs have always had at the same ports.
+pub(super) fn serial_port(text: &[u8], slot: &mut Option<NonZeroU16>) -> Read {
+    *slot = number(text).and_then(serial::port).or_else(|| serial::of_name(text));
     slot.map(drop).ok_or("an I/O port such as 0x3f8, or one of ttyS0 to ttyS3")
 }
 
 /// `--serial-baud`: an 8250 divides 115200 by a whole number of 16 bits.
-pub(super) fn serial_baud(text: &[u8], slot: &mut Option<u32>) -> Read {
-    /// The rate of divisor 1, with the crystal that PCs have always had (Documentation/arch/x86/earlyprintk.rst).
-    const FASTEST: u32 = 115_200;
-    let baud = number(text).and_then(|baud| u32::try_from(baud).ok());
-    *slot = baud.filter(|&baud| baud > 1 && FASTEST % baud == 0);
+pub(super) fn serial_baud(text: &[u8], slot: &mut Option<NonZeroU16>) -> Read {
+    *slot = number(text).and_then(serial::divisor);
     slot.map(drop).ok_or("a rate that a serial port has: 115200, 57600, 38400, 19200, 9600 and so on")
 }
 
@@ -141,19 +130,19 @@ mod tests {
     fn serial_ports_and_rates_are_those_of_an_8250() {
         let port = |text: &str| {
             let mut port = None;
-            serial_port(text.as_bytes(), &mut port).map(|()| port)
+            serial_port(text.as_bytes(), &mut port).map(|()| port.map(NonZeroU16::get))
         };
         let baud = |text: &str| {
             let mut baud = None;
-            serial_baud(text.as_bytes(), &mut baud).map(|()| baud)
+            serial_baud(text.as_bytes(), &mut baud).map(|()| baud.map(NonZeroU16::get))
         };
         assert_eq!(port("ttyS1"), Ok(Some(0x2f8)));
         assert_eq!(port("0x3f8"), Ok(Some(0x3f8)));
         for text in ["0", "0x10000", "0xfff9", "ttyS4", "3f8"] {
             assert!(port(text).is_err(), "{text}");
         }
-        assert_eq!(baud("115200"), Ok(Some(115_200)));
-        assert_eq!(baud("9600"), Ok(Some(9600)));
+        assert_eq!(baud("115200"), Ok(Some(1)));
+        assert_eq!(baud("9600"), Ok(Some(12)));
         for text in ["0", "1", "9601", "230400", "fast"] {
             assert!(baud(text).is_err(), "{text}");
         }

@@ -5,7 +5,8 @@ use super::sys::File;
 use super::{facts, files};
 use alloc::format;
 use alloc::string::String;
-use kexec_load::denied::{self, Looked};
+use alloc::vec::Vec;
+use kexec_load::denied::{self, Looked, WayOut};
 use kexec_load::kexec::{self, Call, Encoded};
 use syscalls::{Errno, Sysno, syscall};
 
@@ -43,28 +44,38 @@ pub(crate) fn kexec_file_load(
     unsafe { native::call(Number::KexecFileLoad, arguments) }.map(drop)
 }
 
-/// What is said of a call that failed: why, and what is left.
-pub(crate) fn failed(call: Call, errno: Errno) -> String {
+/// A call that failed.
+pub(crate) struct Failed {
+    /// With this.
+    pub(crate) errno: i32,
+    /// What is said of it: why, and what is left.
+    pub(crate) why: String,
+}
+
+/// Makes a call.
+pub(crate) fn make(call: Call, way_out: WayOut, it: &dyn Fn() -> Result<(), Errno>) -> Result<(), Failed> {
+    let limit_panic = look("/proc/sys/kernel/kexec_load_limit_panic");
+    let Err(errno) = it() else { return Ok(()) };
     let errno = errno.into_raw();
     let (name, why) = kexec::explain(call, errno);
-    let denied = if errno == kexec::EPERM { denied(call) } else { String::new() };
+    let denied = if errno == kexec::EPERM { denied(&limit_panic, way_out) } else { String::new() };
     let left = kexec::aftermath(facts::crash_loaded().ok());
-    format!("{call}: {name} ({errno}): {why}{denied}{left}")
+    Err(Failed { errno, why: format!("{call}: {name} ({errno}): {why}{denied}{left}") })
 }
 
 /// Why it was not permitted, for behind that.
-fn denied(call: Call) -> String {
-    let look = |path| files::read(path).unwrap_or_default();
-    let denied = denied::diagnose(
-        call,
-        &Looked {
-            status: &look("/proc/self/status"),
-            disabled: &look("/proc/sys/kernel/kexec_load_disabled"),
-            limit_panic: &look("/proc/sys/kernel/kexec_load_limit_panic"),
-            lockdown: &look("/sys/kernel/security/lockdown"),
-        },
-    );
-    format!(": {denied}")
+fn denied(limit_panic: &[u8], way_out: WayOut) -> String {
+    let looked = Looked {
+        status: &look("/proc/self/status"),
+        disabled: &look("/proc/sys/kernel/kexec_load_disabled"),
+        limit_panic,
+        lockdown: &look("/sys/kernel/security/lockdown"),
+    };
+    format!(": {}", denied::diagnose(&looked, way_out))
+}
+
+fn look(path: &str) -> Vec<u8> {
+    files::read(path).unwrap_or_default()
 }
 
 /// Tells the kernel to show this process the machine as it is: under `setarch i386` (PER_LINUX32) uname would call an x86_64

@@ -7,6 +7,7 @@ use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use kexec_load::addr::PhysAddr;
+use kexec_load::cpu::Cpu;
 use kexec_load::elfcorehdr::Note;
 use kexec_load::iomem::MemoryMap;
 use kexec_load::kcore::{self, DirectMap};
@@ -24,6 +25,10 @@ pub(crate) struct Facts {
     pub(crate) memory: MemoryMap,
     /// Its direct map.
     pub(crate) direct_map: DirectMap,
+    /// Whether the CPUs have long mode.
+    pub(crate) long_mode: bool,
+    /// Whether it uses five levels of page tables, or may.
+    pub(crate) five_levels: bool,
     /// Last byte of its low memory, if it is an i386 kernel.
     pub(crate) lowmem_last: PhysAddr,
     /// Where its CPUs' notes lie.
@@ -34,6 +39,8 @@ pub(crate) struct Facts {
     pub(crate) release: Vec<u8>,
     /// Its boot_params; empty if it does not show them.
     pub(crate) boot_params: Vec<u8>,
+    /// Its framebuffers (/proc/fb); empty if it shows none.
+    pub(crate) framebuffers: Vec<u8>,
     /// What firmware told it.
     pub(crate) firmware: Firmware,
     /// Bytes that it asks for to keep a core header up to date, if it can.
@@ -48,13 +55,17 @@ impl Facts {
         let running = running_arch()?;
         let mut warnings = Vec::new();
         let memory = memory()?;
+        let cpu = cpu();
+        let mut five_levels = None;
         let direct_map = match running {
             Arch::I386 => DirectMap::WITHOUT_KASLR,
             Arch::X86_64 => direct_map().unwrap_or_else(|why| {
+                five_levels = Some(cpu.five_levels);
                 warnings.push(format!("{why}: the virtual addresses in the dump are guessed"));
                 DirectMap::WITHOUT_KASLR
             }),
         };
+        let five_levels = running == Arch::X86_64 && five_levels.unwrap_or(direct_map.five_levels());
         let lowmem_last = match running {
             Arch::X86_64 => I386_LAST,
             Arch::I386 => lowmem_last().unwrap_or_else(|why| {
@@ -73,11 +84,14 @@ impl Facts {
             running,
             memory,
             direct_map,
+            long_mode: running == Arch::X86_64 || cpu.long_mode,
+            five_levels,
             lowmem_last,
             cpu_notes,
             vmcoreinfo,
             release: uname(RELEASE)?,
             boot_params,
+            framebuffers: files::read("/proc/fb").unwrap_or_default(),
             firmware,
             hotplug_size: hotplug_size.and_then(|text| sysfs::decimal(&text)),
             warnings,
@@ -93,7 +107,8 @@ impl Facts {
             running: self.running,
             reach,
             lowmem_last: self.lowmem_last,
-            five_levels: self.running == Arch::X86_64 && self.direct_map.five_levels(),
+            long_mode: self.long_mode,
+            five_levels: self.five_levels,
             entry_32bit: load.entry_32bit,
             ignore_address_limits: load.ignore_address_limits,
             mem_max: load.mem_max,
@@ -134,6 +149,25 @@ pub(crate) fn crash_loaded() -> Result<bool, String> {
         Some(1) => Ok(true),
         _ => Err(format!("{path}: neither 0 nor 1")),
     }
+}
+
+/// What this CPU says of itself; the others are taken to be like it.
+fn cpu() -> Cpu {
+    #[cfg(target_arch = "x86")]
+    use core::arch::x86::__cpuid_count;
+    #[cfg(target_arch = "x86_64")]
+    use core::arch::x86_64::__cpuid_count;
+    Cpu::ask(|leaf| {
+        // SAFETY: both targets are built for CPUs with SSE2, which all have the instruction.
+        #[allow(unused_unsafe, reason = "newer compilers than 1.85 know as much")]
+        let answer = unsafe { __cpuid_count(leaf, 0) };
+        [answer.eax, answer.ebx, answer.ecx, answer.edx]
+    })
+}
+
+/// Whether the running x86_64 kernel uses five levels of page tables, or may, if it does not tell.
+pub(crate) fn five_levels() -> bool {
+    direct_map().map_or_else(|_| cpu().five_levels, |map| map.five_levels())
 }
 
 fn direct_map() -> Result<DirectMap, String> {

@@ -1,13 +1,14 @@
 //! Loading by kexec_file_load(2): the kernel reads the files, verifies them, and plans.
 
 use super::files::WholeFile;
-use super::{call, complain, facts, native};
+use super::{call, complain, facts, firmware, native};
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use kexec_load::bzimage::BzImage;
 use kexec_load::cmdline;
-use kexec_load::kexec::{self, Call};
+use kexec_load::denied::WayOut;
+use kexec_load::kexec::{self, Call, FileLoader};
 use kexec_load::rule::Arch;
 use syscalls::Errno;
 
@@ -31,8 +32,8 @@ impl NotLoaded {
     }
 
     /// The call failed.
-    fn failed(errno: Errno) -> Self {
-        Self { why: call::failed(Call::FileLoad, errno), falls_back: kexec::falls_back(errno.into_raw()) }
+    fn failed(failed: call::Failed) -> Self {
+        Self { falls_back: kexec::falls_back(failed.errno), why: failed.why }
     }
 }
 
@@ -47,11 +48,15 @@ pub(crate) fn load(
 ) -> Result<(), NotLoaded> {
     let running = facts::running_arch().map_err(NotLoaded::hopeless)?;
     // The kernel drops what was loaded before it looks at the image: what it will not take must not get so far.
-    if let Some(image) = image {
-        kexec::fit_for_file_load(running, image).map_err(NotLoaded::impossible)?;
-    }
     cmdline::check(line).map_err(|why| NotLoaded::hopeless(why.to_string()))?;
     available(running)?;
+    if let Some(image) = image {
+        let kernel =
+            FileLoader { running, five_levels: facts::five_levels(), efi_32bit: firmware::is_efi_32bit() };
+        kexec::fit_for_file_load(&kernel, image).map_err(NotLoaded::impossible)?;
+        cmdline::check_for_file_load(line, image.cmdline_size)
+            .map_err(|why| NotLoaded::impossible(&why.to_string()))?;
+    }
     let initrd = initrd.map(WholeFile::file);
     let flags = kexec::FILE_ON_CRASH | if initrd.is_some() { 0 } else { kexec::FILE_NO_INITRAMFS };
     if debug {
@@ -62,14 +67,19 @@ pub(crate) fn load(
         ));
     }
     let line: Vec<u8> = line.iter().copied().chain([0]).collect();
-    call::kexec_file_load(Some(kernel.file()), initrd, &line, flags).map_err(NotLoaded::failed)
+    make(running, &|| call::kexec_file_load(Some(kernel.file()), initrd, &line, flags))
 }
 
 /// Drops what is loaded.
 pub(crate) fn unload(running: Arch) -> Result<(), NotLoaded> {
     available(running)?;
-    call::kexec_file_load(None, None, &[], kexec::FILE_ON_CRASH | kexec::FILE_UNLOAD)
-        .map_err(NotLoaded::failed)
+    make(running, &|| call::kexec_file_load(None, None, &[], kexec::FILE_ON_CRASH | kexec::FILE_UNLOAD))
+}
+
+/// Makes the call.
+fn make(running: Arch, it: &dyn Fn() -> Result<(), Errno>) -> Result<(), NotLoaded> {
+    let way_out = WayOut::beside(Call::FileLoad, running, false);
+    call::make(Call::FileLoad, way_out, it).map_err(NotLoaded::failed)
 }
 
 /// Whether this program can make the call on this kernel.

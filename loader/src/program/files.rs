@@ -66,16 +66,18 @@ fn must_be_regular(name: &str, status: Status) -> Result<(), String> {
     if status.is_regular { Ok(()) } else { Err(format!("{name}: not a regular file")) }
 }
 
+/// Bytes of memory that the kernel hands out.
+pub(crate) fn total_ram() -> Result<u64, String> {
+    sys::total_ram().map_err(|errno| failed("sysinfo", errno))
+}
+
 /// Makes room for a file of this size, unless it can never be loaded: sparse files and those of /proc may say any size.
 fn room_for(name: &str, size: u64, bytes: &mut Vec<u8>) -> Result<usize, String> {
     let region = read("/sys/kernel/kexec_crash_size").ok().and_then(|text| sysfs::decimal(&text));
     let (most, whose) = match region.filter(|&region| region != 0) {
         Some(region) => (region, "than the crash region has"),
         // A load of more is refused by the kernel (kernel/kexec_core.c, `sanity_check_segment_list`).
-        None => {
-            let memory = sys::memory().map_err(|errno| failed("sysinfo", errno))?;
-            (memory / 2, "than half of the memory")
-        }
+        None => (total_ram()? / 2, "than half of the memory"),
     };
     if size > most {
         return Err(format!("{name}: {size} bytes are more {whose} ({most})"));

@@ -26,7 +26,8 @@ impl Firmware {
             return Self { rsdp, efi: None };
         }
         shown.tables = ["fw_vendor", "runtime", "config_table"].map(read);
-        shown.regions = (0..MOST_REGIONS)
+        // One more than are taken, which then are none.
+        shown.regions = (0..=MOST_REGIONS)
             .map(|nth| {
                 ["type", "phys_addr", "virt_addr", "num_pages", "attribute"]
                     .map(|field| read(&format!("runtime-map/{nth}/{field}")))
@@ -36,6 +37,13 @@ impl Firmware {
             .collect::<Vec<_>>();
         Self { rsdp, efi: Efi::parse(boot_params, &shown) }
     }
+}
+
+/// Whether the running kernel calls the services of 32-bit UEFI. It shows regions of them only where it does.
+pub(crate) fn is_efi_32bit() -> bool {
+    let read = |path| files::read(path).unwrap_or_default();
+    read("/sys/firmware/efi/fw_platform_size").trim_ascii() == b"32"
+        && !read("/sys/firmware/efi/runtime-map/0/type").is_empty()
 }
 
 /// Random bytes for the capture kernel; none where the running kernel has no good ones yet, since waiting for them would delay the load.

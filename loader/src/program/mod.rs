@@ -17,11 +17,13 @@ use files::WholeFile;
 use kexec_load::addr::{PhysAddr, Span};
 use kexec_load::bzimage::{BzImage, Entries};
 use kexec_load::cmdline;
+use kexec_load::denied::WayOut;
 use kexec_load::kexec::{self, Call, Encoded, RawSegment};
 use kexec_load::options::{ImageType, Load, Syscall};
 use kexec_load::plan::{self, Inputs, Plan, Segment};
 use kexec_load::refusal::Refusal;
 use kexec_load::rule::{Arch, Entry};
+use syscalls::Errno;
 
 /// Says something on standard error.
 pub(crate) fn complain(text: &str) {
@@ -52,10 +54,11 @@ pub(crate) fn unload(debug: bool, syscall: Syscall) -> Result<(), String> {
     if debug {
         complain(&format!("running kernel: {running}; unloading"));
     }
-    by(syscall, &|| file_load::unload(running), &|| {
+    by(syscall, &|| file_load::unload(running), &|after_file_load| {
         // Without segments, both forms are the same.
-        call::kexec_load(0, 0, &Encoded::Words32(Vec::new()), kexec::flags(running))
-            .map_err(|errno| call::failed(Call::Load, errno))
+        make(running, after_file_load, &|| {
+            call::kexec_load(0, 0, &Encoded::Words32(Vec::new()), kexec::flags(running))
+        })
     })
 }
 
@@ -64,6 +67,10 @@ pub(crate) fn load(load: &Load) -> Result<(), String> {
     let kernel = WholeFile::open(&load.kernel)?;
     let bad = |why| Refusal::Image { path: kernel.path().into(), why }.to_string();
     let image = BzImage::parse(kernel.bytes());
+    if let Some(why) = image.as_ref().err().filter(|why| load.syscall == Syscall::Load || !why.may_be_newer())
+    {
+        return Err(bad(why.clone()));
+    }
     if let (ImageType::BzImage64, Ok(BzImage { entries: Entries::Only32, .. })) = (load.image_type, &image) {
         return Err(format!("{}: not a bzImage64, for it has no 64-bit entry", kernel.path()));
     }
@@ -75,22 +82,28 @@ pub(crate) fn load(load: &Load) -> Result<(), String> {
     if load.reuse_cmdline {
         line = cmdline::reuse(&files::read("/proc/cmdline")?);
     }
-    cmdline::append(&mut line, load.command_line.as_deref().unwrap_or_default());
+    cmdline::append(&mut line, &cmdline::in_one_line(load.command_line.as_deref().unwrap_or_default()));
     by(
         load.syscall,
         &|| file_load::load(&kernel, image.as_ref().ok(), initrd.as_ref(), &line, load.debug),
-        &|| by_kexec_load(load, image.as_ref().map_err(|why| bad(why.clone()))?, initrd.as_ref(), &line),
+        &|after_file_load| {
+            let image = image.as_ref().map_err(|why| bad(why.clone()))?;
+            by_kexec_load(load, image, initrd.as_ref(), &line, after_file_load)
+        },
     )
 }
+
+/// Whether kexec_file_load failed before.
+type AfterFileLoad = bool;
 
 /// Does something by the system call that was asked for, and says why it was not the first of two.
 fn by(
     syscall: Syscall,
     by_file_load: &dyn Fn() -> Result<(), NotLoaded>,
-    by_load: &dyn Fn() -> Result<(), String>,
+    by_load: &dyn Fn(AfterFileLoad) -> Result<(), String>,
 ) -> Result<(), String> {
     if syscall == Syscall::Load {
-        return by_load();
+        return by_load(false);
     }
     let NotLoaded { why, falls_back } = match by_file_load() {
         Ok(()) => return Ok(()),
@@ -100,7 +113,7 @@ fn by(
         return Err(why);
     }
     complain(&format!("warning: {why}. Trying kexec_load"));
-    by_load().map_err(|then| format!("{then}. Before that, {why}"))
+    by_load(true).map_err(|then| format!("{then}. Before that, {why}"))
 }
 
 /// Plans a load by kexec_load and carries it out.
@@ -109,6 +122,7 @@ fn by_kexec_load(
     image: &BzImage<'_>,
     initrd: Option<&WholeFile>,
     line: &[u8],
+    after_file_load: AfterFileLoad,
 ) -> Result<(), String> {
     let facts = Facts::gather(load)?;
     facts.warnings.iter().for_each(|warning| complain(&format!("warning: {warning}")));
@@ -120,11 +134,13 @@ fn by_kexec_load(
         options: load,
         release: &facts.release,
         memory: &facts.memory,
+        total_ram: files::total_ram()?,
         load: rules,
         direct_map: &facts.direct_map,
         cpu_notes: &facts.cpu_notes,
         vmcoreinfo: facts.vmcoreinfo,
         boot_params: &facts.boot_params,
+        framebuffers: &facts.framebuffers,
         rsdp: facts.firmware.rsdp,
         efi: facts.firmware.efi.as_ref(),
         seed: firmware::seed(),
@@ -142,8 +158,17 @@ fn by_kexec_load(
     }
     let encoded = kexec::encode(&buffers, Arch::OWN, rules.reach).map_err(unreachable_address)?;
     let flags = kexec::flags(facts.running) | if load.hotplug { kexec::UPDATE_ELFCOREHDR } else { 0 };
-    call::kexec_load(plan.jump.0, buffers.len(), &encoded, flags)
-        .map_err(|errno| call::failed(Call::Load, errno))
+    make(facts.running, after_file_load, &|| call::kexec_load(plan.jump.0, buffers.len(), &encoded, flags))
+}
+
+/// Makes a call of kexec_load.
+fn make(
+    running: Arch,
+    after_file_load: AfterFileLoad,
+    it: &dyn Fn() -> Result<(), Errno>,
+) -> Result<(), String> {
+    let way_out = WayOut::beside(Call::Load, running, after_file_load);
+    call::make(Call::Load, way_out, it).map_err(|failed| failed.why)
 }
 
 /// What a plan would never hold if it kept the rule.

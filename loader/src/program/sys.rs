@@ -115,8 +115,8 @@ pub(crate) fn uname(field: usize) -> Result<Vec<u8>, Errno> {
     Ok(name.split(|&byte| byte == 0).next().unwrap_or_default().to_vec())
 }
 
-/// All memory, in bytes, by sysinfo(2).
-pub(crate) fn memory() -> Result<u64, Errno> {
+/// Bytes of memory that the kernel hands out, by sysinfo(2).
+pub(crate) fn total_ram() -> Result<u64, Errno> {
     // `struct sysinfo` has words, and two half words that have one to themselves; its last field has 32 bits.
     let mut words = [0usize; 16];
     // SAFETY: the kernel fills a `struct sysinfo`, which has no more words (i386: 16).

@@ -11,7 +11,8 @@ use std::sync::{Mutex, MutexGuard};
 global_asm!(
     r#"
     .pushsection .text.kexec_load_far_call, "ax", @progbits
-    /* uint32_t call(uint32_t function, uint32_t stack), System V ABI: to 32-bit code, on a stack that holds its arguments. */
+    /* uint64_t call(uint32_t function, uint32_t stack), System V ABI: to 32-bit code, on a stack that holds its arguments. In the upper half of
+   what it gives, bits of registers that the function should have left as they were. */
 kexec_load_far_call:
     pushq   %rbx
     pushq   %rbp
@@ -30,7 +31,18 @@ kexec_load_far_call:
 1:  movl    $0x2b, %ecx                 /* __USER_DS; 64-bit programs have none */
     movl    %ecx, %ds
     movl    %ecx, %es
+    movl    $0x11111111, %ebx
+    movl    $0x22222222, %ebp
+    movl    $0x44444444, %esi
+    movl    $0x88888888, %edi
     calll   *%eax
+    xorl    $0x11111111, %ebx
+    xorl    $0x22222222, %ebp
+    xorl    $0x44444444, %esi
+    xorl    $0x88888888, %edi
+    orl     %ebp, %ebx
+    orl     %esi, %ebx
+    orl     %edi, %ebx
     xorl    %ecx, %ecx
     movl    %ecx, %ds
     movl    %ecx, %es
@@ -42,6 +54,9 @@ kexec_load_far_call:
 3:  .quad   0
     .code64
 4:  movq    3b(%rip), %rsp
+    shlq    $32, %rbx
+    movl    %eax, %eax
+    orq     %rbx, %rax
     popq    %r15
     popq    %r14
     popq    %r13
@@ -50,6 +65,48 @@ kexec_load_far_call:
     popq    %rbx
     ret
 kexec_load_far_call_end:
+
+/* uint64_t call(uint64_t function, const uint64_t arguments[3], uint64_t *changed), System V ABI: calls the function; bits of registers that
+   it should have left as they were. */
+kexec_load_near_call:
+    pushq   %rbx
+    pushq   %rbp
+    pushq   %r12
+    pushq   %r13
+    pushq   %r14
+    pushq   %r15
+    pushq   %rdx
+    movq    %rdi, %rax
+    movq    16(%rsi), %rdx
+    movq    (%rsi), %rdi
+    movq    8(%rsi), %rsi
+    movq    $1, %rbx
+    movq    $2, %rbp
+    movq    $4, %r12
+    movq    $8, %r13
+    movq    $16, %r14
+    movq    $32, %r15
+    call    *%rax
+    xorq    $1, %rbx
+    xorq    $2, %rbp
+    xorq    $4, %r12
+    xorq    $8, %r13
+    xorq    $16, %r14
+    xorq    $32, %r15
+    orq     %rbp, %rbx
+    orq     %r12, %rbx
+    orq     %r13, %rbx
+    orq     %r14, %rbx
+    orq     %r15, %rbx
+    popq    %rdx
+    movq    %rbx, (%rdx)
+    popq    %r15
+    popq    %r14
+    popq    %r13
+    popq    %r12
+    popq    %rbp
+    popq    %rbx
+    ret
     .popsection
     "#,
     options(att_syntax),
@@ -58,6 +115,7 @@ kexec_load_far_call_end:
 unsafe extern "C" {
     static kexec_load_far_call: [u8; 0];
     static kexec_load_far_call_end: [u8; 0];
+    fn kexec_load_near_call(function: u64, arguments: *const [u64; 3], changed: *mut u64) -> u64;
 }
 
 /// A mode of the processor.
@@ -115,18 +173,20 @@ impl Arena {
         unsafe { core::slice::from_raw_parts_mut(address as *mut u8, length) }
     }
 
-    /// Calls a C function in the arena which takes words.
+    /// Calls a C function in the arena which takes words. Panics if it changes a register that its caller wants back.
     ///
     /// # Safety
     /// There is such a function, of that mode, and it writes nothing outside of the arena.
     pub(super) unsafe fn call(&mut self, mode: Mode, function: usize, arguments: [usize; 3]) -> usize {
         match mode {
             Mode::Bits64 => {
-                // SAFETY: the caller's.
-                let function: extern "sysv64" fn(usize, usize, usize) -> usize =
-                    unsafe { core::mem::transmute(function) };
-                let [first, second, third] = arguments;
-                function(first, second, third)
+                let mut changed = 0;
+                let arguments = arguments.map(|word| word as u64);
+                // SAFETY: the caller's; the words live until it returns.
+                let answer =
+                    unsafe { kexec_load_near_call(function as u64, &raw const arguments, &raw mut changed) };
+                assert_eq!(changed, 0, "registers of the caller's");
+                answer as usize
             }
             Mode::Bits32 => {
                 let stack = STACK_END - 64;
@@ -134,8 +194,10 @@ impl Arena {
                     self.put(stack + 4 * index, &u32::try_from(argument).unwrap().to_le_bytes());
                 }
                 // SAFETY: the caller's, and the far call's own code, put there by `new`.
-                let call: extern "sysv64" fn(u32, u32) -> u32 = unsafe { core::mem::transmute(START) };
-                call(u32::try_from(function).unwrap(), stack as u32) as usize
+                let call: extern "sysv64" fn(u32, u32) -> u64 = unsafe { core::mem::transmute(START) };
+                let answer = call(u32::try_from(function).unwrap(), stack as u32);
+                assert_eq!(answer >> 32, 0, "registers of the caller's");
+                answer as usize
             }
         }
     }

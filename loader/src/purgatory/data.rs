@@ -5,8 +5,9 @@
 //! ```
 //!
 //! The digests come last, so that one of them can cover everything before: code, fields, list and texts. So the purgatory verifies itself, as
-//! far as anything can: a changed digest, place or length shows as a mismatch of what it belongs to, and changed exit code, GDT or
-//! addresses as one of the purgatory. What a changed verification does is anybody's guess, as it is everywhere.
+//! far as anything can: a changed digest shows as a mismatch of what it belongs to, and changed exit code, GDT, addresses or list as one of
+//! the purgatory, which is verified before anything else of the list is believed. What changed code of the verification does, or a changed
+//! stack or GDT before it, is anybody's guess, as it is everywhere.
 
 use super::Handover;
 use crate::addr::{PhysAddr, Span};
@@ -83,6 +84,8 @@ const LONGEST_TEXT: usize = 168;
 const DIGEST_SIZE: usize = 32;
 /// The data is never larger, in bytes.
 pub(super) const MOST: usize = CHECKS + MOST_CHECKS * (CHECK_SIZE + LONGEST_TEXT + DIGEST_SIZE);
+/// The bits that an offset of a text or a digest may have.
+pub(super) const OFFSET_MASK: usize = MOST.next_power_of_two() - 1;
 
 /// Flat code of 64 bits: present, ring 0, readable, accessed, long (AMD64 manual volume 2, 4.8.1).
 pub(super) const CODE_64: u64 = 0x00af_9b00_0000_ffff;

@@ -100,7 +100,7 @@ kexec_load_purgatory_entry32:
     load_data_segments
     movl    {stack}(%ebx), %esp
 
-    /* Is there long mode? (CPUID 0x80000001, EDX bit 29) */
+    /* Is there long mode? (CPUID 0x80000001, EDX bit 29) The loader has asked this CPU in the same way, so that it has the instruction. */
     movl    %ebx, %ebp
     movl    $0x80000000, %eax
     cpuid

@@ -1,6 +1,7 @@
 /*
  * What the purgatory says and how it stops, for either mode: the same lines are assembled twice, with the pointer registers of the
- * mode. It speaks by polling the UART that the capture kernel's command line names, and leaves that as it is set unless a speed was asked for.
+ * mode. It speaks by polling the UART that the capture kernel's command line names, and leaves that as it is set unless a speed was asked for; but
+ * it ends what the crashed kernel may have been in the middle of: setting the divisor, or a break.
  */
 
     /* Offsets of a 16550's registers, and bits of its line status register (PC16550D data sheet, table II). */
@@ -11,6 +12,7 @@
     .set    UART_LINE_STATUS, 5
     .set    UART_8N1, 0x03
     .set    UART_DLAB, 0x80
+    .set    UART_FRAME, 0x3f                    /* all but DLAB and break */
     .set    UART_DTR_RTS, 0x03
     .set    UART_TAKES, 0x20                    /* THRE */
     .set    UART_EMPTY, 0x40                    /* TEMT */
@@ -32,9 +34,12 @@
     movl    {serial_port}(%\bx), %edi
     testl   %edi, %edi
     jz      9f
+    leal    UART_LINE_CONTROL(%edi), %edx
+    inb     %dx, %al
+    andb    $UART_FRAME, %al
+    outb    %al, %dx
     movl    {serial_divisor}(%\bx), %ecx
     jecxz   1f
-    leal    UART_LINE_CONTROL(%edi), %edx
     movb    $(UART_DLAB | UART_8N1), %al
     outb    %al, %dx
     leal    UART_DATA(%edi), %edx

@@ -2,6 +2,7 @@
 
 use super::arena::{Arena, Mode};
 use super::*;
+use crate::addr::Span;
 use crate::bytes::{u16_at, u32_at, u64_at};
 use crate::digest::Digest;
 use crate::options::OnMismatch;
@@ -64,7 +65,7 @@ fn what_was_asked_for_is_told() {
     let plain = build(AT, &handover(Arch::X86_64, Entry::Bits64), &unverified()).unwrap().0;
     let source = Span::new(PhysAddr(0x1000), PhysAddr(0x9_fbff)).unwrap();
     let with = Handover {
-        backup: Some(Backup { source, target: PhysAddr(0x8af0_0000) }),
+        backup: Some(Saved { source, target: PhysAddr(0x8af0_0000) }),
         ..handover(Arch::X86_64, Entry::Bits64)
     };
     let serial = Serial { port: NonZeroU16::new(0x2f8).unwrap(), divisor: NonZeroU16::new(12) };
@@ -262,12 +263,18 @@ fn a_changed_byte_is_named_in_both_modes() {
             (code_end + data::BOOT_PARAMS + 5, &own),
             (code_end + data::CHECKS_SIZE, &own),
             (code_end + data::CHECKS + data::CHECK_SIZE + data::CHECK_LENGTH, &own),
+            (code_end + data::CHECKS + data::CHECK_SIZE + data::CHECK_LENGTH + 3, &own),
             (digests - 1, &own),
             (digests, &own),
             (digests + 32, &of_kernel),
             (digests + 95, &of_initrd),
         ] {
             assert_eq!(loaded.after_flip(mode, address).as_ref(), Some(named), "{mode:?}, {address:#x}");
+        }
+        // Of the first entry nothing may be believed, or the verification leaves its memory.
+        for byte in (data::CHECK_ADDRESS..data::CHECK_TEXT).chain([18, 19, 22, 23]) {
+            let address = code_end + data::CHECKS + byte;
+            assert_eq!(loaded.after_flip(mode, address).as_ref(), Some(&own), "{mode:?}, byte {byte}");
         }
         // Beyond the bytes lie the zeros over which the capture kernel unpacks itself.
         assert_eq!(loaded.after_flip(mode, kernel + 0x2_0011), None);

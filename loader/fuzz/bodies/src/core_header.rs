@@ -2,11 +2,11 @@
 
 use crate::source::Source;
 use kexec_load::addr::{PAGE, PhysAddr, Span};
+use kexec_load::backup::Saved;
 use kexec_load::elfcorehdr::{self, Crashed, Note};
 use kexec_load::iomem::MemoryMap;
 use kexec_load::kcore::{DirectMap, Mapped};
 use kexec_load::options::Class;
-use kexec_load::purgatory::Backup;
 use kexec_load::rule::Arch;
 use object::elf::{PT_LOAD, PT_NOTE};
 use object::read::elf::{FileHeader, ProgramHeader};
@@ -54,7 +54,7 @@ pub(crate) fn run(input: &[u8]) {
         vmcoreinfo: source.maybe().map(|address| Note { address: PhysAddr(address), size: 4096 }),
         backup: low
             .filter(|_| source.flag())
-            .map(|low| Backup { source: low, target: PhysAddr(source.number()) }),
+            .map(|low| Saved { source: low, target: PhysAddr(source.number()) }),
         class: source.one_of(&[None, Some(Class::Elf32), Some(Class::Elf64)]),
     };
     check(&crashed);
@@ -85,7 +85,10 @@ pub(crate) fn check(crashed: &Crashed<'_>) {
         .collect();
     for load in &loads {
         assert!(load.start().0 % PAGE == 0 && load.size() % PAGE == 0, "{load} is no whole pages");
-        assert!(load.start() >= PhysAddr(1 << 20), "{load} belongs to the capture kernel");
+        match crashed.backup {
+            Some(saved) => assert_eq!(load.intersect(saved.source), None, "{load} was saved"),
+            None => assert!(load.start() >= PhysAddr(1 << 20), "{load} belongs to the capture kernel"),
+        }
         let region = crashed.memory.crash_regions.iter().find(|region| region.intersect(*load).is_some());
         assert!(region.is_none(), "{load} is of a crash region");
         assert!(crashed.memory.ram().any(|ram| ram.contains(*load)), "{load} is no RAM");

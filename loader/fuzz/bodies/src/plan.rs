@@ -12,6 +12,7 @@ use kexec_load::places::Places;
 use kexec_load::plan::{self, Content, Inputs, Plan};
 use kexec_load::rule::{self, Arch, Reach};
 use kexec_load::segment::SegmentKind;
+use kexec_load::serial;
 
 /// KEXEC_SEGMENT_MAX (include/uapi/linux/kexec.h).
 const MOST_SEGMENTS: usize = 16;
@@ -49,8 +50,13 @@ fn options(source: &mut Source<'_>) -> Load {
         no_checks: source.flag(),
         on_mismatch: source.one_of(&[OnMismatch::Halt, OnMismatch::Reset]),
         console_serial: source.flag(),
-        serial: source.maybe().map(|port| port as u16),
-        serial_baud: source.one_of(&[None, Some(115_200), Some(9600), Some(50)]),
+        serial: source.maybe().and_then(serial::port),
+        serial_divisor: source.one_of(&[
+            None,
+            serial::divisor(115_200),
+            serial::divisor(9600),
+            serial::divisor(50),
+        ]),
         backup: source.one_of(&[Backup::Auto, Backup::Always, Backup::Never]),
         core_headers: source.one_of(&[None, Some(Class::Elf32), Some(Class::Elf64)]),
         hotplug: source.flag(),
@@ -85,6 +91,7 @@ fn planned(input: &[u8]) -> bool {
             Reach::Bits32(Some(NoNativeCall::NoChild { errno: 1 })),
         ]),
         lowmem_last: source.one_of(&[rule::I386_LAST, PhysAddr(source_last(input))]),
+        long_mode: true,
         five_levels: source.flag(),
         entry_32bit: options.entry_32bit,
         ignore_address_limits: options.ignore_address_limits,
@@ -96,11 +103,13 @@ fn planned(input: &[u8]) -> bool {
         options: &options,
         release: source.one_of(&[&b"5.10.0-32-amd64"[..], b"4.19.0-27-686-pae", b""]),
         memory: &memory,
+        total_ram: if source_last(input) % 8 == 7 { source_last(input) } else { u64::MAX },
         load,
         direct_map: &direct_map,
         cpu_notes: &cpu_notes,
         vmcoreinfo: source.maybe().map(|address| Note { address: PhysAddr(address), size: 4096 }),
         boot_params: if source.flag() { &[0; 4096] } else { &[] },
+        framebuffers: b"",
         rsdp: source.maybe().map(PhysAddr),
         efi: None,
         seed: source.flag().then_some([7; _]),

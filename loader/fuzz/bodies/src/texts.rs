@@ -4,13 +4,12 @@ use crate::source::Source;
 use kexec_load::addr::{PAGE, PhysAddr};
 use kexec_load::bzimage::BzImage;
 use kexec_load::control::Demand;
-use kexec_load::denied::{self, Looked};
+use kexec_load::denied::{self, Looked, WayOut};
 use kexec_load::e820;
 use kexec_load::efi::{self, Efi, Shown};
 use kexec_load::iomem::{Kind, MemoryMap};
 use kexec_load::kcore::{self, DirectMap};
-use kexec_load::kexec::Call;
-use kexec_load::options::{self, Command};
+use kexec_load::options;
 use kexec_load::rule::Arch;
 use kexec_load::{cmdline, serial, sysfs};
 
@@ -75,7 +74,6 @@ pub(crate) fn kcore(input: &[u8]) {
 /// Arguments with a zero between them, as in /proc/PID/cmdline.
 pub(crate) fn arguments(input: &[u8]) {
     match options::parse(input.split(|&byte| byte == 0)) {
-        Ok(Command::Load(load)) => assert!(load.serial_baud.is_none_or(|baud| 115_200 % baud == 0)),
         Ok(_) => {}
         Err(usage) => assert!(!usage.to_string().is_empty()),
     }
@@ -117,10 +115,10 @@ pub(crate) fn sysfs(input: &[u8]) {
 /// Why a load is not permitted.
 pub(crate) fn denied(input: &[u8]) {
     let mut source = Source::new(input);
-    let call = if source.flag() { Call::Load } else { Call::FileLoad };
+    let way_out = if source.flag() { WayOut::FileLoad } else { WayOut::SignedImage };
     let (disabled, limit_panic, lockdown) = (source.run(), source.run(), source.run());
     let looked = Looked { disabled, limit_panic, lockdown, status: source.rest() };
-    assert!(!denied::diagnose(call, &looked).to_string().is_empty());
+    assert!(!denied::diagnose(&looked, way_out).to_string().is_empty());
 }
 
 /// boot_params, and the files of /sys/firmware/efi.
