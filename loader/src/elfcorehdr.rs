@@ -139,7 +139,7 @@ pub fn build(crashed: &Crashed<'_>) -> Result<Vec<u8>, NoCoreHeader> {
     headers.extend(crashed.vmcoreinfo.map(note));
     let saved = |base: u64| {
         let copy = crashed.backup.map(|Saved { source, target }| (source, target));
-        let others = beside_saved(crashed).map(|ram| (ram, ram.start()));
+        let others = beside_saved(crashed).into_iter().map(|ram| (ram, ram.start()));
         copy.into_iter().chain(others).map(move |(source, offset)| Header {
             offset,
             ..load(source, base.wrapping_add(source.start().0))
@@ -186,15 +186,13 @@ fn not32(crashed: &Crashed<'_>) -> Option<Not32> {
 }
 
 /// The other RAM below 1 MiB where low memory is saved: its owner may have used that too, and the capture kernel does not.
-fn beside_saved<'a>(crashed: &Crashed<'a>) -> impl Iterator<Item = Span> + 'a {
-    let memory = crashed.memory;
+fn beside_saved(crashed: &Crashed<'_>) -> Vec<Span> {
     let low = Span::sized(PhysAddr(0), FIRST_DUMPED.0);
-    crashed.backup.into_iter().flat_map(move |saved| {
-        memory
-            .ram()
-            .filter_map(move |ram| ram.intersect(low?)?.whole_units(PAGE))
-            .flat_map(move |ram| ram.without(saved.source).into_iter().flatten())
-    })
+    let Some((saved, low)) = crashed.backup.zip(low) else { return Vec::new() };
+    let mut holes = crashed.memory.crash_regions.clone();
+    holes.push(saved.source);
+    let ram = crashed.memory.ram().filter_map(|ram| ram.intersect(low)?.whole_units(PAGE));
+    ram.flat_map(|ram| ram.without_all(&holes)).filter_map(|ram| ram.whole_units(PAGE)).collect()
 }
 
 /// The ranges of RAM that are dumped as they are: all but the crash regions and the first MiB, in whole pages.
