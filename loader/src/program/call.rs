@@ -1,13 +1,13 @@
 //! The system calls that this program is about, and what is said of one that failed.
 
 use super::native::{self, Number};
+use super::sys::File;
 use super::{facts, files};
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 use kexec_load::denied::{self, Looked, WayOut};
 use kexec_load::kexec::{self, Call, Encoded};
-use rustix::fd::{AsRawFd, BorrowedFd};
 use syscalls::{Errno, Sysno, syscall};
 
 /// kexec_load(2). `segments` are `count` `struct kexec_segment`, whose buffers must be alive; with none, what is loaded is dropped.
@@ -31,14 +31,13 @@ pub(crate) fn kexec_load(entry: u64, count: usize, segments: &Encoded, flags: u3
 
 /// kexec_file_load(2), which a 32-bit program can make only where `native::possible` says so. `line` must end with a zero byte.
 pub(crate) fn kexec_file_load(
-    kernel: Option<BorrowedFd<'_>>,
-    initrd: Option<BorrowedFd<'_>>,
+    kernel: Option<&File>,
+    initrd: Option<&File>,
     line: &[u8],
     flags: u32,
 ) -> Result<(), Errno> {
     // A descriptor that is none is -1, which the flags say.
-    let descriptor =
-        |file: Option<BorrowedFd<'_>>| i64::from(file.map_or(-1, |file| file.as_raw_fd())) as u64;
+    let descriptor = |file: Option<&File>| file.map_or(u64::MAX, File::descriptor);
     let arguments =
         [descriptor(kernel), descriptor(initrd), line.len() as u64, line.as_ptr() as u64, u64::from(flags)];
     // SAFETY: the kernel reads the line and the files, and writes nothing into this process.

@@ -1,8 +1,8 @@
 //! What the running kernel says about itself, read from /proc and /sys.
 
 use super::call;
-use super::files;
 use super::firmware::Firmware;
+use super::{files, sys};
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
@@ -89,7 +89,7 @@ impl Facts {
             lowmem_last,
             cpu_notes,
             vmcoreinfo,
-            release: rustix::system::uname().release().to_bytes().to_vec(),
+            release: uname(RELEASE)?,
             boot_params,
             framebuffers: files::read("/proc/fb").unwrap_or_default(),
             firmware,
@@ -127,11 +127,18 @@ pub(crate) fn running_arch() -> Result<Arch, String> {
     call::reset_personality().map_err(|errno| {
         format!("personality: errno {}: cannot learn the kernel's own machine", errno.into_raw())
     })?;
-    let uname = rustix::system::uname();
-    let machine = uname.machine().to_bytes();
-    Arch::from_machine(machine).ok_or_else(|| {
-        format!("the running kernel is of machine {}, not x86", String::from_utf8_lossy(machine))
+    let machine = uname(MACHINE)?;
+    Arch::from_machine(&machine).ok_or_else(|| {
+        format!("the running kernel is of machine {}, not x86", String::from_utf8_lossy(&machine))
     })
+}
+
+/// Fields of uname(2) (`sys::uname`).
+const RELEASE: usize = 2;
+const MACHINE: usize = 4;
+
+fn uname(field: usize) -> Result<Vec<u8>, String> {
+    sys::uname(field).map_err(|errno| files::failed("uname", errno))
 }
 
 /// Whether a crash image is loaded.

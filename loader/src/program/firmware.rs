@@ -1,11 +1,10 @@
 //! What firmware told the running kernel, read from /sys; and random bytes.
 
-use super::files;
+use super::{files, sys};
 use alloc::format;
 use kexec_load::addr::PhysAddr;
 use kexec_load::efi::{self, Efi, MOST_REGIONS, Shown};
 use kexec_load::setup_data::SEED;
-use rustix::rand::{GetRandomFlags, getrandom};
 
 /// What there is to tell a capture kernel of firmware.
 pub(crate) struct Firmware {
@@ -50,6 +49,6 @@ pub(crate) fn is_efi_32bit() -> bool {
 /// Random bytes for the capture kernel; none where the running kernel has no good ones yet, since waiting for them would delay the load.
 pub(crate) fn seed() -> Option<[u8; SEED]> {
     let mut seed = [0; SEED];
-    let filled = getrandom(&mut seed[..], GetRandomFlags::NONBLOCK).ok()?;
+    let filled = sys::random(&mut seed).ok()?;
     (filled == SEED).then_some(seed)
 }

@@ -6,6 +6,7 @@ mod file_load;
 mod files;
 mod firmware;
 mod native;
+mod sys;
 
 use alloc::format;
 use alloc::string::{String, ToString};
@@ -31,7 +32,7 @@ pub(crate) fn complain(text: &str) {
 
 /// Writes to standard output, all of it.
 pub(crate) fn print(text: &str) -> Result<(), String> {
-    files::write_stdout(text.as_bytes()).map_err(|errno| format!("standard output: {errno}"))
+    files::write_stdout(text.as_bytes()).map_err(|errno| files::failed("standard output", errno))
 }
 
 /// Whether a crash image is loaded; says so too.
@@ -133,7 +134,7 @@ fn by_kexec_load(
         options: load,
         release: &facts.release,
         memory: &facts.memory,
-        total_ram: files::total_ram(),
+        total_ram: files::total_ram()?,
         load: rules,
         direct_map: &facts.direct_map,
         cpu_notes: &facts.cpu_notes,

@@ -3,7 +3,7 @@
 use core::alloc::{GlobalAlloc, Layout};
 use core::cell::Cell;
 use core::ptr;
-use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous};
+use syscalls::{Sysno, syscall};
 
 /// Smallest piece that is asked of the kernel at once, in bytes.
 const CHUNK: usize = 256 * 1024;
@@ -35,14 +35,22 @@ impl Bump {
         })
     }
 
-    /// Replaces the chunk by a new one that holds the block. What was left of the old one is lost.
+    /// Replaces the chunk by a new one that holds the block. What was left of the old one is lost. Rare, and so not to be inlined
+    /// wherever something is allocated.
+    #[cold]
+    #[inline(never)]
     fn grow(&self, layout: Layout) -> Option<()> {
         let length = layout.size().checked_add(layout.align())?.max(CHUNK);
-        // SAFETY: a new anonymous mapping at a place of the kernel's choice touches no memory of ours.
-        let chunk = unsafe {
-            mmap_anonymous(ptr::null_mut(), length, ProtFlags::READ | ProtFlags::WRITE, MapFlags::PRIVATE)
-        };
-        let start = chunk.ok()? as usize;
+        /// PROT_READ | PROT_WRITE, and MAP_PRIVATE | MAP_ANONYMOUS (include/uapi/asm-generic/mman-common.h).
+        const READ_WRITE: usize = 1 | 2;
+        const PRIVATE: usize = 2 | 0x20;
+        // Where there are both, mmap(2) takes its arguments in memory.
+        #[cfg(target_arch = "x86")]
+        const MMAP: Sysno = Sysno::mmap2;
+        #[cfg(target_arch = "x86_64")]
+        const MMAP: Sysno = Sysno::mmap;
+        // SAFETY: a new anonymous mapping at a place of the kernel's choice touches no memory of ours. No file: -1.
+        let start = unsafe { syscall!(MMAP, 0, length, READ_WRITE, PRIVATE, usize::MAX, 0) }.ok()?;
         self.next.set(start);
         self.end.set(start + length);
         Some(())
