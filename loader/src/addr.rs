@@ -124,13 +124,11 @@ impl Span {
     pub fn without_all(self, holes: &[Self]) -> Vec<Self> {
         let mut parts = alloc::vec![self];
         for &hole in holes {
-            let mut left = Vec::new();
-            for part in parts {
-                for rest in part.without(hole).into_iter().flatten() {
-                    left.push(rest);
-                }
+            for part in core::mem::take(&mut parts) {
+                let [below, above] = part.without(hole);
+                parts.extend(below);
+                parts.extend(above);
             }
-            parts = left;
         }
         parts
     }

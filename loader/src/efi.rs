@@ -93,7 +93,10 @@ impl Efi {
 
     /// SETUP_EFI's payload.
     pub fn setup_data(&self) -> Vec<u8> {
-        let mut data: Vec<u8> = self.tables.iter().flat_map(|word| word.to_le_bytes()).collect();
+        let mut data = Vec::new();
+        for word in self.tables {
+            data.extend_from_slice(&word.to_le_bytes());
+        }
         data.resize(Self::SETUP_DATA, 0);
         data
     }

@@ -168,7 +168,7 @@ pub fn build(crashed: &Crashed<'_>) -> Result<Vec<u8>, NoCoreHeader> {
             headers.push(direct(low));
         }
         // What lies above has no virtual address.
-        for above in ram.without(mapped).into_iter().flatten() {
+        for above in ram.without_all(&[mapped]) {
             headers.push(load(above, u64::MAX));
         }
     }

@@ -68,7 +68,11 @@ impl Tail<'_> {
         }
         items.extend(self.seed.map(|seed| (RNG_SEED, seed.to_vec())));
         if let Some(beyond) = map.get(e820::IN_BOOT_PARAMS..).filter(|beyond| !beyond.is_empty()) {
-            items.push((E820_EXT, beyond.iter().flat_map(Entry::encode).collect()));
+            let mut entries = Vec::new();
+            for entry in beyond {
+                entries.extend_from_slice(&entry.encode());
+            }
+            items.push((E820_EXT, entries));
         }
         let at = |offset: usize| PhysAddr(base.0 + offset as u64);
         let setup_data = (!items.is_empty()).then(|| at(bytes.len()));
