@@ -5,7 +5,7 @@ use crate::addr::PhysAddr;
 use crate::bzimage::{BzImage, HEADER_START};
 use crate::e820::{self, Entry};
 use crate::efi::Efi;
-use crate::screen;
+use crate::screen::{self, Framebuffers};
 use alloc::vec::Vec;
 
 /// Size of boot_params in bytes.
@@ -69,7 +69,7 @@ pub struct Told<'a> {
     /// unknown.
     pub running: &'a [u8],
     /// /proc/fb, which tells whose the screen is now.
-    pub framebuffers: &'a [u8],
+    pub framebuffers: Framebuffers<'a>,
 }
 
 /// Fills boot_params: [`SIZE`] bytes.
@@ -166,7 +166,7 @@ mod tests {
             rsdp: Some(PhysAddr(0x7fb7_e014)),
             efi: Some((&efi, PhysAddr(0x2_1fff_1800))),
             running: &running,
-            framebuffers: b"",
+            framebuffers: Framebuffers::Listed(b""),
         };
         let page = build(&image, &told);
         assert_eq!(u32_at(&page[..], 0x202), Some(u32::from_le_bytes(*b"HdrS")));
@@ -204,7 +204,7 @@ mod tests {
             rsdp: None,
             efi: None,
             running: &[1; SIZE],
-            framebuffers: b"",
+            framebuffers: Framebuffers::Listed(b""),
         };
         let page = build(&image, &told);
         assert_eq!((u64_at(&page, 0x70), u64_at(&page, 0x250), page[0x1c0]), (Some(0), Some(0), 0));

@@ -84,6 +84,8 @@ pub struct Load {
     pub core_headers: Option<Class>,
     /// `--hotplug`: the running kernel rewrites the core header when CPUs or memory come and go.
     pub hotplug: bool,
+    /// `--reuse-video-type`: firmware's framebuffer is where it was, whoever drives it now.
+    pub reuse_video_type: bool,
     /// `--noefi`: the capture kernel is told nothing of EFI.
     pub noefi: bool,
     /// `--mem-min`: no segment lies lower.

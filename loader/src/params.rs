@@ -6,6 +6,7 @@ use crate::bzimage::BzImage;
 use crate::cmdline;
 use crate::e820::Entry;
 use crate::efi::Firmware;
+use crate::screen::Framebuffers;
 use crate::setup_data::{ALIGNMENT, SEED, Tail};
 use alloc::vec::Vec;
 
@@ -23,7 +24,7 @@ pub struct Known<'a> {
     /// boot_params of the running kernel, empty if unknown.
     pub running: &'a [u8],
     /// /proc/fb.
-    pub framebuffers: &'a [u8],
+    pub framebuffers: Framebuffers<'a>,
 }
 
 /// What is known when all places are.

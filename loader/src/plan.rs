@@ -18,6 +18,7 @@ use crate::params::{self, Known};
 use crate::purgatory::{self, Handover};
 use crate::refusal::Refusal;
 use crate::rule::{self, Arch, Entry, Limit, Limits};
+use crate::screen::Framebuffers;
 use crate::segment::SegmentKind;
 use crate::setup_data::SEED;
 use crate::verification::Verification;
@@ -175,7 +176,11 @@ pub fn make(inputs: &Inputs<'_>) -> Result<Plan, Refusal> {
         firmware: Firmware::new(load.running, image, inputs.rsdp, inputs.efi.filter(|_| with_efi)),
         seed: inputs.seed.as_ref(),
         running: inputs.boot_params,
-        framebuffers: inputs.framebuffers,
+        framebuffers: if options.reuse_video_type {
+            Framebuffers::Vouched
+        } else {
+            Framebuffers::Listed(inputs.framebuffers)
+        },
     };
     // Each hole cuts a range into two at the most.
     let entries = e820::map(memory, &[]).len() + 2;

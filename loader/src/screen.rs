@@ -26,27 +26,39 @@ const EFI: u8 = 0x70;
 const FIRMWARES: [&[u8]; 6] =
     [b"EFI VGA", b"VESA VGA", b"simple", b"simpledrmdrmfb", b"efidrmdrmfb", b"vesadrmdrmfb"];
 
-/// `screen_info` for the capture kernel, of a running kernel with these boot_params and this text in /proc/fb; none if boot_params are unknown.
+/// `screen_info` for the capture kernel, of a running kernel with these boot_params and framebuffers; none if boot_params are unknown.
 ///
 /// In place of a framebuffer that has moved there is one of UEFI without lines: text consoles keep off (drivers/video/console/vgacon.c,
 /// `vgacon_startup`), where no kind at all with the columns of a BIOS would set them going, and efifb does not take it
 /// (drivers/video/fbdev/efifb.c, `efifb_probe`).
-pub fn told(boot_params: &[u8], framebuffers: &[u8]) -> Option<[u8; SIZE]> {
+pub fn told(boot_params: &[u8], framebuffers: Framebuffers<'_>) -> Option<[u8; SIZE]> {
     let mut screen: [u8; SIZE] = boot_params.get(AT..AT + SIZE)?.try_into().ok()?;
     screen[EXT_MEM_K..EXT_MEM_K + 2].fill(0);
-    if matches!(screen[KIND], VESA | EFI) && !is_firmwares(framebuffers) {
+    if matches!(screen[KIND], VESA | EFI) && !framebuffers.are_firmwares() {
         screen[FRAMEBUFFER..].fill(0);
         screen[KIND] = EFI;
     }
     Some(screen)
 }
 
-/// Whether a line of /proc/fb, such as `0 EFI VGA`, names a driver of firmware's framebuffer.
-fn is_firmwares(framebuffers: &[u8]) -> bool {
-    framebuffers.split(|&byte| byte == b'\n').any(|line| {
-        let name = line.trim_ascii().splitn(2, |&byte| byte == b' ').nth(1);
-        name.is_some_and(|name| FIRMWARES.contains(&name))
-    })
+/// What is known of the running kernel's framebuffers.
+#[derive(Clone, Copy, Debug)]
+pub enum Framebuffers<'a> {
+    /// The user answers for it that they are where firmware left them (`--reuse-video-type`).
+    Vouched,
+    /// The text of /proc/fb, empty if there is none.
+    Listed(&'a [u8]),
+}
+
+impl Framebuffers<'_> {
+    /// Whether firmware's framebuffer is still there: a line such as `0 EFI VGA` names a driver of it.
+    fn are_firmwares(self) -> bool {
+        let Self::Listed(list) = self else { return true };
+        list.split(|&byte| byte == b'\n').any(|line| {
+            let name = line.trim_ascii().splitn(2, |&byte| byte == b' ').nth(1);
+            name.is_some_and(|name| FIRMWARES.contains(&name))
+        })
+    }
 }
 
 #[cfg(test)]
@@ -65,11 +77,13 @@ mod tests {
     fn a_framebuffer_is_told_while_it_is_firmwares() {
         for kind in [VESA, EFI] {
             for still in [&b"0 EFI VGA\n"[..], b"0 VESA VGA\n", b"0 i915drmfb\n1 simpledrmdrmfb\n"] {
-                let screen = told(&boot_params(kind), still).unwrap();
+                let screen = told(&boot_params(kind), Framebuffers::Listed(still)).unwrap();
                 assert_eq!((screen[KIND], screen[0x18], screen[0x3f]), (kind, 0x11, 0x11), "{still:?}");
             }
+            let screen = told(&boot_params(kind), Framebuffers::Vouched).unwrap();
+            assert_eq!((screen[KIND], screen[0x18]), (kind, 0x11), "--reuse-video-type");
             for moved in [&b""[..], b"0 i915drmfb\n", b"EFI VGA\n", b"0 EFI VGA 2\n"] {
-                let screen = told(&boot_params(kind), moved).unwrap();
+                let screen = told(&boot_params(kind), Framebuffers::Listed(moved)).unwrap();
                 assert_eq!((screen[KIND], screen[0x11]), (EFI, 0x11), "{moved:?}");
                 assert!(screen[0x12..].iter().all(|&byte| byte == 0), "{moved:?}");
             }
@@ -79,9 +93,9 @@ mod tests {
     /// Catches a text screen that is lost, and the running kernel's count of memory handed on with it.
     #[test]
     fn a_text_screen_stays() {
-        let screen = told(&boot_params(1), b"0 i915drmfb\n").unwrap();
+        let screen = told(&boot_params(1), Framebuffers::Listed(b"0 i915drmfb\n")).unwrap();
         assert_eq!(screen[..6], [0x11, 0x11, 0, 0, 0x11, 0x11]);
         assert_eq!(screen[KIND..], boot_params(1)[KIND..SIZE]);
-        assert_eq!(told(&[0; SIZE - 1], b""), None);
+        assert_eq!(told(&[0; SIZE - 1], Framebuffers::Vouched), None);
     }
 }

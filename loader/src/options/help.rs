@@ -35,6 +35,7 @@ usage: kexec-load -p [--initrd=FILE] [--command-line=TEXT] BZIMAGE
       --backup=WHEN        copy the low 640 KiB: auto (the default), always, never
       --hotplug            let the kernel keep the dump's header up to date
       --noefi              tell the capture kernel nothing of EFI
+      --reuse-video-type   firmware's framebuffer is where it was, though a driver has it
       --compat-call        32-bit program: load by its own call alone, below 4 GiB
       --ignore-address-limits
                            load where an i386 kernel cannot run or cannot reach, or
@@ -47,7 +48,7 @@ usage: kexec-load -p [--initrd=FILE] [--command-line=TEXT] BZIMAGE
   -v, --version            the version
 
 Of kexec-tools' options these change nothing beside -p: -l, --load; -f, --force;
--x, --no-ifdown; -y, --no-sync; --args-linux; --reuse-video-type; --no-cma.
+-x, --no-ifdown; -y, --no-sync; --args-linux; --no-cma.
 These are refused: -e, --exec; --entry; --load-preserve-context;
 --load-jump-back-helper; --load-live-update; --exec-live-update; --reuseinitrd;
 --real-mode; --args-elf; --args-none; --module; --console-vga; --reset-vga;

@@ -116,8 +116,7 @@ pub(super) const KEXEC_TOOLS: &[Known] = &[
     value("serial-baud", 0, |load, text| values::serial_baud(text, &mut load.serial_divisor)),
     refused("console-vga", 0, "is not possible, for the purgatory has no screen: take --console-serial"),
     refused("reset-vga", 0, "is not possible, for the purgatory has no screen: leave it out"),
-    // The capture kernel is always told the screen that the running kernel was told.
-    nothing("reuse-video-type", 0),
+    plain("reuse-video-type", 0, |typed| typed.load.reuse_video_type = true),
     plain("elf32-core-headers", 0, |typed| typed.load.core_headers = Some(Class::Elf32)),
     plain("elf64-core-headers", 0, |typed| typed.load.core_headers = Some(Class::Elf64)),
     refused(

@@ -84,7 +84,7 @@ const LISTED: &[(&str, &str, Fate)] = &[
     ("--load-live-update", "load-live-update", Refused),
     ("--pass-memmap-cmdline", "pass-memmap-cmdline", Refused),
     ("--noefi", "noefi", Same),
-    ("--reuse-video-type", "reuse-video-type", Idle),
+    ("--reuse-video-type", "reuse-video-type", Same),
 ];
 
 /// What a listed option asks for beside `-p k`.
@@ -114,6 +114,7 @@ fn meant(name: &str) -> Result<Command, BadUsage> {
         "serial-baud" => load.serial_divisor = NonZeroU16::new(1),
         "entry-32bit" => load.entry_32bit = true,
         "noefi" => load.noefi = true,
+        "reuse-video-type" => load.reuse_video_type = true,
         other => panic!("--{other}: what does it mean?"),
     }
     Ok(Command::Load(load.into()))
