@@ -279,7 +279,9 @@ async fn try_one(
         // Still there: what it waits for is asked before it is ended.
         Err(_) => return Err(late(id)),
     };
-    Ok(in_time.then(|| answered(&ended, case, says)))
+    let answered = answered(&ended, case, says);
+    // The right answer is one in time, also where the program ended before anybody could look again.
+    Ok((in_time || answered.is_ok()).then_some(answered))
 }
 
 /// No answer came: the loader's fault where it waits for something or has had its time, else the host's.
