@@ -127,12 +127,17 @@ async fn try_until_in_time(
     option: &str,
     says: &str,
 ) -> Result<(), Wrong> {
+    let mut last = anyhow!("it was not tried");
     for _ in 0..TRIES {
-        if let Some(answered) = try_one(program, kernel, case, option, says).await? {
-            return answered.map_err(Wrong::Answer);
+        match try_one(program, kernel, case, option, says).await? {
+            // The right answer is one in time, also where the program ended before anybody could look again.
+            (_, Ok(())) => return Ok(()),
+            (true, Err(wrong)) => return Err(Wrong::Answer(wrong)),
+            (false, Err(wrong)) => last = wrong,
         }
     }
-    Err(Wrong::Host(anyhow!("this host is too busy: {TRIES} times it was not seen in the midst of reading")))
+    let busy = format!("{TRIES} times it was not seen in the midst of reading (a busy host?), the last time");
+    Err(Wrong::Host(last.context(busy)))
 }
 
 /// The least that passes for a kernel, so that its initrd is looked at (boot.rst, "The Real-Mode Kernel Header").
@@ -227,15 +232,15 @@ fn cases(folder: &Path) -> anyhow::Result<Vec<Case>> {
 /// Arguments of unshare(1) for mounts that nobody else sees, with or without root.
 const IN_NAMESPACE: [&str; 3] = ["--map-root-user", "--mount", "--"];
 
-/// Points the program at one file: as its kernel, or with an option at another one. Whether it answers as it should; none where it was
-/// not reading any more when the file was changed.
+/// Points the program at one file: as its kernel, or with an option at another one. Whether it was still reading behind the change of the
+/// file, and whether it answers as it should.
 async fn try_one(
     program: &Path,
     kernel: &Path,
     case: &Case,
     option: &str,
     says: &str,
-) -> Result<Option<anyhow::Result<()>>, Wrong> {
+) -> Result<(bool, anyhow::Result<()>), Wrong> {
     let mut arguments = vec![OsStr::new("--load-panic"), OsStr::new("--dry-run")];
     if option.is_empty() {
         arguments.push(case.file.as_os_str());
@@ -279,9 +284,7 @@ async fn try_one(
         // Still there: what it waits for is asked before it is ended.
         Err(_) => return Err(late(id)),
     };
-    let answered = answered(&ended, case, says);
-    // The right answer is one in time, also where the program ended before anybody could look again.
-    Ok((in_time || answered.is_ok()).then_some(answered))
+    Ok((in_time, answered(&ended, case, says)))
 }
 
 /// No answer came: the loader's fault where it waits for something or has had its time, else the host's.
