@@ -14,14 +14,20 @@ const REFUSED: u8 = 1;
 
 /// The outcome that the report of a load shows; none where a crash image is in place and the panic decides.
 pub(super) fn outcome(cell: &Cell, report: &LoadReport, evidence: &Evidence) -> Option<Outcome> {
-    // A first load that fails may fail with the very words that are expected of the second.
-    if cell.circumstances == Circumstances::ReloadFails && report.loaded_before != Some(true) {
-        return Some(Outcome::RigError {
-            what: format!(
-                "the load before the one that is to fail did not leave an image loaded; the loader said: {:?}",
-                quote(&report.stderr)
-            ),
-        });
+    match (cell.circumstances, report.loaded_before) {
+        // A first load that fails may fail with the very words that are expected of the second.
+        (Circumstances::ReloadFails, Some(false) | None) => {
+            return Some(Outcome::RigError {
+                what: format!(
+                    "the load before the one that is to fail did not leave an image loaded; the loader said: {:?}",
+                    quote(&report.stderr)
+                ),
+            });
+        }
+        (Circumstances::Reload, None) => {
+            return Some(Outcome::RigError { what: "the agent ran the loader once in place of twice".into() });
+        }
+        _ => {}
     }
     let failed = |how| Some(Outcome::LoadFailed { how, stderr: report.stderr.clone() });
     match report.exit {

@@ -15,6 +15,7 @@ pub(super) fn why_not(cell: &Cell) -> Option<String> {
         | Circumstances::WithoutCapSysBoot
         | Circumstances::KexecLoadDisabled
         | Circumstances::Lockdown
+        | Circumstances::Reload
         | Circumstances::ReloadFails => None,
         Circumstances::LoadLimitUsedUp => {
             let old = cell.first.version().is_some_and(|version| version < LIMITS_SINCE);

@@ -11,8 +11,11 @@ pub enum Arrangement {
     Setting(Setting),
     /// The loader is started with this bound.
     Bound(Bound),
-    /// The loader is run twice, the second time with another crash region in /proc/iomem.
-    Reload,
+    /// The loader is run twice.
+    Reload {
+        /// The second time with another crash region in /proc/iomem.
+        moved: bool,
+    },
 }
 
 /// A setting of the running kernel.
@@ -37,7 +40,7 @@ pub enum Bound {
     NoNativeCalls,
 }
 
-/// How far the second load of [`Arrangement::Reload`] finds the crash region from its place, in bytes: whatever is put at its end
+/// How far the second load of [`Arrangement::Reload`] may find the crash region from its place, in bytes: whatever is put at its end
 /// lies outside of the kernel's, and it still lies in RAM.
 pub const MOVED_BY: u64 = 16 << 20;
 
@@ -57,6 +60,7 @@ pub fn arrangement(circumstances: Circumstances) -> Arrangement {
             path: "/sys/kernel/security/lockdown",
             value: "integrity",
         }),
-        Circumstances::ReloadFails => Arrangement::Reload,
+        Circumstances::Reload => Arrangement::Reload { moved: false },
+        Circumstances::ReloadFails => Arrangement::Reload { moved: true },
     }
 }

@@ -175,16 +175,18 @@ fn load<G: Guest>(guest: &mut G, order: &LoadOrder) -> Result<(Run, Option<bool>
             Ok((run(guest, None)?, None))
         }
         Arrangement::Bound(bound) => Ok((run(guest, Some(bound))?, None)),
-        Arrangement::Reload => {
+        Arrangement::Reload { moved } => {
             let first = run(guest, None)?;
             // One that loads nothing has said already what there is to be judged.
             if guest.crash_loaded()? != Some(true) {
                 return Ok((first, Some(false)));
             }
-            let map = guest.memory_map()?;
-            let moved = iomem::with_moved(&map, iomem::CRASH_KERNEL, circumstances::MOVED_BY)
-                .ok_or_else(|| Failure::new("/proc/iomem has no crash region that could be moved"))?;
-            guest.cover_memory_map(&moved)?;
+            if moved {
+                let map = guest.memory_map()?;
+                let moved = iomem::with_moved(&map, iomem::CRASH_KERNEL, circumstances::MOVED_BY)
+                    .ok_or_else(|| Failure::new("/proc/iomem has no crash region that could be moved"))?;
+                guest.cover_memory_map(&moved)?;
+            }
             Ok((run(guest, None)?, Some(true)))
         }
     }

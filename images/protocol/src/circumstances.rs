@@ -23,13 +23,15 @@ pub enum Circumstances {
     /// A seccomp filter kills the loader at a 64-bit system call.
     #[serde(rename = "no-64-bit-code")]
     No64BitCode,
+    /// The loader has loaded once, and runs again, as when a service is reloaded.
+    Reload,
     /// The loader has loaded once, and runs again with /proc/iomem telling of another crash region than the kernel's.
     ReloadFails,
 }
 
 impl Circumstances {
     /// All of them, in the order of their documentation.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::None,
         Self::PerLinux32,
         Self::WithoutCapSysBoot,
@@ -37,6 +39,7 @@ impl Circumstances {
         Self::LoadLimitUsedUp,
         Self::Lockdown,
         Self::No64BitCode,
+        Self::Reload,
         Self::ReloadFails,
     ];
 
@@ -50,6 +53,7 @@ impl Circumstances {
             Self::LoadLimitUsedUp => "load-limit-used-up",
             Self::Lockdown => "lockdown",
             Self::No64BitCode => "no-64-bit-code",
+            Self::Reload => "reload",
             Self::ReloadFails => "reload-fails",
         }
     }

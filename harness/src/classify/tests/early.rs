@@ -166,6 +166,25 @@ fn a_reload_that_fails_follows_on_a_load() {
     }
 }
 
+/// Bug: a loader that refuses at once is no verdict where it was to load twice; or one run passes for two.
+#[test]
+fn a_reload_is_judged_by_its_last_run() {
+    let load = |loaded_before, status| {
+        let report = LoadReport {
+            exit: ExitKind::Exited { status },
+            stderr: "kexec-load: crash region 0x1-0x2 lies above\n".to_owned(),
+            crash_loaded: status == 0,
+            loaded_before,
+            ..loaded()
+        };
+        let cell = Cell { circumstances: Circumstances::Reload, ..amd64() };
+        Life::of(cell).ready().loads(report).outcome()
+    };
+    assert!(matches!(load(Some(false), 1), Outcome::Refused { by: Refuser::Loader, .. }));
+    assert!(rig_error(&load(None, 0)).contains("once in place of twice"));
+    assert!(!matches!(load(Some(true), 1), Outcome::RigError { .. }));
+}
+
 #[test]
 fn a_load_that_takes_the_kernel_down_is_named() {
     let reset = Life::of(amd64()).ready().event(8300, "SHUTDOWN", "guest-reset");

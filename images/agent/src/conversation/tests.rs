@@ -199,9 +199,19 @@ fn circumstances_are_there_before_the_loader() {
     }
 }
 
+/// Catches a reload that is a single load, or one that sees another region than the kernel's.
+#[test]
+fn a_reload_is_a_second_load_of_the_same() {
+    let order = Order::Load(LoadOrder { circumstances: Circumstances::Reload, ..load_order() });
+    let guest = Scripted::new(&[order]).talk(Side::First);
+    assert_eq!(guest.asked, ["plant", "run", "crash_loaded", "run", "crash_loaded", "log", "locate"]);
+    assert_eq!(guest.covered, None);
+    assert!(matches!(&guest.said[1], Message::Loaded(report) if report.loaded_before == Some(true)));
+}
+
 /// Catches a second load that sees the true region, and one that follows on a load which left nothing.
 #[test]
-fn a_reload_sees_another_region() {
+fn a_reload_that_is_to_fail_sees_another_region() {
     let order = || Order::Load(LoadOrder { circumstances: Circumstances::ReloadFails, ..load_order() });
     let guest = Scripted::new(&[order()]).talk(Side::First);
     assert_eq!(
