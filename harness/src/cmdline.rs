@@ -66,8 +66,10 @@ pub fn loader_argv(cell: &Cell, places: &Places) -> Vec<String> {
     let debug = match cell.loader {
         Loader::InTree => true,
         // kexec-tools' --debug prints hundreds of lines, which would drown the refusal's message; but a rig that changes what was
-        // loaded must know where that is.
-        Loader::KexecTools(_) | Loader::Path(_) => cell.tamper != Tamper::None,
+        // loaded must know where that is, and what a loader is to have said of its success it says with this option alone.
+        Loader::KexecTools(_) | Loader::Path(_) => {
+            cell.tamper != Tamper::None || cell.expected.asks_what_was_said()
+        }
     };
     loader_argv_saying(cell, places, debug)
 }
@@ -96,6 +98,7 @@ pub fn reader_argv(cell: &Cell) -> Option<Vec<String>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::outcome::{Expectation, ExpectedTold, ExpectedVmcore};
     use crate::testing;
 
     /// Bug: a forced offset without `nokaslr` is sporadically not reserved; `nokaslr` elsewhere tests what nobody runs.
@@ -149,5 +152,12 @@ mod tests {
         assert!(!loader_argv(&theirs, &places).contains(&"--debug".to_owned()));
         let tampered = Cell { tamper: Tamper::Kernel, ..theirs };
         assert!(loader_argv(&tampered, &places).contains(&"--debug".to_owned()));
+        let expected = Expectation::Captured {
+            vmcore: ExpectedVmcore::Verified,
+            told: ExpectedTold::default(),
+            message: vec!["loaded by kexec_file_load".into()],
+        };
+        let mutant = Cell { loader: Loader::Path("/tmp/mutant".into()), expected, ..testing::cell() };
+        assert!(loader_argv(&mutant, &places).contains(&"--debug".to_owned()), "it would say nothing");
     }
 }
