@@ -3,6 +3,8 @@
 
 use crate::cell::{Cell, Firmware, Kernel, Loader, Reader};
 use crate::elf::{self, ProgramFault};
+use crate::kconfig::find::Found;
+use crate::kconfig::needs;
 use guest_protocol::Arch;
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
@@ -46,6 +48,8 @@ pub struct KernelFile {
     pub version: String,
     /// Something that people must be told about it, such as a version that is not the locked one.
     pub notice: Option<String>,
+    /// What it was built with, where that is known.
+    pub config: Option<Found>,
 }
 
 /// A loader, or a reader of vmcores, with all the files that it needs in the guest.
@@ -123,7 +127,7 @@ pub struct Artifacts {
     readers: BTreeMap<(Reader, Arch), LoaderTree>,
 }
 
-/// An artifact that cannot be had, or that is not what a guest needs.
+/// An artifact that cannot be had, or that is not what a guest needs, such as a kernel without kexec.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{what}: {why}")]
 pub struct MissingArtifact {
@@ -186,6 +190,11 @@ impl Artifacts {
                 });
             }
         }
+        let config = |kernel: &Kernel| resolved.kernels.get(kernel)?.file.config.as_ref();
+        missing.extend(needs::shortfalls(cells, config).into_iter().map(|shortfall| MissingArtifact {
+            what: format!("kernel {}", shortfall.kernel.name),
+            why: shortfall.to_string(),
+        }));
         missing.dedup();
         if missing.is_empty() { Ok(resolved) } else { Err(missing) }
     }

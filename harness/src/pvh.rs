@@ -18,6 +18,9 @@ const PHYS32_ENTRY: u32 = 18;
 /// Begins a zstd frame (RFC 8878, section 3.1.1).
 const ZSTD_MAGIC: [u8; 4] = 0xfd2f_b528_u32.to_le_bytes();
 
+/// Begins a gzip stream (RFC 1952, section 2.3.1).
+const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
+
 /// Larger than any kernel: a payload that decompresses to more is damaged.
 const LARGEST: u64 = 1 << 30;
 
@@ -27,9 +30,14 @@ pub fn pvh_elf(bzimage: &[u8]) -> Option<Vec<u8>> {
     unpack_xz(payload(bzimage)?).filter(|elf| has_pvh_entry(elf))
 }
 
-/// The kernel in a bzImage, if it is compressed with xz or zstd.
+/// The kernel in a bzImage, if it is compressed with xz, zstd or gzip.
 pub fn uncompressed(bzimage: &[u8]) -> Option<Vec<u8>> {
     let payload = payload(bzimage)?;
+    if payload.starts_with(&GZIP_MAGIC) {
+        let mut elf = Vec::new();
+        flate2::read::GzDecoder::new(payload).take(LARGEST).read_to_end(&mut elf).ok()?;
+        return Some(elf);
+    }
     if !payload.starts_with(&ZSTD_MAGIC) {
         return unpack_xz(payload);
     }
@@ -86,7 +94,7 @@ fn has_note<Elf: FileHeader<Endian = Endianness>>(bytes: &[u8]) -> Option<bool> 
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use std::io::Write;
 
@@ -111,7 +119,8 @@ mod tests {
         file
     }
 
-    fn bzimage(payload: &[u8]) -> Vec<u8> {
+    /// A bzImage with this payload.
+    pub(crate) fn bzimage(payload: &[u8]) -> Vec<u8> {
         let mut image = vec![0; 0x400];
         image[SETUP_SECTS] = 1;
         image[PAYLOAD_OFFSET] = 0x10;
@@ -156,5 +165,17 @@ mod tests {
         assert_eq!(uncompressed(&bzimage(&packed)).as_deref(), Some(&kernel[..]));
         assert_eq!(uncompressed(&bzimage(&xz(&kernel))).as_deref(), Some(&kernel[..]));
         assert_eq!(uncompressed(&bzimage(&ZSTD_MAGIC)), None);
+    }
+
+    /// Bug: kernels packed with gzip, the default of a kernel's build for long, have no symbols and no configuration.
+    #[test]
+    fn a_kernel_packed_with_gzip_is_unpacked() {
+        let kernel = elf(b"Xen\0", PHYS32_ENTRY);
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        encoder.write_all(&kernel).unwrap();
+        let mut packed = encoder.finish().unwrap();
+        packed.extend((kernel.len() as u32).to_le_bytes());
+        assert_eq!(uncompressed(&bzimage(&packed)).as_deref(), Some(&kernel[..]));
+        assert_eq!(uncompressed(&bzimage(&GZIP_MAGIC)), None);
     }
 }

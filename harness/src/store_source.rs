@@ -2,6 +2,8 @@
 
 use crate::artifacts::{FirmwareFile, KernelFile, LoaderTree, Source, TreeFile, digest};
 use crate::cell::Kernel;
+use crate::kconfig::find::Found;
+use crate::kconfig::{self, Config};
 use guest_protocol::Arch;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -36,11 +38,25 @@ impl Source for StoreSource<'_> {
             let bytes = std::fs::read(bzimage)
                 .map_err(|error| format!("cannot read {}: {error}", bzimage.display()))?;
             let version = format!("local image {}", digest(&bytes));
-            return Ok(KernelFile { bzimage: bzimage.clone(), version, notice: None });
+            let (config, notice) = match kconfig::find::of_local(bzimage, &bytes, kernel.arch) {
+                Ok(found) => (Some(found), None),
+                Err(why) => {
+                    let name = &kernel.name;
+                    let notice = format!(
+                        "kernel {name}: what it was built with is not known, so what it lacks shows in the guest only: {why}"
+                    );
+                    (None, Some(notice))
+                }
+            };
+            return Ok(KernelFile { bzimage: bzimage.clone(), version, notice, config });
         }
         let image = self.store.kernel(&kernel.name).map_err(|error| error.to_string())?;
         let version = format!("{} {}", image.package, image.version);
-        Ok(KernelFile { bzimage: image.bzimage, version, notice: image.notice })
+        let text = std::fs::read_to_string(&image.config)
+            .map_err(|error| format!("cannot read {}: {error}", image.config.display()))?;
+        let origin = format!("the configuration in its package, {} {}", image.package, image.version);
+        let config = Config::parse(&text).map(|config| Found { origin, config });
+        Ok(KernelFile { bzimage: image.bzimage, version, notice: image.notice, config })
     }
 
     fn reference_loader(&self, version: &str, arch: Arch) -> Result<LoaderTree, String> {

@@ -87,7 +87,7 @@ impl Source for Stage {
     }
 
     fn kernel(&self, _: &Kernel) -> Result<KernelFile, String> {
-        Ok(KernelFile { bzimage: self.path("kernel"), version: "0".into(), notice: None })
+        Ok(KernelFile { bzimage: self.path("kernel"), version: "0".into(), notice: None, config: None })
     }
 
     fn reference_loader(&self, version: &str, _: Arch) -> Result<LoaderTree, String> {

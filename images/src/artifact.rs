@@ -141,18 +141,18 @@ impl Store {
     pub fn kernel(&self, name: &str) -> Result<KernelImage, Error> {
         let locked = self.lock.kernel(name)?;
         let Ready { tree, notice } = self.ready(&ArtifactName::Kernel(name.to_owned()))?;
-        let (deb, image) = (first_deb(&tree)?.clone(), find(&tree, "boot/vmlinuz-")?);
-        let (bzimage, record) = file(&tree, &image)?;
+        let deb = first_deb(&tree)?.clone();
+        let files = kernel_files(&tree)?;
         Ok(KernelImage {
             name: name.to_owned(),
             arch: locked.deb.arch.arch(),
             pae: locked.pae(),
             package: deb.package,
             version: deb.version,
-            release: image.trim_start_matches("boot/vmlinuz-").to_owned(),
-            config: file(&tree, &find(&tree, "boot/config-")?)?.0,
-            bzimage,
-            sha256: record.sha256.to_string(),
+            release: files.release,
+            config: files.config,
+            bzimage: files.bzimage,
+            sha256: files.sha256,
             notice,
         })
     }
@@ -232,10 +232,28 @@ fn first_deb(tree: &Tree) -> Result<&crate::lock::Deb, Error> {
     tree.manifest.debs.first().ok_or_else(|| lacks(tree, "a package"))
 }
 
-/// The one file whose name starts like this.
-fn find(tree: &Tree, prefix: &str) -> Result<String, Error> {
-    let found = tree.names(|name| name.starts_with(prefix)).next().map(str::to_owned);
-    found.ok_or_else(|| lacks(tree, prefix))
+/// The files of a kernel.
+pub(crate) struct KernelFiles {
+    release: String,
+    bzimage: PathBuf,
+    sha256: String,
+    config: PathBuf,
+}
+
+/// Finds a kernel in the tree of its packages.
+pub(crate) fn kernel_files(tree: &Tree) -> Result<KernelFiles, Error> {
+    let find = |part: &'static str| {
+        let found = tree.names(move |name| recipe::kernel_release(name, part).is_some()).next();
+        found.map(str::to_owned).ok_or_else(|| lacks(tree, part))
+    };
+    let image = find("vmlinuz")?;
+    let (bzimage, record) = file(tree, &image)?;
+    Ok(KernelFiles {
+        release: recipe::kernel_release(&image, "vmlinuz").unwrap_or_default().to_owned(),
+        bzimage,
+        sha256: record.sha256.to_string(),
+        config: file(tree, &find("config")?)?.0,
+    })
 }
 
 fn file<'a>(tree: &'a Tree, name: &str) -> Result<(PathBuf, &'a crate::deb::FileRecord), Error> {

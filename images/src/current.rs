@@ -1,6 +1,9 @@
 //! What the archive has today for locked packages: one reading of each signed index, however many packages are asked for.
 
 use std::collections::BTreeMap;
+use std::path::Path;
+
+use tempfile::TempDir;
 
 use crate::download::PARTIAL_PREFIX;
 use crate::error::Error;
@@ -36,36 +39,38 @@ impl Store {
         Ok(found)
     }
 
-    /// An error for compiler packages of several versions, as an archive has them in the middle of an update.
+    /// An error for packages of one compiler or one kernel in several versions, as an archive has them in the middle of an update.
     fn fit_together(&self, name: &ArtifactName, debs: &[Deb]) -> Result<(), Error> {
-        let compiler = match name {
-            ArtifactName::Kernel(_)
-            | ArtifactName::Loader { .. }
-            | ArtifactName::Busybox(_)
-            | ArtifactName::Ovmf => return Ok(()),
+        let of_one_version = match name {
+            ArtifactName::Loader { .. } | ArtifactName::Busybox(_) | ArtifactName::Ovmf => return Ok(()),
+            // Image and configuration.
+            ArtifactName::Kernel(_) => debs,
             ArtifactName::Rust => debs.get(..self.lock.rust.compiler.len()).unwrap_or(debs),
         };
-        match compiler.iter().find(|deb| deb.version != compiler[0].version) {
+        match of_one_version.iter().find(|deb| deb.version != of_one_version[0].version) {
             None => Ok(()),
             Some(other) => Err(Error::Index {
                 what: format!("{name} from the indexes of {}", other.suite),
-                reason: format!("{} and {other} do not fit together; try again later", compiler[0]),
+                reason: format!("{} and {other} do not fit together; try again later", of_one_version[0]),
             }),
         }
     }
 
+    /// A folder for the files of indexes.
+    pub(crate) fn scratch(&self) -> Result<TempDir, Error> {
+        let root = self.cache.root();
+        let folder = tempfile::Builder::new().prefix(PARTIAL_PREFIX).tempdir_in(root);
+        folder.map_err(Error::io("create a temporary folder in", root))
+    }
+
+    pub(crate) fn index_tools<'a>(&'a self, scratch: &'a Path) -> Tools<'a> {
+        Tools { downloader: &self.downloader, progress: &self.progress, keyring: &self.keyring, scratch }
+    }
+
     /// What the indexes have for each of `wanted`, in the suite and for the architecture of the package beside it.
     fn look_up(&self, locked: &[&Deb], wanted: &[Wanted]) -> Result<Vec<Option<Deb>>, Error> {
-        let scratch = tempfile::Builder::new()
-            .prefix(PARTIAL_PREFIX)
-            .tempdir_in(self.cache.root())
-            .map_err(Error::io("create a temporary folder in", self.cache.root()))?;
-        let tools = Tools {
-            downloader: &self.downloader,
-            progress: &self.progress,
-            keyring: &self.keyring,
-            scratch: scratch.path(),
-        };
+        let scratch = self.scratch()?;
+        let tools = self.index_tools(scratch.path());
         let mut groups: BTreeMap<&str, BTreeMap<DebArch, Vec<usize>>> = BTreeMap::new();
         for (position, deb) in locked.iter().enumerate() {
             groups.entry(&deb.suite).or_default().entry(deb.arch).or_default().push(position);
@@ -77,8 +82,9 @@ impl Store {
             for (arch, positions) in by_arch {
                 let of_group: Vec<Wanted> =
                     positions.iter().map(|&position| wanted[position].clone()).collect();
-                for (position, deb) in positions.into_iter().zip(index.current(&tools, arch, &of_group)?) {
-                    found[position] = deb;
+                let of_group = index.packages(&tools, arch)?.newest(&of_group)?;
+                for (position, package) in positions.into_iter().zip(of_group) {
+                    found[position] = package.map(|package| package.deb);
                 }
             }
         }

@@ -139,7 +139,7 @@ pub enum Error {
     },
     /// The archive dropped a locked package and has nothing of its series any more.
     #[error(
-        "{locked} is not on the mirror any more, and the suite's signed index has no {wanted}; give an archive mirror with --mirror {suite}=URL, or a folder with --artifacts DIR"
+        "{locked} is not on the mirror any more, and the suite's signed index has no {wanted}; take another version into the lock with `cargo xtask images repin NAME` or `images add`, or give an archive mirror with --mirror {suite}=URL, or a folder with --artifacts DIR"
     )]
     SeriesGone {
         /// The locked package.
@@ -148,6 +148,38 @@ pub enum Error {
         wanted: String,
         /// Codename.
         suite: String,
+    },
+    /// Text that names no kernel package.
+    #[error(
+        "`{given}` names no kernel package for x86: want linux-image-RELEASE-FLAVOUR[=VERSION], such as linux-image-6.12.107+deb13-amd64 or linux-image-686-pae"
+    )]
+    NotAKernelPackage {
+        /// As given.
+        given: String,
+    },
+    /// A name that a kernel cannot have in the lock.
+    #[error(
+        "`{given}` cannot be the name of {package}: want SERIES-{flavour}, such as 6.12-{flavour}, or a word such as sid-{flavour} for one that `images repin` moves on to the newest of its suite"
+    )]
+    KernelName {
+        /// As given.
+        given: String,
+        /// The kernel package.
+        package: String,
+        /// Its flavour.
+        flavour: String,
+    },
+    /// No suite has a package.
+    #[error(
+        "no suite has {wanted} for {arch}; looked in {looked_in}; name another suite with --suite, or its mirror with --mirror SUITE=URL"
+    )]
+    NoSuchPackage {
+        /// What was looked for.
+        wanted: String,
+        /// In whose indexes.
+        arch: &'static str,
+        /// Suites, each with why it could not be read, where it could not.
+        looked_in: String,
     },
     /// A package file cannot be unpacked.
     #[error("cannot unpack {deb}: {reason}")]

@@ -27,20 +27,26 @@ const COMPONENT: &str = "main";
 /// What is looked for in an index.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Wanted {
-    /// The newest kernel of an upstream series and a Debian flavour; its package name holds the ABI and so changes.
-    Kernel { series: String, flavour: String },
+    /// The newest kernel of a Debian flavour, and of an upstream series where one is named: its package whose name begins with
+    /// `part`. That name holds the ABI and so changes.
+    Kernel { part: String, series: Option<String>, flavour: String },
     /// The newest version of a package within an upstream series, such as `2.0.20` or `1.85`.
     Series { package: String, series: String },
     /// The newest version of a package.
     Any { package: String },
+    /// This very version of a package.
+    Exactly { package: String, version: String },
 }
 
 impl std::fmt::Display for Wanted {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Kernel { series, flavour } => write!(f, "kernel package linux-image-{series}*-{flavour}"),
+            Self::Kernel { part, series, flavour } => {
+                write!(f, "kernel package {part}{}*-{flavour}", series.as_deref().unwrap_or_default())
+            }
             Self::Series { package, series } => write!(f, "{package} of version {series}"),
             Self::Any { package } => f.write_str(package),
+            Self::Exactly { package, version } => write!(f, "{package} {version}"),
         }
     }
 }
@@ -48,18 +54,25 @@ impl std::fmt::Display for Wanted {
 impl Wanted {
     fn accepts(&self, package: &str, version: &str) -> bool {
         match self {
-            Self::Kernel { series, flavour } => {
-                let abi = package
-                    .strip_prefix("linux-image-")
-                    .and_then(|rest| rest.strip_prefix(series.as_str()))
+            Self::Kernel { part, series, flavour } => {
+                let release = package
+                    .strip_prefix(part.as_str())
                     .and_then(|rest| rest.strip_suffix(flavour.as_str()))
                     .and_then(|rest| rest.strip_suffix('-'));
-                abi.is_some_and(is_abi) && in_series(debversion::upstream(version), series)
+                match (release, series) {
+                    (None, _) => false,
+                    (Some(release), None) => has_no_featureset(release),
+                    (Some(release), Some(series)) => {
+                        release.strip_prefix(series.as_str()).is_some_and(is_abi)
+                            && in_series(debversion::upstream(version), series)
+                    }
+                }
             }
             Self::Series { package: wanted, series } => {
                 package == wanted && in_series(debversion::upstream(version), series)
             }
             Self::Any { package: wanted } => package == wanted,
+            Self::Exactly { package: wanted, version: exactly } => package == wanted && version == exactly,
         }
     }
 }
@@ -67,10 +80,12 @@ impl Wanted {
 /// Whether this is what stands between series and flavour: `.0-50`, `.107+deb13`. Words that start with a letter are other
 /// featuresets (`-rt`, `-cloud`); a signed image's name ends in its flavour, so `-unsigned` and `-dbg` never come here.
 fn is_abi(text: &str) -> bool {
-    let mut words = text.split('-');
-    let first = words.next().unwrap_or_default();
-    let digit_first = |word: &str| word.starts_with(|c: char| c.is_ascii_digit());
-    first.strip_prefix('.').is_some_and(digit_first) && words.all(digit_first)
+    text.strip_prefix('.').is_some_and(has_no_featureset)
+}
+
+/// Whether all words of a release begin with a digit, as `6.1.0-50` and `7.2.13+deb14` do.
+fn has_no_featureset(release: &str) -> bool {
+    release.split('-').all(|word| word.starts_with(|c: char| c.is_ascii_digit()))
 }
 
 /// `6.1.176` is in `6.1`, and `6.12` is not.
@@ -133,13 +148,8 @@ impl SuiteIndex {
         Ok(Self { suite: suite.to_owned(), root: root.to_owned(), files: release.files })
     }
 
-    /// The current packages for each of `wanted`, in its order.
-    pub(crate) fn current(
-        &self,
-        tools: &Tools<'_>,
-        arch: DebArch,
-        wanted: &[Wanted],
-    ) -> Result<Vec<Option<Deb>>, Error> {
+    /// The list of its packages.
+    pub(crate) fn packages(&self, tools: &Tools<'_>, arch: DebArch) -> Result<PackageList<'_>, Error> {
         let name = format!("{COMPONENT}/binary-{arch}/Packages.xz");
         let what = format!("the index {name} of {}", self.suite);
         let unreadable = |reason: String| Error::Index { what: what.clone(), reason };
@@ -156,10 +166,36 @@ impl SuiteIndex {
             &label,
             tools.progress,
         )?;
-        let packed = File::open(file.path()).map_err(Error::io("open", file.path()))?;
-        let reader = BufReader::new(liblzma::bufread::XzDecoder::new(BufReader::new(packed)));
-        select(reader, &self.suite, arch, wanted).map_err(unreadable)
+        Ok(PackageList { suite: &self.suite, arch, what, file })
     }
+}
+
+/// A suite's packages for one architecture, verified.
+pub(crate) struct PackageList<'a> {
+    suite: &'a str,
+    arch: DebArch,
+    /// For errors.
+    what: String,
+    file: NamedTempFile,
+}
+
+impl PackageList<'_> {
+    /// The newest package for each of `wanted`, in its order.
+    pub(crate) fn newest(&self, wanted: &[Wanted]) -> Result<Vec<Option<Package>>, Error> {
+        let path = self.file.path();
+        let packed = File::open(path).map_err(Error::io("open", path))?;
+        let reader = BufReader::new(liblzma::bufread::XzDecoder::new(BufReader::new(packed)));
+        select(reader, self.suite, self.arch, wanted)
+            .map_err(|reason| Error::Index { what: self.what.clone(), reason })
+    }
+}
+
+/// A package as an index has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Package {
+    pub(crate) deb: Deb,
+    /// The field `Depends`.
+    pub(crate) depends: String,
 }
 
 /// Has gpgv check a clear-signed file, and gives what was signed and nothing around it.
@@ -223,8 +259,8 @@ fn select(
     suite: &str,
     arch: DebArch,
     wanted: &[Wanted],
-) -> Result<Vec<Option<Deb>>, String> {
-    let mut best: Vec<Option<Deb>> = vec![None; wanted.len()];
+) -> Result<Vec<Option<Package>>, String> {
+    let mut best: Vec<Option<Package>> = vec![None; wanted.len()];
     let mut stanza = Stanza::default();
     for line in reader.split(b'\n') {
         let line = line.map_err(|error| error.to_string())?;
@@ -246,6 +282,7 @@ struct Stanza {
     path: String,
     size: String,
     sha256: String,
+    depends: String,
 }
 
 impl Stanza {
@@ -257,6 +294,7 @@ impl Stanza {
             "Filename" => &mut self.path,
             "Size" => &mut self.size,
             "SHA256" => &mut self.sha256,
+            "Depends" => &mut self.depends,
             _ => return,
         };
         value.trim().clone_into(place);
@@ -267,11 +305,12 @@ impl Stanza {
         suite: &str,
         arch: DebArch,
         wanted: &[Wanted],
-        best: &mut [Option<Deb>],
+        best: &mut [Option<Package>],
     ) -> Result<(), String> {
         for (wanted, best) in wanted.iter().zip(best) {
-            let newer =
-                best.as_ref().is_none_or(|best| debversion::compare(&self.version, &best.version).is_gt());
+            let newer = best
+                .as_ref()
+                .is_none_or(|best| debversion::compare(&self.version, &best.deb.version).is_gt());
             if !newer || !wanted.accepts(&self.package, &self.version) {
                 continue;
             }
@@ -280,7 +319,7 @@ impl Stanza {
             if strange || !self.path.ends_with(".deb") {
                 return Err(bad("Filename"));
             }
-            *best = Some(Deb {
+            let deb = Deb {
                 package: self.package.clone(),
                 version: self.version.clone(),
                 suite: suite.to_owned(),
@@ -288,7 +327,8 @@ impl Stanza {
                 path: self.path.clone(),
                 size: self.size.parse().map_err(|_| bad("Size"))?,
                 sha256: self.sha256.parse().map_err(|_| bad("SHA256"))?,
-            });
+            };
+            *best = Some(Package { deb, depends: self.depends.clone() });
         }
         Ok(())
     }
@@ -299,7 +339,26 @@ mod tests {
     use super::*;
 
     fn kernel(series: &str, flavour: &str) -> Wanted {
-        Wanted::Kernel { series: series.to_owned(), flavour: flavour.to_owned() }
+        let (part, series) = ("linux-image-".to_owned(), Some(series.to_owned()));
+        Wanted::Kernel { part, series, flavour: flavour.to_owned() }
+    }
+
+    /// Bug: a kernel that rolls on takes a cloud, rt or unsigned image, or the empty package of the image's name.
+    #[test]
+    fn the_newest_kernel_of_a_suite_is_matched_by_its_flavour() {
+        let (part, flavour) = ("linux-binary-".to_owned(), "amd64".to_owned());
+        let newest = Wanted::Kernel { part, series: None, flavour };
+        for (package, accepted) in [
+            ("linux-binary-7.2.13+deb14-amd64", true),
+            ("linux-binary-8.0.1-1-amd64", true),
+            ("linux-image-7.2.13+deb14-amd64", false),
+            ("linux-binary-7.2.13+deb14-rt-amd64", false),
+            ("linux-binary-unsigned-7.2.13+deb14-amd64", false),
+            ("linux-binary-amd64", false),
+        ] {
+            assert_eq!(newest.accepts(package, "7.2.13-1"), accepted, "{package}");
+        }
+        assert_eq!(newest.to_string(), "kernel package linux-binary-*-amd64");
     }
 
     /// Catches cloud, rt, unsigned and debug images, other flavours and other series being taken for the one that was locked.
@@ -356,9 +415,10 @@ mod tests {
             Wanted::Any { package: "libc6".to_owned() },
         ];
         let found = select(text.as_bytes(), "bookworm", DebArch::Amd64, &wanted).unwrap();
-        let versions: Vec<_> = found.iter().map(|deb| deb.as_ref().map(|deb| deb.version.as_str())).collect();
+        let versions: Vec<_> =
+            found.iter().map(|found| found.as_ref().map(|found| found.deb.version.as_str())).collect();
         assert_eq!(versions, [Some("6.1.176-1"), Some("1:2.0.20-2"), None, Some("2.36-9")]);
-        let deb = found[0].as_ref().unwrap();
+        let deb = &found[0].as_ref().unwrap().deb;
         assert_eq!((deb.path.as_str(), deb.size), ("pool/main/linux-image-6.1.0-50-amd64_6.1.176-1.deb", 7));
     }
 

@@ -4,6 +4,7 @@
 //! [`Store`] is the way in. It takes its mirrors from the host's package configuration, keeps everything in a cache that
 //! parallel runs share, and needs no network for what is cached.
 
+mod add;
 mod apt_sources;
 mod artifact;
 mod cache;
@@ -23,6 +24,7 @@ mod recipe;
 mod store;
 mod tree;
 
+pub use add::{Added, KernelPackage};
 pub use artifact::{
     Busybox, GuestFile, KernelImage, KnownKernel, LoaderTree, Ovmf, RustTree, known_kernels, known_loaders,
 };

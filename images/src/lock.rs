@@ -36,18 +36,31 @@ pub struct Lock {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LockedKernel {
-    /// Upstream series, such as `5.10`.
+    /// Upstream series, such as `5.10`; or a word, such as `sid`, for whatever is the newest of its suite.
     pub series: String,
     /// Debian's flavour, such as `686-pae`.
     pub flavour: String,
     /// The package that holds it.
     pub deb: Deb,
+    /// The package with its configuration, where that is another one: Debian's layout since Linux 7.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub config: Option<Deb>,
 }
 
 impl LockedKernel {
     /// The name used in scenarios, such as `5.10-686-pae`.
     pub fn name(&self) -> String {
         format!("{}-{}", self.series, self.flavour)
+    }
+
+    /// The upstream series that it keeps to when it moves on; none where it takes the newest kernel of its suite.
+    pub fn kept_series(&self) -> Option<&str> {
+        self.series.starts_with(|first: char| first.is_ascii_digit()).then_some(self.series.as_str())
+    }
+
+    /// Its packages, the one with the image first.
+    pub(crate) fn debs(&self) -> impl Iterator<Item = &Deb> {
+        [&self.deb].into_iter().chain(&self.config)
     }
 
     /// Whether it is an i386 kernel with PAE, which can use memory above 4 GiB.
@@ -216,11 +229,22 @@ impl FromStr for ArtifactName {
                 _ => Err(bad()),
             };
         }
-        if text.starts_with(|first: char| first.is_ascii_digit()) && text.contains('-') {
-            return Ok(Self::Kernel(text.to_owned()));
-        }
-        Err(bad())
+        kernel_name(text).map(|_| Self::Kernel(text.to_owned())).ok_or_else(bad)
     }
+}
+
+/// Debian's flavours of kernels for this rig's machines, without featuresets.
+pub(crate) const FLAVOURS: [&str; 3] = ["amd64", "686-pae", "686"];
+
+/// Series and flavour of a kernel's name: `5.10` and any flavour, or a word such as `sid` and one of [`FLAVOURS`].
+pub(crate) fn kernel_name(name: &str) -> Option<(&str, &str)> {
+    let (series, flavour) = name.split_once('-')?;
+    let plain = |text: &str| {
+        !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '+' | '-'))
+    };
+    let numbered = series.starts_with(|first: char| first.is_ascii_digit());
+    let known = numbered || FLAVOURS.contains(&flavour);
+    (plain(series) && plain(flavour) && known).then_some((series, flavour))
 }
 
 impl Lock {
@@ -259,7 +283,7 @@ impl Lock {
     /// The packages of one artifact, the one that gives it its version first.
     pub fn debs(&self, name: &ArtifactName) -> Result<Vec<&Deb>, Error> {
         match name {
-            ArtifactName::Kernel(kernel) => Ok(vec![&self.kernel(kernel)?.deb]),
+            ArtifactName::Kernel(kernel) => Ok(self.kernel(kernel)?.debs().collect()),
             ArtifactName::Loader { version, arch } => {
                 let loader = self.loader(version, *arch)?;
                 Ok([&loader.program].into_iter().chain(&loader.libraries).collect())
@@ -301,6 +325,9 @@ impl Lock {
         for (position, name) in names.iter().enumerate() {
             if names[..position].contains(name) {
                 return Err(invalid(format!("`{name}` is there twice")));
+            }
+            if name.to_string().parse().as_ref() != Ok(name) {
+                return Err(invalid(format!("`{name}` cannot be a name")));
             }
             for deb in self.debs(name)? {
                 let strange = deb.path.split('/').any(|part| matches!(part, "" | "." | ".."));
@@ -345,6 +372,7 @@ mod tests {
                 "6.1-686-pae",
                 "6.1-686",
                 "6.12-amd64",
+                "sid-amd64",
                 "kexec-tools@2.0.20/i386",
                 "kexec-tools@2.0.20/x86_64",
                 "kexec-tools@2.0.25/i386",
@@ -372,6 +400,8 @@ mod tests {
             "rust",
             "amd64-5.10",
             "5.10",
+            "sid-cloud",
+            "si/d-amd64",
         ] {
             assert!(text.parse::<ArtifactName>().is_err(), "{text}");
         }

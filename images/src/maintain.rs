@@ -110,21 +110,26 @@ impl Store {
     }
 
     /// Writes the archive's current versions into the lock file at `lock_file`, through the signed indexes: the newest of each
-    /// kernel's and loader's series, with the newest libraries. All or nothing: after an error the file is as it was.
-    pub fn repin(&self, lock_file: &Path) -> Result<Vec<Change>, Error> {
-        let names = self.lock.names();
+    /// kernel's and loader's series, with the newest libraries. Of these artifacts only, where there are any. All or nothing: after
+    /// an error the file is as it was.
+    pub fn repin(&self, lock_file: &Path, names: &[ArtifactName]) -> Result<Vec<Change>, Error> {
+        let names = if names.is_empty() { self.lock.names() } else { names.to_vec() };
         let current = self.current(&names.iter().collect::<Vec<_>>())?;
         let mut lock = self.lock.clone();
         let mut changes = Vec::new();
         for (name, current) in names.into_iter().zip(current) {
             changes.extend(replace(&mut lock, name, current));
         }
-        // Read back as a run would: a lock that cannot be used must not be written.
-        let text = lock.to_text();
-        Lock::parse(&text, "the new lock file")?;
-        cache::write_atomically(lock_file, text.as_bytes())?;
+        write(&lock, lock_file)?;
         Ok(changes)
     }
+}
+
+/// Writes a lock file. It is read back as a run would first: a lock that cannot be used must not be written.
+pub(crate) fn write(lock: &Lock, lock_file: &Path) -> Result<(), Error> {
+    let text = lock.to_text();
+    Lock::parse(&text, "the new lock file")?;
+    cache::write_atomically(lock_file, text.as_bytes())
 }
 
 /// Puts an artifact's packages into the lock, and says which ones are new.
@@ -137,7 +142,7 @@ fn replace(lock: &mut Lock, name: ArtifactName, current: Vec<Deb>) -> Vec<Change
             .kernels
             .iter_mut()
             .filter(|known| known.name() == *kernel)
-            .map(|known| &mut known.deb)
+            .flat_map(|known| [&mut known.deb].into_iter().chain(&mut known.config))
             .collect(),
         ArtifactName::Loader { version, arch } => lock
             .loaders

@@ -75,6 +75,17 @@ impl Mirrors {
         Self { options: options.to_vec(), host: apt_sources::read(apt_dir), apt_dir: apt_dir.to_owned() }
     }
 
+    /// Debian's suites that the host's package configuration has, in its order.
+    pub(crate) fn host_suites(&self) -> Vec<String> {
+        let mut suites: Vec<String> = Vec::new();
+        for source in &self.host {
+            if rank(source, &source.suite).is_some() && !suites.contains(&source.suite) {
+                suites.push(source.suite.clone());
+            }
+        }
+        suites
+    }
+
     /// Archive roots to try for a suite, best first; never empty.
     pub(crate) fn of_suite(&self, suite: &str) -> Result<Vec<String>, Error> {
         let named = |option: &&MirrorOption| option.suite.as_deref() == Some(suite);

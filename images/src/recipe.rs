@@ -3,8 +3,12 @@
 use crate::deb::Recipe;
 use crate::error::Error;
 use crate::index::Wanted;
-use crate::lock::{ArtifactName, Lock};
+use crate::lock::{ArtifactName, Deb, Lock, LockedKernel};
 use crate::tree::Check;
+
+/// How the names of packages with a kernel's files begin: the image, with the configuration or without; the image alone, and the
+/// configuration (Debian's layout since Linux 7).
+pub(crate) const KERNEL_PARTS: [&str; 3] = ["linux-image-", "linux-binary-", "linux-base-"];
 
 /// Files of a kernel package: image and configuration.
 const KERNEL_FILES: usize = 2;
@@ -15,11 +19,7 @@ pub(crate) const OVMF_IMAGE: &str = "usr/share/ovmf/OVMF.fd";
 /// Which files are unpacked.
 pub(crate) fn of(name: &ArtifactName) -> Recipe {
     match name {
-        ArtifactName::Kernel(_) => Recipe {
-            wants: |path| path.starts_with("boot/vmlinuz-") || path.starts_with("boot/config-"),
-            enough: KERNEL_FILES,
-            revision: 0,
-        },
+        ArtifactName::Kernel(_) => Recipe { wants: kernel_file, enough: KERNEL_FILES, revision: 0 },
         ArtifactName::Loader { .. } => Recipe { wants: loader_file, enough: usize::MAX, revision: 1 },
         ArtifactName::Busybox(_) => {
             Recipe { wants: |path| matches!(path, "bin/busybox" | "usr/bin/busybox"), enough: 1, revision: 0 }
@@ -27,6 +27,18 @@ pub(crate) fn of(name: &ArtifactName) -> Recipe {
         ArtifactName::Ovmf => Recipe { wants: |path| path == OVMF_IMAGE, enough: 1, revision: 0 },
         ArtifactName::Rust => Recipe { wants: rust_file, enough: usize::MAX, revision: 0 },
     }
+}
+
+/// Image and configuration, in `boot/` or, in Debian's layout since Linux 7, in `usr/lib/modules/RELEASE/`.
+fn kernel_file(path: &str) -> bool {
+    kernel_release(path, "vmlinuz").is_some() || kernel_release(path, "config").is_some()
+}
+
+/// The kernel release that a path in a package is the `file` of.
+pub(crate) fn kernel_release<'a>(path: &'a str, file: &str) -> Option<&'a str> {
+    let in_boot = path.strip_prefix("boot/").and_then(|path| path.strip_prefix(file)?.strip_prefix('-'));
+    let in_modules = || path.strip_prefix("usr/lib/modules/")?.strip_suffix(file)?.strip_suffix('/');
+    in_boot.or_else(in_modules).filter(|release| !release.is_empty() && !release.contains('/'))
 }
 
 /// The loader and its reader of vmcores, the dynamic linker under all its names, and libc under both of its own (it is a link to the other before 2.33).
@@ -70,7 +82,7 @@ pub(crate) fn wanted(lock: &Lock, name: &ArtifactName) -> Result<Vec<Wanted>, Er
     Ok(match name {
         ArtifactName::Kernel(kernel) => {
             let kernel = lock.kernel(kernel)?;
-            vec![Wanted::Kernel { series: kernel.series.clone(), flavour: kernel.flavour.clone() }]
+            kernel.debs().map(|deb| kernel_package(kernel, deb)).collect()
         }
         ArtifactName::Loader { version, arch } => {
             let loader = lock.loader(version, *arch)?;
@@ -90,9 +102,36 @@ pub(crate) fn wanted(lock: &Lock, name: &ArtifactName) -> Result<Vec<Wanted>, Er
     })
 }
 
+/// What replaces a package of a kernel: the one that has the same part of a newer kernel.
+fn kernel_package(kernel: &LockedKernel, deb: &Deb) -> Wanted {
+    let part = KERNEL_PARTS.iter().find(|part| deb.package.starts_with(**part)).unwrap_or(&KERNEL_PARTS[0]);
+    Wanted::Kernel {
+        part: (*part).to_owned(),
+        series: kernel.kept_series().map(str::to_owned),
+        flavour: kernel.flavour.clone(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Bug: modules and other files are taken for the image, or the image of Debian's newer layout is not found.
+    #[test]
+    fn kernel_files() {
+        for (path, file, release) in [
+            ("boot/vmlinuz-6.1.0-50-amd64", "vmlinuz", Some("6.1.0-50-amd64")),
+            ("boot/config-6.1.0-50-amd64", "config", Some("6.1.0-50-amd64")),
+            ("usr/lib/modules/7.2.13+deb14-amd64/vmlinuz", "vmlinuz", Some("7.2.13+deb14-amd64")),
+            ("usr/lib/modules/7.2.13+deb14-amd64/config", "config", Some("7.2.13+deb14-amd64")),
+            ("usr/lib/modules/7.2.13+deb14-amd64/kernel/fs/config", "config", None),
+            ("usr/lib/modules/7.2.13+deb14-amd64/config", "vmlinuz", None),
+            ("boot/System.map-6.1.0-50-amd64", "vmlinuz", None),
+            ("usr/lib/modules//config", "config", None),
+        ] {
+            assert_eq!(kernel_release(path, file), release, "{path}");
+        }
+    }
 
     /// Catches guests that lack the dynamic linker, and guests that carry all of libc's package.
     #[test]

@@ -192,7 +192,7 @@ impl Store {
     }
 
     /// The packages' files, verified in full.
-    fn fetch_all(&self, debs: &[Deb]) -> Result<Vec<PathBuf>, Error> {
+    pub(crate) fn fetch_all(&self, debs: &[Deb]) -> Result<Vec<PathBuf>, Error> {
         debs.iter()
             .map(|deb| {
                 for _ in 0..REFETCHES {

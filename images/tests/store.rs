@@ -357,7 +357,7 @@ fn repin_writes_the_current_versions() {
     let (bench, mirror) = (Bench::with_dropped(), Mirror::good());
     // Compiler and firmware of this lock are no packages of the test archive: the whole re-pin fails, and the file stays.
     let before = fs::read_to_string(bench.lock_file()).unwrap();
-    assert!(bench.store(&mirror).repin(&bench.lock_file()).is_err());
+    assert!(bench.store(&mirror).repin(&bench.lock_file(), &[]).is_err());
     assert_eq!(fs::read_to_string(bench.lock_file()).unwrap(), before);
 
     let (kernels, rust) = before.split_once("\"rust\"").unwrap();
@@ -365,7 +365,7 @@ fn repin_writes_the_current_versions() {
         .replace("linux-image-6.1.0-50-amd64\"", "linux-image-6.1.0-51-rt-amd64\"")
         .replace("1.85.0", "6.1.0");
     fs::write(bench.lock_file(), format!("{kernels}\"rust\"{rust}")).unwrap();
-    let changes = bench.store(&mirror).repin(&bench.lock_file()).unwrap();
+    let changes = bench.store(&mirror).repin(&bench.lock_file(), &[]).unwrap();
     assert_eq!(changes.len(), 3);
     assert_eq!(
         (changes[0].from.version.as_str(), changes[0].to.version.as_str()),

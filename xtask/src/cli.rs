@@ -11,7 +11,7 @@ pub(crate) use checks::{
 };
 pub(crate) use reports::{CompareLoadersArgs, JudgeArgs, ReportArgs};
 pub(crate) use values::{
-    AccelArg, DoctorFormat, I686Arg, JudgeFormat, KernelArg, KernelSide, ListFormat, LoaderArg, Patience,
+    AccelArg, DoctorFormat, I686Arg, JudgeFormat, KernelArgs, KernelSide, ListFormat, LoaderArg, Patience,
     ShellArg, TableFormat,
 };
 
@@ -127,9 +127,12 @@ pub(crate) struct E2eArgs {
     /// Loader in place of the suite's: in-tree, kexec-tools@VERSION, or the path of a program. Repeatable.
     #[arg(long, value_name = "LOADER")]
     pub(crate) loader: Vec<LoaderArg>,
-    /// Local bzImage in place of the suite's kernels of its architecture: first=PATH or capture=PATH.
-    #[arg(long, value_name = "SIDE=PATH")]
-    pub(crate) kernel: Vec<KernelArg>,
+    /// Local bzImage in place of the suite's kernels of its architecture: first=PATH, capture=PATH, or both.
+    ///
+    /// What it was built with is read from the image (CONFIG_IKCONFIG), or config-VERSION or .config beside it, and what it lacks for the
+    /// cells is told before anything boots.
+    #[arg(long, value_name = "SIDE=PATH[,SIDE=PATH]")]
+    pub(crate) kernel: Vec<KernelArgs>,
     /// Guests that run at the same time. Default: as many as CPUs and free memory allow.
     #[arg(short, long, value_name = "N")]
     pub(crate) jobs: Option<NonZeroUsize>,
@@ -240,8 +243,8 @@ pub(crate) struct ShellArgs {
     #[arg(long, value_name = "LOADER")]
     pub(crate) loader: Vec<LoaderArg>,
     /// Local bzImage in place of the suite's kernels, as of `e2e`.
-    #[arg(long, value_name = "SIDE=PATH")]
-    pub(crate) kernel: Vec<KernelArg>,
+    #[arg(long, value_name = "SIDE=PATH[,SIDE=PATH]")]
+    pub(crate) kernel: Vec<KernelArgs>,
     /// Acceleration: kvm, which is not probed for, or tcg. auto is tcg here, which runs everywhere; people are slower.
     #[arg(long, value_enum, default_value_t, hide_possible_values = true)]
     pub(crate) accel: AccelArg,
@@ -314,7 +317,26 @@ pub(crate) enum ImagesAction {
         names: Vec<String>,
     },
     /// Write the archive's current versions into the lock file.
-    Repin,
+    #[command(visible_alias = "update")]
+    Repin {
+        /// Artifacts by the names that `list` shows. Default: all.
+        #[arg(value_name = "NAME")]
+        names: Vec<String>,
+    },
+    /// Take a kernel package of the archive into the lock file, so that scenarios can name it.
+    Add {
+        /// The package, such as linux-image-amd64, or one kernel's, such as linux-image-6.12.107+deb13-amd64.
+        #[arg(value_name = "linux-image-...[=VERSION]")]
+        package: String,
+        /// Its name in scenarios, such as 6.12-amd64. Default: its series and flavour.
+        ///
+        /// With a word in place of the series, such as sid-amd64, `repin` takes the newest kernel of the suite, whatever its series.
+        #[arg(long = "as", value_name = "NAME")]
+        name: Option<String>,
+        /// The suite to look in, such as sid. Default: the host's own, then sid and Debian's releases, until one has the package.
+        #[arg(long)]
+        suite: Option<String>,
+    },
 }
 
 #[derive(Args, Debug)]

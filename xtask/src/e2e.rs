@@ -261,7 +261,7 @@ fn same_cells(args: &E2eArgs) -> String {
         };
         words.push(format!("--loader {}", shell_word(&value)));
     }
-    for kernel in &args.kernel {
+    for kernel in args.kernel.iter().flat_map(|kernels| &kernels.0) {
         let side = match kernel.side {
             KernelSide::First => "first",
             KernelSide::Capture => "capture",

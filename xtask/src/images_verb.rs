@@ -4,7 +4,7 @@ use crate::cli::{ImagesAction, ImagesArgs};
 use crate::exit::{Exit, Failure, OrFail};
 use crate::store::{self, Shared};
 use crate::{Host, build, output};
-use images::{ArtifactName, Listed, State};
+use images::{Added, ArtifactName, KernelPackage, Listed, State};
 
 /// The lock file, from the repository's root.
 const LOCK_FILE: &str = "images/lock.json";
@@ -27,7 +27,14 @@ pub(crate) async fn run(args: &ImagesArgs, host: &Host) -> Result<Exit, Failure>
             let names = names_or(names, || store.inner().lock_file().names())?;
             verify(store, names, host).await
         }
-        ImagesAction::Repin => repin(store, host).await,
+        ImagesAction::Repin { names } => {
+            let names = names.iter().map(|name| name.parse()).collect::<Result<_, _>>().or_input()?;
+            repin(store, names, host).await
+        }
+        ImagesAction::Add { package, name, suite } => {
+            let package = package.parse().or_input()?;
+            add(store, package, name.clone(), suite.clone(), host).await
+        }
     }
 }
 
@@ -86,10 +93,33 @@ async fn verify(store: Shared, names: Vec<ArtifactName>, host: &Host) -> Result<
     Ok(exit)
 }
 
-async fn repin(store: Shared, host: &Host) -> Result<Exit, Failure> {
+async fn add(
+    store: Shared,
+    package: KernelPackage,
+    name: Option<String>,
+    suite: Option<String>,
+    host: &Host,
+) -> Result<Exit, Failure> {
+    let lock_file = host.repo.root().join(LOCK_FILE);
+    let added = store::unless_interrupted(&host.interrupts, move || {
+        store.inner().add(&lock_file, &package, name.as_deref(), suite.as_deref())
+    })
+    .await?;
+    let Added { kernel, replaced } = added.map_err(store::failure_of)?;
+    for deb in [&kernel.deb].into_iter().chain(&kernel.config) {
+        output::line(format_args!("{}: {deb}", kernel.name()));
+    }
+    if let Some(replaced) = replaced.filter(|replaced| *replaced != kernel) {
+        output::line(format_args!("    in place of {}", replaced.deb));
+    }
+    output::line(format_args!("{LOCK_FILE} has it; scenarios can name it as {}", kernel.name()));
+    Ok(Exit::AsExpected)
+}
+
+async fn repin(store: Shared, names: Vec<ArtifactName>, host: &Host) -> Result<Exit, Failure> {
     let lock_file = host.repo.root().join(LOCK_FILE);
     let changes =
-        store::unless_interrupted(&host.interrupts, move || store.inner().repin(&lock_file)).await?;
+        store::unless_interrupted(&host.interrupts, move || store.inner().repin(&lock_file, &names)).await?;
     let changes = changes.map_err(store::failure_of)?;
     for change in &changes {
         output::line(format_args!("{}: {} -> {}", change.name, change.from, change.to));

@@ -94,6 +94,9 @@ const fn is_input(error: &Error) -> bool {
         error,
         Error::UnknownArtifact { .. }
             | Error::MirrorOption { .. }
+            | Error::NotAKernelPackage { .. }
+            | Error::KernelName { .. }
+            | Error::NoSuchPackage { .. }
             | Error::NoMirror { .. }
             | Error::Offline { .. }
             | Error::NotInFolder { .. }

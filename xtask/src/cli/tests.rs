@@ -1,5 +1,6 @@
 //! Tables of good and bad command lines.
 
+use super::values::KernelArg;
 use super::*;
 use clap::CommandFactory;
 
@@ -88,13 +89,16 @@ fn every_documented_flag_of_e2e_parses() {
     assert_eq!(args.jobs.map(NonZeroUsize::get), Some(3));
     assert_eq!((args.accel, args.host.i686), (AccelArg::Tcg, I686Arg::Debian));
     assert_eq!(args.store.mirror, ["http://m", "bullseye=http://a"]);
-    assert_eq!(
-        args.kernel,
-        [
-            KernelArg { side: KernelSide::First, path: "/b".into() },
-            KernelArg { side: KernelSide::Capture, path: "c".into() }
-        ]
-    );
+    let kernels =
+        |args: &E2eArgs| args.kernel.iter().flat_map(|kernels| kernels.0.clone()).collect::<Vec<_>>();
+    let both = [
+        KernelArg { side: KernelSide::First, path: "/b".into() },
+        KernelArg { side: KernelSide::Capture, path: "c".into() },
+    ];
+    assert_eq!(kernels(&args), both);
+    assert_eq!(kernels(&e2e("--kernel first=/b,capture=c")), both);
+    let one = [KernelArg { side: KernelSide::First, path: "/b,c=d".into() }];
+    assert_eq!(kernels(&e2e("--kernel first=/b,c=d")), one);
     assert!(e2e("--filter id=x").filter.is_some());
 }
 
@@ -111,6 +115,8 @@ fn other_verbs_parse() {
         "images fetch 5.10-amd64 debian-rust",
         "images --artifacts d verify",
         "images repin",
+        "images update sid-amd64",
+        "images add linux-image-amd64=7.2.13-1 --as sid-amd64 --suite sid",
         "faults --slice --report d",
         "faults sigint qemu-killed --install",
         "faults --list --format json",
@@ -135,6 +141,7 @@ fn bad_input_is_refused_with_what_was_expected() {
         ("e2e --loader kexec-tools@", "no version"),
         ("e2e --kernel /boot/vmlinuz", "first=PATH or capture=PATH"),
         ("e2e --kernel first=", "no path"),
+        ("e2e --kernel first=/b,capture=", "no path"),
         ("e2e --accel fast", "auto, kvm, tcg"),
         ("e2e --patience 0", "0.01 to 100"),
         ("e2e --patience nan", "0.01 to 100"),

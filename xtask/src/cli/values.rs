@@ -135,25 +135,39 @@ pub(crate) enum KernelSide {
     Capture,
 }
 
-/// A value of `--kernel`.
+/// A local kernel in place of a suite's.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct KernelArg {
     pub(crate) side: KernelSide,
     pub(crate) path: PathBuf,
 }
 
-impl FromStr for KernelArg {
+/// What may stand behind one `--kernel`: one kernel, or both with a comma between them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct KernelArgs(pub(crate) Vec<KernelArg>);
+
+impl FromStr for KernelArgs {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let (side, path) = match text.split_once('=') {
-            Some(("first", path)) => (KernelSide::First, path),
-            Some(("capture", path)) => (KernelSide::Capture, path),
-            _ => return Err("expected first=PATH or capture=PATH".to_owned()),
+        // A comma may be a part of a path as well: only one before a side's name is ours.
+        let second = [",first=", ",capture="].iter().filter_map(|mark| text.find(mark)).min();
+        let parts = match second {
+            None => vec![text],
+            Some(at) => vec![&text[..at], &text[at + 1..]],
         };
-        match path {
-            "" => Err("no path after the equals sign".to_owned()),
-            path => Ok(Self { side, path: PathBuf::from(path) }),
-        }
+        parts.into_iter().map(one_kernel).collect::<Result<_, _>>().map(Self)
+    }
+}
+
+fn one_kernel(text: &str) -> Result<KernelArg, String> {
+    let (side, path) = match text.split_once('=') {
+        Some(("first", path)) => (KernelSide::First, path),
+        Some(("capture", path)) => (KernelSide::Capture, path),
+        _ => return Err("expected first=PATH or capture=PATH, or both as first=PATH,capture=PATH".to_owned()),
+    };
+    match path {
+        "" => Err("no path after the equals sign".to_owned()),
+        path => Ok(KernelArg { side, path: PathBuf::from(path) }),
     }
 }

@@ -1,7 +1,7 @@
 //! The second layer of `e2e`: which cells run. Reads scenario files and local kernels' headers; fetches, builds and starts nothing.
 
 use super::local_kernel;
-use crate::cli::{E2eArgs, KernelArg, KernelSide, LoaderArg};
+use crate::cli::{E2eArgs, KernelArgs, KernelSide, LoaderArg};
 use crate::exit::{Failure, OrFail};
 use crate::repo::Repo;
 use anyhow::{Context, anyhow, bail};
@@ -181,8 +181,8 @@ fn loaders(args: &[LoaderArg]) -> anyhow::Result<Vec<Loader>> {
 }
 
 /// The local kernel for one side, if one is named.
-fn local(kernels: &[KernelArg], side: KernelSide) -> anyhow::Result<Option<Kernel>> {
-    let mut of_side = kernels.iter().filter(|kernel| kernel.side == side);
+fn local(kernels: &[KernelArgs], side: KernelSide) -> anyhow::Result<Option<Kernel>> {
+    let mut of_side = kernels.iter().flat_map(|kernels| &kernels.0).filter(|kernel| kernel.side == side);
     let kernel = of_side.next().map(|kernel| local_kernel::read(&kernel.path)).transpose()?;
     match of_side.next() {
         Some(second) => bail!("--kernel {}: one kernel a side, please", second.path.display()),
@@ -267,6 +267,7 @@ mod tests {
             (&["--loader", "./no/such"], "there is no such file"),
             (&["--loader", "/bin/sh", "--loader", "/usr/bin/sh"], "rename one"),
             (&["--kernel", "first=/bin/sh"], "/bin/sh is no kernel to boot"),
+            (&["--kernel", "capture=/bin/sh,capture=/bin/sh"], "/bin/sh is no kernel to boot"),
         ] {
             let error = plan(words).expect_err(&words.join(" "));
             assert!(error.contains(expected), "{words:?}: {error}");

@@ -182,9 +182,12 @@ fn the_sweep_tries_what_it_promises() {
     let all_ours = sweep.cells.iter().filter(|cell| cell.loader == Loader::InTree).count();
     assert!(all_ours <= 400, "{all_ours} cells do not fit into an hour");
     // Every pair of the lock file's kernels, from every userspace that the first kernel has.
+    // One that rolls on has no version, and its own suite: what the sweep comes to is compared over months.
     let catalog = Catalog::locked().unwrap();
-    for first in &catalog.kernels {
-        for capture in &catalog.kernels {
+    let kernels: Vec<_> = catalog.kernels.iter().filter(|kernel| kernel.version().is_some()).collect();
+    assert!(kernels.len() >= 6, "{kernels:?}");
+    for first in kernels.iter().copied() {
+        for capture in kernels.iter().copied() {
             for userspace in [Arch::I386, Arch::X86_64] {
                 let is_there = ours.iter().any(|cell| {
                     cell.first == *first && cell.capture == *capture && cell.userspace == userspace
