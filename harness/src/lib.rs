@@ -21,6 +21,7 @@ pub mod gdb;
 pub mod guest;
 pub mod judge;
 pub mod last_lines;
+pub mod ledger;
 pub mod monitor;
 pub mod outcome;
 pub mod paging;

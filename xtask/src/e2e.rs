@@ -117,6 +117,17 @@ pub(crate) async fn run_cells(
     args: &E2eArgs,
     host: &Host,
 ) -> Result<Ran, Failure> {
+    run_cells_by(plan, artifacts, args, options(args, host), host).await
+}
+
+/// Runs the cells under the table by these options, which are more than the command line has.
+pub(crate) async fn run_cells_by(
+    plan: Plan,
+    artifacts: Arc<Artifacts>,
+    args: &E2eArgs,
+    options: Options,
+    host: &Host,
+) -> Result<Ran, Failure> {
     let began = Instant::now();
     let context = Context {
         commands: Commands { again: again(args), cells: same_cells(args) },
@@ -130,7 +141,7 @@ pub(crate) async fn run_cells(
         Told::Event(event) => table.show(event),
         Told::Asked => table.show_now(),
     };
-    let ended = drive(cells, &not_run, artifacts, options(args, host), host, show).await;
+    let ended = drive(cells, &not_run, artifacts, options, host, show).await;
     table.abandon();
     let summary = ended?;
     output::line(table::count_line(&summary, skipped));

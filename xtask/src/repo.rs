@@ -93,6 +93,11 @@ impl Repo {
         self.root.join("target/bench/boots")
     }
 
+    /// Reports of `bench matrix`, unless `--report` says otherwise.
+    pub(crate) fn matrix_bench_report(&self) -> PathBuf {
+        self.root.join("target/bench/matrix")
+    }
+
     /// Report of `bench loader`.
     pub(crate) fn loader_bench_report(&self) -> PathBuf {
         self.root.join("target/bench/loader")

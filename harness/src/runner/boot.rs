@@ -75,7 +75,10 @@ pub(super) async fn boot(shared: Arc<Shared>, group: Vec<Todo>) -> Booted {
     let rest = ready.split_off(fit.min(ready.len()));
     let booted = boot_files(&shared, &cell, &name, &files).await;
     let (saved, failed, leaked) = match booted {
-        Ok(saved) => (Some(saved), None, None),
+        Ok(saved) => {
+            shared.meter.take_guest(&saved.times, true);
+            (Some(saved), None, None)
+        }
         Err((why, leaked)) => (None, Some(why), leaked),
     };
     // A run that is stopped boots nothing more, by itself or not.

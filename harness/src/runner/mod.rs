@@ -35,6 +35,7 @@ use schedule::{Schedule, Work};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::task::JoinSet;
 
@@ -227,13 +228,16 @@ impl Run {
     ) -> Result<Summary, RunError> {
         let mut trials: HashMap<tokio::task::Id, Vec<Todo>> = HashMap::new();
         let mut enough = false;
+        let (began, mut empty) = (Instant::now(), Duration::ZERO);
         loop {
             while running.len() < self.jobs && !enough && !self.shared.stop.is_requested() {
                 let Some(work) = schedule.next() else { break };
                 let (task, waiting) = self.start(work, running);
                 trials.insert(task, waiting);
             }
+            let (since, free) = (Instant::now(), self.jobs.saturating_sub(running.len()));
             let Some(ended) = running.join_next_with_id().await else { break };
+            empty += since.elapsed() * u32::try_from(free).unwrap_or(u32::MAX);
             let (task, ended) = match ended {
                 Ok((task, ended)) => (task, Ok(ended?)),
                 Err(error) => (error.id(), Err(error)),
@@ -267,6 +271,7 @@ impl Run {
                 let _ = self.shared.events.send(RunEvent::TrialEnded { result: Box::new(result) });
             }
         }
+        self.shared.meter.take_places(began.elapsed(), self.jobs, empty);
         summary.not_run += schedule.len();
         summary.interrupted = self.shared.stop.is_requested();
         Ok(summary)
