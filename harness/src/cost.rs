@@ -141,8 +141,17 @@ pub fn peak_mib(pid: u32) -> Option<u64> {
     peak_of(&std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?)
 }
 
+/// The memory that a process has in use, in MiB (proc(5): `VmRSS`); none where it is gone.
+pub(crate) fn used_mib(pid: i32) -> Option<u64> {
+    mib_of(&std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?, "VmRSS:")
+}
+
 fn peak_of(status: &str) -> Option<u64> {
-    let value = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    mib_of(status, "VmHWM:")
+}
+
+fn mib_of(status: &str, name: &str) -> Option<u64> {
+    let value = status.lines().find_map(|line| line.strip_prefix(name))?;
     let kib: u64 = value.trim().strip_suffix("kB")?.trim().parse().ok()?;
     Some(kib.div_ceil(1024))
 }

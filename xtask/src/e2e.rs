@@ -18,6 +18,7 @@ use harness::accel::{Accel, AccelChoice};
 use harness::artifacts::Artifacts;
 use harness::cell::Cell;
 use harness::cost::Cost;
+use harness::durations::Durations;
 use harness::guest::Deadlines;
 use harness::report::{CellResult, ReportError};
 use harness::runner::{self, Conclusion, Options, RunError, RunEvent, Summary};
@@ -242,7 +243,17 @@ pub(crate) fn options(args: &E2eArgs, host: &Host) -> Options {
         verbose: !args.no_verbose_run,
         dump: args.dump,
         deadlines: Deadlines { factor: args.patience.0, ..Deadlines::default() },
+        durations: durations(host),
     }
+}
+
+/// What cells took when they were last run. Without it the same cells run in another order, so that a file that is no such thing is
+/// told and no reason to run nothing.
+fn durations(host: &Host) -> Durations {
+    Durations::read(&host.repo.durations()).unwrap_or_else(|error| {
+        output::note(format_args!("the longest cells do not go first: {error}"));
+        Durations::default()
+    })
 }
 
 /// Where the report goes: shown relative to where the user is, if it lies below.

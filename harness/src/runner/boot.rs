@@ -115,6 +115,7 @@ async fn boot_files(
         inquiry: Inquiry { counted: shared.counted, ..Inquiry::default() },
     };
     let mut tell = |news| {
+        shared.guests.note(&news);
         let _ = shared.events.send(RunEvent::Guest { of: GuestOf::Boot(name.to_owned()), news });
     };
     boot_and_save(plan, scratch, state, shared.stop.clone(), &mut tell).await.map_err(|reaped| {
