@@ -1,6 +1,7 @@
 //! What a run costs: CPU time and memory of the rig beside those of its guests, and how long a verdict takes once all is said.
 //! Kept with every run, so that a rig that becomes a load of its own shows.
 
+use crate::ledger::{GuestTimes, Ledger};
 use serde::{Deserialize, Serialize};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -20,6 +21,9 @@ pub struct Cost {
     pub verdict_median_seconds: f64,
     /// The longest of these.
     pub verdict_longest_seconds: f64,
+    /// Where the time went; nothing in reports of earlier versions.
+    #[serde(default)]
+    pub ledger: Ledger,
 }
 
 impl Cost {
@@ -40,6 +44,7 @@ pub(crate) struct Meter {
 struct Seen {
     guest_peak_mib: u64,
     verdicts: Vec<Duration>,
+    ledger: Ledger,
 }
 
 impl Meter {
@@ -55,6 +60,24 @@ impl Meter {
         seen.verdicts.extend(verdict);
     }
 
+    /// Takes what a guest took: one that others start from, or another.
+    pub(crate) fn take_guest(&self, times: &GuestTimes, shared: bool) {
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        match shared {
+            true => seen.ledger.take_boot(times),
+            false => seen.ledger.take_trial(times),
+        }
+    }
+
+    /// Takes how long guests were run, in how many places, and how long places stood empty.
+    pub(crate) fn take_places(&self, wall: Duration, places: usize, empty: Duration) {
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let ledger = &mut seen.ledger;
+        ledger.wall_seconds = wall.as_secs_f64();
+        ledger.places = places;
+        ledger.empty_seconds = empty.as_secs_f64();
+    }
+
     /// What has been spent up to now. Guests that still run are not in it.
     pub(crate) fn cost(&self) -> Cost {
         let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
@@ -68,6 +91,7 @@ impl Meter {
             guest_peak_mib: seen.guest_peak_mib,
             verdict_median_seconds: verdicts.get(verdicts.len() / 2).copied().unwrap_or(0.0),
             verdict_longest_seconds: verdicts.last().copied().unwrap_or(0.0),
+            ledger: seen.ledger.clone(),
         }
     }
 }
@@ -106,13 +130,28 @@ fn ticks_of(stat: &str) -> Option<[u64; 4]> {
     Some([fields.next()??, fields.next()??, fields.next()??, fields.next()??])
 }
 
+/// The CPU time that a process has used, with that of its threads which have ended; none where it is gone.
+pub(crate) fn cpu_of(pid: i32) -> Option<Duration> {
+    let [user, system, ..] = ticks_of(&std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)?;
+    Some(Duration::from_secs_f64((user + system) as f64 / rustix::param::clock_ticks_per_second() as f64))
+}
+
 /// The most memory that a process ever had in use, in MiB (proc(5): `VmHWM`); none where it is gone.
 pub fn peak_mib(pid: u32) -> Option<u64> {
     peak_of(&std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?)
 }
 
+/// The memory that a process has in use, in MiB (proc(5): `VmRSS`); none where it is gone.
+pub(crate) fn used_mib(pid: i32) -> Option<u64> {
+    mib_of(&std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?, "VmRSS:")
+}
+
 fn peak_of(status: &str) -> Option<u64> {
-    let value = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    mib_of(status, "VmHWM:")
+}
+
+fn mib_of(status: &str, name: &str) -> Option<u64> {
+    let value = status.lines().find_map(|line| line.strip_prefix(name))?;
     let kib: u64 = value.trim().strip_suffix("kB")?.trim().parse().ok()?;
     Some(kib.div_ceil(1024))
 }

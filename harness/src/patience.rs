@@ -160,6 +160,11 @@ pub(crate) fn cpu_time(pid: i32) -> Option<Duration> {
     (!times.is_empty()).then(|| times.iter().sum())
 }
 
+/// How long the threads of a process that are there have waited for a CPU in their lives, all together.
+pub(crate) fn withheld(pid: i32) -> Duration {
+    CpuWaits::of(pid).0.values().sum()
+}
+
 /// How long each thread of a process has waited for a CPU in its life. Empty where the host's kernel does not tell
 /// (CONFIG_SCHED_INFO), and when the process is gone: then deadlines stand as they are.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

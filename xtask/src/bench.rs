@@ -1,6 +1,7 @@
 //! `cargo xtask bench`: measurements in one run, side by side, as ratios. They are never asserted; what must agree is.
 
 mod loader;
+mod matrix;
 
 use crate::cli::{BenchAction, E2eArgs};
 use crate::exit::{Exit, Failure};
@@ -17,6 +18,7 @@ pub(crate) async fn run(action: &BenchAction, host: &Host) -> Result<Exit, Failu
         BenchAction::Boots(args) => boots(args, host).await,
         BenchAction::Overhead(args) => overhead(args, host).await,
         BenchAction::Loader(args) => loader::run(args, host).await,
+        BenchAction::Matrix(args) => matrix::run(args, host).await,
     }
 }
 

@@ -4,15 +4,17 @@
 
 mod checks;
 mod reports;
+mod spread;
 mod values;
 
 pub(crate) use checks::{
-    BenchLoaderArgs, FaultsArgs, FuzzArgs, MutantsArgs, SoakArgs, StandInArgs, TestArgs,
+    BenchLoaderArgs, BenchMatrixArgs, FaultsArgs, FuzzArgs, MutantsArgs, SoakArgs, StandInArgs, TestArgs,
 };
 pub(crate) use reports::{CompareLoadersArgs, JudgeArgs, ReportArgs};
+pub(crate) use spread::DurationsArgs;
 pub(crate) use values::{
     AccelArg, DoctorFormat, I686Arg, JudgeFormat, KernelArgs, KernelSide, ListFormat, LoaderArg, Patience,
-    ShellArg, TableFormat,
+    ShellArg, TableFormat, WayArg,
 };
 
 use crate::exit::Exit;
@@ -84,6 +86,8 @@ pub(crate) enum Verb {
     /// Write it to a file once, and have the shell source that: bash in .bashrc, zsh in .zshrc behind compinit, fish in
     /// config.fish.
     Completions(CompletionsArgs),
+    /// Record how long the cells of these reports took: what runs are ordered and parted by.
+    Durations(DurationsArgs),
 }
 
 #[derive(Debug, Subcommand)]
@@ -99,6 +103,12 @@ pub(crate) enum BenchAction {
     /// Guests start from one saved boot and run one at a time, the loaders in turns. Ratios are of this repository's loader to the
     /// fastest of the others, round by round.
     Loader(BenchLoaderArgs),
+    /// Run the same cells as a plain loop around QEMU does, with fresh boots, and with all that the rig has: cells an hour of each, and
+    /// where the rig's time goes.
+    ///
+    /// The loop has one guest at a time, each from power-on by its bzImage, and waits for the silence of one that hangs. The ways
+    /// take turns. They must come to the same outcomes, else the exit status is 1.
+    Matrix(Box<BenchMatrixArgs>),
 }
 
 #[derive(Args, Clone, Debug)]

@@ -18,6 +18,7 @@ use harness::accel::{Accel, AccelChoice};
 use harness::artifacts::Artifacts;
 use harness::cell::Cell;
 use harness::cost::Cost;
+use harness::durations::Durations;
 use harness::guest::Deadlines;
 use harness::report::{CellResult, ReportError};
 use harness::runner::{self, Conclusion, Options, RunError, RunEvent, Summary};
@@ -117,6 +118,17 @@ pub(crate) async fn run_cells(
     args: &E2eArgs,
     host: &Host,
 ) -> Result<Ran, Failure> {
+    run_cells_by(plan, artifacts, args, options(args, host), host).await
+}
+
+/// Runs the cells under the table by these options, which are more than the command line has.
+pub(crate) async fn run_cells_by(
+    plan: Plan,
+    artifacts: Arc<Artifacts>,
+    args: &E2eArgs,
+    options: Options,
+    host: &Host,
+) -> Result<Ran, Failure> {
     let began = Instant::now();
     let context = Context {
         commands: Commands { again: again(args), cells: same_cells(args) },
@@ -130,7 +142,7 @@ pub(crate) async fn run_cells(
         Told::Event(event) => table.show(event),
         Told::Asked => table.show_now(),
     };
-    let ended = drive(cells, &not_run, artifacts, options(args, host), host, show).await;
+    let ended = drive(cells, &not_run, artifacts, options, host, show).await;
     table.abandon();
     let summary = ended?;
     output::line(table::count_line(&summary, skipped));
@@ -231,7 +243,17 @@ pub(crate) fn options(args: &E2eArgs, host: &Host) -> Options {
         verbose: !args.no_verbose_run,
         dump: args.dump,
         deadlines: Deadlines { factor: args.patience.0, ..Deadlines::default() },
+        durations: durations(host),
     }
+}
+
+/// What cells took when they were last run. Without it the same cells run in another order, so that a file that is no such thing is
+/// told and no reason to run nothing.
+fn durations(host: &Host) -> Durations {
+    Durations::read(&host.repo.durations()).unwrap_or_else(|error| {
+        output::note(format_args!("the longest cells do not go first: {error}"));
+        Durations::default()
+    })
 }
 
 /// Where the report goes: shown relative to where the user is, if it lies below.

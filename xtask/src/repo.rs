@@ -26,6 +26,11 @@ impl Repo {
         self.root.join("scenarios")
     }
 
+    /// How long cells took when they were last run.
+    pub(crate) fn durations(&self) -> PathBuf {
+        self.scenarios().join("durations.json")
+    }
+
     /// The loader's fuzzers and their corpus.
     pub(crate) fn fuzz(&self) -> PathBuf {
         self.root.join("loader/fuzz")
@@ -91,6 +96,11 @@ impl Repo {
     /// Where the reports of `bench boots` are, unless `--report` says otherwise.
     pub(crate) fn bench_reports(&self) -> PathBuf {
         self.root.join("target/bench/boots")
+    }
+
+    /// Reports of `bench matrix`, unless `--report` says otherwise.
+    pub(crate) fn matrix_bench_report(&self) -> PathBuf {
+        self.root.join("target/bench/matrix")
     }
 
     /// Report of `bench loader`.

@@ -38,11 +38,14 @@ pub struct Deadlines {
     pub factor: f64,
     /// Overrides, in seconds on the reference host. The last one for a phase counts.
     pub overrides: Vec<(Phase, u32)>,
+    /// Hangs are known by a silence of this length on both ports and by nothing else, as a script around QEMU knows them; only
+    /// then the machine is looked at. None: it is looked at again and again, and a hang that is proven ends the guest.
+    pub silence: Option<Duration>,
 }
 
 impl Default for Deadlines {
     fn default() -> Self {
-        Self { calibration: Calibration::NONE, factor: 1.0, overrides: Vec::new() }
+        Self { calibration: Calibration::NONE, factor: 1.0, overrides: Vec::new(), silence: None }
     }
 }
 

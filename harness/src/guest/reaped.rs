@@ -1,6 +1,7 @@
 //! What is left of a guest when its QEMU is gone: its evidence, and what people may want to know beside it.
 
 use crate::evidence::{Evidence, GuestEnd, Timed};
+use crate::ledger::GuestTimes;
 use crate::qmp::Direction;
 use guest_protocol::Order;
 use std::collections::BTreeMap;
@@ -31,6 +32,8 @@ pub struct Reaped {
     pub last_message: Option<Instant>,
     /// The most memory that QEMU had in use, in MiB.
     pub peak_mib: Option<u64>,
+    /// What it took of the CPUs, phase by phase.
+    pub times: GuestTimes,
     /// When it ended, in milliseconds since `cont`.
     pub ended_ms: u64,
     /// A process of it that could not be ended: a fault of the run.

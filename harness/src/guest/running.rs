@@ -21,8 +21,11 @@ use crate::cell::Firmware;
 use crate::channel::{Line, LineSplitter};
 use crate::classify;
 use crate::classify::console::Landmark;
+use crate::cost;
 use crate::evidence::{GuestEnd, PhaseWait, QmpEvent, Timed};
-use crate::patience::{Looked, Patience};
+use crate::ledger::Mark;
+use crate::outcome::Outcome;
+use crate::patience::{self, Looked, Patience};
 use crate::phase::Phase;
 use crate::process::Process;
 use crate::qmp::{Qmp, QmpError, Unasked};
@@ -77,6 +80,8 @@ pub struct Running {
     resumed: Option<Report>,
     /// Whether the guest is where it was to go.
     arrived: bool,
+    /// When its phases were entered, and what QEMU had used of the CPUs by then.
+    marks: Vec<(Phase, Mark)>,
     record: Reaped,
 }
 
@@ -112,7 +117,13 @@ impl Running {
         let Stopped { started, process, qmp, events, chunks, orders, cpu_log, gdb_socket } = stopped;
         let now = Instant::now();
         let patience = Patience::begin(process.pid());
+        let mark = Mark {
+            at: started.elapsed(),
+            cpu: cost::cpu_of(process.pid()).unwrap_or_default(),
+            withheld: patience::withheld(process.pid()),
+        };
         Self {
+            marks: vec![(walk.phase(), mark)],
             started,
             process,
             qmp,
@@ -138,6 +149,16 @@ impl Running {
 
     pub(super) fn phase(&self) -> Phase {
         self.walk.phase()
+    }
+
+    /// This moment in QEMU's life. One that is gone has used no more than was seen last.
+    fn mark(&self) -> Mark {
+        let (pid, last) = (self.process.pid(), self.marks.last().map(|(_, mark)| *mark).unwrap_or_default());
+        let at = self.started.elapsed();
+        match cost::cpu_of(pid) {
+            Some(cpu) => Mark { at, cpu, withheld: patience::withheld(pid) },
+            None => Mark { at, ..last },
+        }
     }
 
     /// Process id of QEMU.
@@ -234,6 +255,12 @@ impl Running {
                 // would let this be asked again.
                 _ = sampler.tick() => {
                     self.tell_console(listener);
+                    if let Some(silence) = plan.deadlines.silence {
+                        if self.walk.phase() < Phase::Done && self.last_output.elapsed() >= silence {
+                            return self.at_deadline(plan, Looked::Spent).await;
+                        }
+                        continue;
+                    }
                     match self.is_worth_a_sample() {
                         true => self.sample().await?,
                         // A first kernel that panics says so and falls silent: nothing else makes one ask whether that was all.
@@ -289,7 +316,11 @@ impl Running {
     }
 
     fn is_concluded(&self, plan: &GuestPlan<'_>) -> bool {
-        classify::conclude(plan.cell, &self.record.evidence).is_some()
+        let Some(conclusion) = classify::conclude(plan.cell, &self.record.evidence) else { return false };
+        match (conclusion.outcome, plan.deadlines.silence) {
+            (Outcome::Hung { .. }, Some(silence)) => self.last_output.elapsed() >= silence,
+            _ => true,
+        }
     }
 
     fn ms(&self, at: Instant) -> u64 {
@@ -438,6 +469,8 @@ impl Running {
                     self.patience = Patience::begin(self.process.pid());
                     self.told_slow = false;
                     self.record.evidence.phases.push(Timed { ms: self.now_ms(), what: phase });
+                    let mark = self.mark();
+                    self.marks.push((phase, mark));
                     listener(News::Phase(phase));
                 }
                 Action::Arrived => self.arrived = true,

@@ -5,6 +5,7 @@
 
 use crate::cell::Mib;
 use crate::evidence::Evidence;
+use crate::ledger::GuestTimes;
 use crate::process::Process;
 use crate::qmp::{Qmp, Unasked};
 use crate::scratch::GuestScratch;
@@ -41,6 +42,8 @@ pub struct Saved {
     pub(super) ready: Report,
     /// When the guest was stopped, in milliseconds since `cont`.
     pub(super) at_ms: u64,
+    /// What boot and saving took of the CPUs.
+    pub(crate) times: GuestTimes,
 }
 
 /// Length and digest of a state as it was written. QEMU's stream has no checksum: with a few wrong bytes in it a guest is
@@ -60,7 +63,7 @@ impl Saved {
         ready: Report,
         at_ms: u64,
     ) -> Self {
-        Self { scratch, written, evidence, ready, at_ms }
+        Self { scratch, written, evidence, ready, at_ms, times: GuestTimes::default() }
     }
 
     /// The file, to be QEMU's standard input, once it was read and found to be what was written.

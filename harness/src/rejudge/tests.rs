@@ -29,6 +29,7 @@ fn result(outcomes: &[Outcome]) -> CellResult {
         seconds: 1.0,
         boot: None,
         notes: Vec::new(),
+        peak_mib: None,
         last_phase: None,
         triage: None,
         verbose: None,

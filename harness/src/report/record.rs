@@ -105,6 +105,9 @@ pub struct AttemptRecord {
     pub verdict: Verdict,
     /// From the start of QEMU to its end.
     pub seconds: f64,
+    /// The most memory that its QEMU had in use, in MiB; none where it ended by itself, and in records of older versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub peak_mib: Option<u64>,
     /// How its guest came to *ready*; none where no guest was started.
     pub boot: Option<BootRecord>,
     /// Things seen that decide nothing, such as a guest that did not power off.

@@ -103,6 +103,7 @@ fn trial(name: &str, reservation: &str, outcomes: &[Outcome], text: &str) -> Tri
         seconds: 12.5,
         boot: Some(BootRecord { kernel: Route::Pvh, saved_state: Some(text.to_owned()) }),
         notes: vec![format!("note {text}")],
+        peak_mib: None,
         last_phase: Some(Phase::Panicking.into()),
         triage: (*verdict != Verdict::Pass).then(|| why(text)),
         verbose: (*verdict != Verdict::Pass).then(|| VerboseRecord {

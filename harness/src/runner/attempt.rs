@@ -7,9 +7,11 @@ use crate::accel::{Accel, AccelReason};
 use crate::artifacts::Artifacts;
 use crate::cell::Cell;
 use crate::cmdline::{first_cmdline, loader_argv};
-use crate::cost::Meter;
+use crate::cost::{Meter, used_mib};
 use crate::evidence::GuestEnd;
-use crate::guest::{Deadlines, GuestPlan, Inquiry, NONCE_BYTES, Origin, Reaped, reader_order, run_guest};
+use crate::guest::{
+    Deadlines, GuestPlan, Inquiry, NONCE_BYTES, News, Origin, Reaped, reader_order, run_guest,
+};
 use crate::outcome::Outcome;
 use crate::qemu::{Purpose, Script, Start, Wiring};
 use crate::report::{AttemptFolder, AttemptRecord, BootRecord, Report, ReportError};
@@ -22,6 +24,28 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::mpsc::UnboundedSender;
 
+/// The QEMUs that run.
+#[derive(Debug, Default)]
+pub(super) struct Guests(Mutex<Vec<i32>>);
+
+impl Guests {
+    /// Takes note of one that was started.
+    pub(super) fn note(&self, news: &News) {
+        if let News::Started { pid, .. } = news {
+            self.0.lock().unwrap_or_else(PoisonError::into_inner).push(*pid);
+        }
+    }
+
+    /// Memory that they have in use, in MiB.
+    pub(super) fn used_mib(&self) -> u64 {
+        let mut pids = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let used: Vec<(i32, u64)> = pids.iter().filter_map(|pid| Some((*pid, used_mib(*pid)?))).collect();
+        // Those that are gone use nothing, and another process may get their number.
+        *pids = used.iter().map(|(pid, _)| *pid).collect();
+        used.iter().map(|(_, mib)| mib).sum()
+    }
+}
+
 /// What all attempts of a run share.
 #[derive(Debug)]
 pub(super) struct Shared {
@@ -30,6 +54,8 @@ pub(super) struct Shared {
     pub(super) qemu_version: String,
     pub(super) accel: Accel,
     pub(super) accel_reason: AccelReason,
+    /// The QEMUs that run.
+    pub(super) guests: Guests,
     /// Every guest boots from power-on, its kernel from the bzImage.
     pub(super) fresh: bool,
     /// Guests run by the number of their instructions.
@@ -77,7 +103,9 @@ pub(super) async fn attempt(
     let evidence = folder.path.clone();
     let _ = shared.events.send(RunEvent::AttemptStarted { trial: trial.clone(), attempt, evidence });
     let dump = shared.dump.then(|| folder.memory_dump());
-    let inquiry = Inquiry { examine: true, dump: dump.as_deref(), ..Inquiry::default() };
+    // A script around QEMU looks at nothing when it ends a guest that has fallen silent.
+    let examine = shared.deadlines.silence.is_none();
+    let inquiry = Inquiry { examine, dump: dump.as_deref(), ..Inquiry::default() };
     let Ran { mut reaped, script, boot } = run(shared, cell, trial, &folder, boot, inquiry).await;
     resolve(shared, cell, &mut reaped.evidence).await;
     let outcome = classify::classify(cell, &reaped.evidence);
@@ -86,6 +114,7 @@ pub(super) async fn attempt(
     let wanted = triage::is_wanted(&outcome, verdict);
     let triage = wanted.then(|| triage::triage(cell, &reaped.evidence, &outcome));
     triage.iter().try_for_each(|triage| folder.write_triage(triage))?;
+    shared.meter.take_guest(&reaped.times, false);
     shared.meter.take(reaped.peak_mib, reaped.last_message.map(|at| at.elapsed()));
     let took = reaped.lasted;
     let ended =
@@ -96,6 +125,7 @@ pub(super) async fn attempt(
         outcome,
         verdict,
         seconds: took.as_secs_f64(),
+        peak_mib: reaped.peak_mib,
         boot,
         notes: reaped.notes.clone(),
         last_phase: reaped.evidence.phases.last().map(|phase| phase.what.into()),
@@ -207,6 +237,7 @@ async fn run_from(
     };
     let script = script.text();
     let mut tell = |news| {
+        shared.guests.note(&news);
         let _ = shared.events.send(RunEvent::Guest { of: GuestOf::Trial(trial.clone()), news });
     };
     let reaped = run_guest(plan, scratch, shared.stop.clone(), &mut tell).await;

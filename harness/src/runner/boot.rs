@@ -75,7 +75,10 @@ pub(super) async fn boot(shared: Arc<Shared>, group: Vec<Todo>) -> Booted {
     let rest = ready.split_off(fit.min(ready.len()));
     let booted = boot_files(&shared, &cell, &name, &files).await;
     let (saved, failed, leaked) = match booted {
-        Ok(saved) => (Some(saved), None, None),
+        Ok(saved) => {
+            shared.meter.take_guest(&saved.times, true);
+            (Some(saved), None, None)
+        }
         Err((why, leaked)) => (None, Some(why), leaked),
     };
     // A run that is stopped boots nothing more, by itself or not.
@@ -112,6 +115,7 @@ async fn boot_files(
         inquiry: Inquiry { counted: shared.counted, ..Inquiry::default() },
     };
     let mut tell = |news| {
+        shared.guests.note(&news);
         let _ = shared.events.send(RunEvent::Guest { of: GuestOf::Boot(name.to_owned()), news });
     };
     boot_and_save(plan, scratch, state, shared.stop.clone(), &mut tell).await.map_err(|reaped| {

@@ -28,13 +28,15 @@ use crate::report::{CellResult, MadeWith, Report, ReportError, RunHeader};
 use crate::scenario::SkippedCell;
 use crate::scratch::Scratch;
 use crate::stop::Stop;
-use attempt::Shared;
+use admission::{Sizes, Taken};
+use attempt::{Guests, Shared};
 use boot::Booted;
 use inquest::SymbolFiles;
 use schedule::{Schedule, Work};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::task::JoinSet;
 
@@ -79,7 +81,7 @@ pub async fn run(
 ) -> Result<Summary, RunError> {
     let Begun { shared, version, jobs, trials, summary } =
         begin(cells, skipped, artifacts, &options, false, events.clone(), stop).await?;
-    let schedule = Schedule::new(trials, shared.accel, options.fresh);
+    let schedule = Schedule::new(trials, shared.accel, options.fresh, jobs, options.durations.clone());
     let run = Run { shared, version, options, jobs };
     let mut summary = run.all(schedule, summary).await.map_err(|error| match error {
         RunError::Report(source) => {
@@ -164,6 +166,7 @@ async fn begin(
         qemu_version: version.clone(),
         accel,
         accel_reason: chosen.reason,
+        guests: Guests::default(),
         fresh: options.fresh,
         counted,
         pvh: Mutex::new(BTreeMap::new()),
@@ -206,6 +209,16 @@ enum Ended {
     Trial(Box<CellResult>, Option<String>),
 }
 
+/// A task of the run that goes on.
+#[derive(Default)]
+struct Task {
+    /// The trials that wait for it.
+    waiting: Vec<Todo>,
+    is_boot: bool,
+    /// Memory that its guest may take.
+    promised_mib: u64,
+}
+
 impl Run {
     /// Runs what is scheduled, and adds it to the counts.
     ///
@@ -225,33 +238,51 @@ impl Run {
         mut summary: Summary,
         running: &mut JoinSet<Result<Ended, RunError>>,
     ) -> Result<Summary, RunError> {
-        let mut trials: HashMap<tokio::task::Id, Vec<Todo>> = HashMap::new();
+        let mut tasks: HashMap<tokio::task::Id, Task> = HashMap::new();
+        let mut sizes = Sizes::default();
         let mut enough = false;
+        let (began, mut empty) = (Instant::now(), Duration::ZERO);
         loop {
             while running.len() < self.jobs && !enough && !self.shared.stop.is_requested() {
-                let Some(work) = schedule.next() else { break };
-                let (task, waiting) = self.start(work, running);
-                trials.insert(task, waiting);
+                let taken = Taken {
+                    guests: tasks.len(),
+                    promised_mib: tasks.values().map(|task| task.promised_mib).sum(),
+                    used_mib: self.shared.guests.used_mib(),
+                };
+                let available = memory::available_mib();
+                let has_room = |cell: &Cell| admission::has_room(sizes.of(cell), taken, available);
+                let Some(work) = schedule.next(has_room) else { break };
+                let promised_mib = work.cell().map_or(0, |cell| sizes.of(cell));
+                let is_boot = matches!(work, Work::Boot(_));
+                let (id, waiting) = self.start(work, running);
+                tasks.insert(id, Task { waiting, is_boot, promised_mib });
             }
+            let (since, free) = (Instant::now(), self.jobs.saturating_sub(running.len()));
             let Some(ended) = running.join_next_with_id().await else { break };
+            empty += since.elapsed() * u32::try_from(free).unwrap_or(u32::MAX);
             let (task, ended) = match ended {
                 Ok((task, ended)) => (task, Ok(ended?)),
                 Err(error) => (error.id(), Err(error)),
             };
-            let waiting = trials.remove(&task).unwrap_or_default();
+            let Task { waiting, is_boot, .. } = tasks.remove(&task).unwrap_or_default();
             let results = match ended {
                 Ok(Ended::Boot(booted)) => {
                     summary.leaked.extend(booted.leaked);
+                    schedule.boot_ended(booted.ready, booted.boot.as_ref());
                     schedule.boot_again(booted.rest);
-                    schedule.start_from(booted.ready, booted.boot.as_ref());
                     Vec::new()
                 }
                 Ok(Ended::Trial(result, leaked)) => {
                     summary.leaked.extend(leaked);
+                    let peaks = result.attempts.iter().filter_map(|attempt| attempt.peak_mib);
+                    peaks.for_each(|peak| sizes.measured(&result.cell, peak));
                     vec![*result]
                 }
                 // A panic in the rig's own code, caught here so that the other trials go on.
                 Err(error) if !waiting.is_empty() => {
+                    if is_boot {
+                        schedule.boot_died();
+                    }
                     let died = |(id, cell): &Todo| {
                         let outcome = attempt::task_died(&error);
                         trial::result_without_attempts(&self.shared, cell, id, outcome, &self.version)
@@ -267,6 +298,7 @@ impl Run {
                 let _ = self.shared.events.send(RunEvent::TrialEnded { result: Box::new(result) });
             }
         }
+        self.shared.meter.take_places(began.elapsed(), self.jobs, empty);
         summary.not_run += schedule.len();
         summary.interrupted = self.shared.stop.is_requested();
         Ok(summary)

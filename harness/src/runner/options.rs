@@ -1,6 +1,7 @@
 //! How a run is to be done: values that the command line fills in.
 
 use crate::accel::AccelChoice;
+use crate::durations::Durations;
 use crate::guest::Deadlines;
 use std::num::NonZeroU32;
 use std::num::NonZeroUsize;
@@ -34,6 +35,8 @@ pub struct Options {
     pub dump: bool,
     /// How long each phase may take.
     pub deadlines: Deadlines,
+    /// What cells took when they were last run: the longest go first.
+    pub durations: Durations,
 }
 
 impl Default for Options {
@@ -52,6 +55,7 @@ impl Default for Options {
             verbose: true,
             dump: false,
             deadlines: Deadlines::default(),
+            durations: Durations::default(),
         }
     }
 }

@@ -56,6 +56,7 @@ pub(super) fn result_without_attempts(
         outcome,
         verdict,
         seconds: 0.0,
+        peak_mib: None,
         boot: None,
         notes: Vec::new(),
         last_phase: None,

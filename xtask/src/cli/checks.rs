@@ -1,6 +1,6 @@
 //! Arguments of the verbs that check the project itself.
 
-use super::{AccelArg, HostArgs, ListFormat, StoreArgs};
+use super::{AccelArg, HostArgs, ListFormat, StoreArgs, WayArg};
 use crate::exit::Exit;
 use clap::Args;
 use std::ffi::OsString;
@@ -142,6 +142,44 @@ pub(crate) struct BenchLoaderArgs {
     #[arg(long, value_enum, default_value_t)]
     pub(crate) accel: AccelArg,
     /// Folder of the report: bench.json, and what guests boot with.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) report: Option<PathBuf>,
+    /// QEMU to use. Default: qemu-system-x86_64 in PATH.
+    #[arg(long, value_name = "PATH")]
+    pub(crate) qemu: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) host: HostArgs,
+    #[command(flatten)]
+    pub(crate) store: StoreArgs,
+}
+
+#[derive(Args, Clone, Debug)]
+#[command(after_help = Exit::help())]
+pub(crate) struct BenchMatrixArgs {
+    /// Suites of scenarios/ by name, or YAML files by path.
+    #[arg(value_name = "SUITE|FILE.yaml", default_value = "matrix")]
+    pub(crate) suites: Vec<String>,
+    /// How often all cells are run in each way.
+    #[arg(long, value_name = "N", default_value = "1")]
+    pub(crate) rounds: NonZeroU32,
+    /// Take only the cells that this expression over their axes selects.
+    ///
+    /// For example: 'first=5.10-amd64 & reservation=at'
+    #[arg(short = 'E', long, value_name = "EXPR")]
+    pub(crate) filter: Option<String>,
+    /// Guests that the rig runs at the same time. Default: as many as CPUs and free memory allow. The loop has one.
+    #[arg(short, long, value_name = "N")]
+    pub(crate) jobs: Option<NonZeroUsize>,
+    /// Ways that are run: loop, fresh, rig. Default: all of them, beside each other.
+    #[arg(long, value_enum, value_name = "WAY", value_delimiter = ',')]
+    pub(crate) ways: Vec<WayArg>,
+    /// Silence by which the loop knows that a guest hangs, in seconds.
+    #[arg(long, value_name = "SECONDS", default_value = "30")]
+    pub(crate) silence: NonZeroU32,
+    /// Acceleration. `auto` takes KVM only where a probe shows that it really runs.
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) accel: AccelArg,
+    /// Folder of the reports, one for each way and round, and of bench.json.
     #[arg(long, value_name = "DIR")]
     pub(crate) report: Option<PathBuf>,
     /// QEMU to use. Default: qemu-system-x86_64 in PATH.

@@ -48,6 +48,17 @@ pub(crate) enum ShellArg {
     Fish,
 }
 
+/// A way of running cells, for `bench matrix`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum WayArg {
+    /// One fresh guest at a time, and hangs known by their silence, as a script around QEMU has it.
+    Loop,
+    /// The rig with `--fresh`.
+    Fresh,
+    /// The rig.
+    Rig,
+}
+
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub(crate) enum AccelArg {
     /// KVM where a probe shows that it works, else TCG.

@@ -6,6 +6,7 @@ use crate::guest::Reaped;
 use crate::guest::cpu_log;
 use crate::guest::ports::Port;
 use crate::guest::stopped::{END_AFTER_SOCKETS, END_GRACE};
+use crate::ledger::GuestTimes;
 use crate::qmp::Unasked;
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
@@ -43,6 +44,7 @@ impl Running {
     /// Ends QEMU, and reads all that it wrote.
     pub(in crate::guest) async fn reap(mut self, end: GuestEnd) -> Reaped {
         self.note_wait();
+        self.record.times = GuestTimes::of(&self.marks, self.mark());
         if let Err(error) = self.process.end(END_GRACE).await {
             self.record.leaked = Some(error.to_string());
         }
@@ -52,6 +54,7 @@ impl Running {
 
     /// QEMU has ended on its own: by the guest's doing, or by somebody's.
     async fn reap_exited(mut self, status: ExitStatus) -> Reaped {
+        self.record.times = GuestTimes::of(&self.marks, self.mark());
         // A wrapper may have left others of its group.
         if let Err(error) = self.process.end(END_GRACE).await {
             self.record.leaked = Some(error.to_string());

@@ -52,7 +52,9 @@ impl Running {
             reaped.evidence = evidence;
             return Err(Box::new(reaped));
         }
-        Ok(Saved::new(state, written, evidence, ready, at_ms))
+        let mut saved = Saved::new(state, written, evidence, ready, at_ms);
+        saved.times = reaped.times;
+        Ok(saved)
     }
 
     async fn write(&mut self, plan: &GuestPlan<'_>, state: &GuestScratch) -> Result<saved::Written, String> {

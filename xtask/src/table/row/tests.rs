@@ -47,6 +47,7 @@ pub(crate) fn result(id: &str, verdict: Verdict, outcomes: &[Outcome]) -> CellRe
         .iter()
         .zip(1..)
         .map(|(outcome, attempt)| AttemptRecord {
+            peak_mib: None,
             last_phase: None,
             triage: None,
             verbose: None,
