@@ -19,6 +19,7 @@ pub mod filter;
 pub mod first_image;
 pub mod gdb;
 pub mod guest;
+pub mod history;
 pub mod judge;
 pub mod last_lines;
 pub mod monitor;

@@ -25,7 +25,7 @@ mod record;
 mod runs;
 mod table;
 mod view;
-mod visible;
+pub(crate) mod visible;
 
 pub use comparison::{Comparison, NothingToCompare, compare_loaders};
 pub use evidence_folder::{AttemptFolder, EvidenceError, SCRIPT_FILE, load_evidence};
@@ -56,7 +56,7 @@ use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Marks a folder as a report, and says what was run.
-const RUN_FILE: &str = "run.json";
+pub(crate) const RUN_FILE: &str = "run.json";
 /// The results.
 pub(crate) const RESULTS_FILE: &str = "results.jsonl";
 /// Held locked by the run that writes the report.
@@ -402,7 +402,7 @@ fn folder_name(trial: &TrialId, attempt: u32) -> String {
 }
 
 /// A file that appears under its name when it is whole. Others may read it, as with every result file.
-fn new_file(folder: &Path) -> io::Result<tempfile::NamedTempFile> {
+pub(crate) fn new_file(folder: &Path) -> io::Result<tempfile::NamedTempFile> {
     tempfile::Builder::new().permissions(PermissionsExt::from_mode(0o644)).tempfile_in(folder)
 }
 
