@@ -14,12 +14,25 @@
 //! [`text`], [`markdown`] and [`html`]. [`History`] and [`RunFacts::read`] are the rim.
 
 mod collect;
+mod compare;
 mod folder;
+mod html;
+mod markdown;
 mod night;
+pub mod noise;
+mod text;
+mod words;
 
 pub use collect::{Recorder, RunFacts, night_of};
+pub use compare::{Change, Changes, FLAKY_NIGHTS, Kind, Since, before, compare};
 pub use folder::{Added, History, HistoryError, Unreadable};
+pub use html::html;
+pub use markdown::markdown;
 pub use night::{BadNightId, CellNight, End, Header, Night, NightId, NotANight, Revision};
+pub use text::text;
+pub use words::summary;
 
 #[cfg(test)]
 mod samples;
+#[cfg(test)]
+mod tests;

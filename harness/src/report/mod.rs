@@ -34,7 +34,7 @@ pub use html::html;
 pub use identity::MadeWith;
 pub use junit::junit;
 pub use look::{Look, verdict_name};
-pub use pages::{write_html, write_junit, write_pages};
+pub use pages::{write_file, write_html, write_junit, write_pages};
 pub use read::{ReadError, Results, read_results};
 pub use record::{AttemptRecord, BootRecord, CellResult, LastPhase, SkippedRecord, VerboseRecord, Versions};
 pub use runs::{CameTo, Runs};
@@ -411,6 +411,6 @@ fn now() -> u64 {
 }
 
 #[cfg(test)]
-mod samples;
+pub(crate) mod samples;
 #[cfg(test)]
 pub(crate) mod tests;
