@@ -20,6 +20,7 @@ pub mod filter;
 pub mod first_image;
 pub mod gdb;
 pub mod guest;
+pub mod history;
 pub mod judge;
 pub mod kconfig;
 pub mod last_lines;

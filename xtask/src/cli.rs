@@ -3,12 +3,16 @@
 //! Turning it into something that can run is the verbs' work.
 
 mod checks;
+mod history;
 mod reports;
 mod spread;
 mod values;
 
 pub(crate) use checks::{
     BenchLoaderArgs, BenchMatrixArgs, FaultsArgs, FuzzArgs, MutantsArgs, SoakArgs, StandInArgs, TestArgs,
+};
+pub(crate) use history::{
+    ChangesArgs, ChangesFormat, FailOn, HistoryAction, HistoryArgs, HistoryFolder, SinceArg,
 };
 pub(crate) use reports::{CompareLoadersArgs, JudgeArgs, ReportArgs};
 pub(crate) use spread::DurationsArgs;
@@ -43,8 +47,11 @@ pub(crate) enum Verb {
     CompareLoaders(CompareLoadersArgs),
     /// Write the pages of a report: report.html for people, junit.xml for CI systems.
     ///
-    /// Runs write both into their report when they end; this is for earlier reports and for runs that were killed.
-    Report(ReportArgs),
+    /// Runs write both into their report when they end; this is for earlier reports and for runs that were killed. With --since,
+    /// --format, --night or --fail-on it tells what changed since earlier nights instead.
+    Report(Box<ReportArgs>),
+    /// Recorded nights: add, list, show, prune.
+    History(HistoryArgs),
     /// Derive every outcome and verdict of a report again from its saved evidence, and show what would be different now.
     ///
     /// Exits with 1 where something would be, and with 3 where nothing would be, but some evidence cannot be
@@ -193,6 +200,12 @@ pub(crate) struct E2eArgs {
     pub(crate) host: HostArgs,
     #[command(flatten)]
     pub(crate) store: StoreArgs,
+    /// Add the run to the history of nights, which `report --since` compares with.
+    #[arg(long, conflicts_with_all = ["failed", "list"])]
+    pub(crate) record: bool,
+    /// Folder of the history. Default: target/e2e/history.
+    #[arg(long, value_name = "DIR", requires = "record")]
+    pub(crate) history: Option<PathBuf>,
 }
 
 impl E2eArgs {
@@ -222,6 +235,8 @@ impl E2eArgs {
             programs: None,
             host,
             store,
+            record: false,
+            history: None,
         }
     }
 }

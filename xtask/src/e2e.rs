@@ -8,12 +8,12 @@ mod local_kernel;
 pub(crate) mod plan;
 pub(crate) mod ready;
 
-use crate::cli::{AccelArg, E2eArgs, KernelSide, LoaderArg};
+use crate::cli::{AccelArg, E2eArgs, HistoryFolder, KernelSide, LoaderArg};
 use crate::exit::{Exit, Failure, OrFail};
 use crate::setup::{self, Needs};
 use crate::table::{self, Commands, Context, Table, shell_word};
 use crate::tools::{self, CC, GPGV, QEMU, Tool};
-use crate::{Host, output, store};
+use crate::{Host, history_verb, output, store};
 use harness::accel::{Accel, AccelChoice};
 use harness::artifacts::Artifacts;
 use harness::cell::Cell;
@@ -38,8 +38,19 @@ pub(crate) async fn run(args: &E2eArgs, host: &Host) -> Result<Exit, Failure> {
         list::print(&plan, args.format);
         return Ok(Exit::AsExpected);
     }
+    let recorder = args.record.then(|| history_verb::recorder(args, &host.repo));
     let artifacts = provide(&plan, args, host).await?;
-    run_cells(plan, artifacts, args, host).await.map(|ran| ran.exit)
+    let ran = run_cells(plan, artifacts, args, host).await?;
+    let Some(recorder) = recorder else { return Ok(ran.exit) };
+    let folder = history_verb::folder(&HistoryFolder { history: args.history.clone() }, &host.repo);
+    match history_verb::record(&folder, &plan::report_folder(args, &host.repo), recorder) {
+        Err(failure) if ran.exit != Exit::AsExpected => {
+            // What the cells came to is worth more than that it could not be recorded.
+            output::note(format_args!("error: {failure}"));
+            Ok(ran.exit)
+        }
+        recorded => recorded.map(|()| ran.exit),
+    }
 }
 
 /// Provides all that the cells of a plan need.

@@ -11,6 +11,7 @@ mod e2e;
 mod exit;
 mod faults;
 mod fuzz_verb;
+mod history_verb;
 mod images_verb;
 mod interrupt;
 mod judge_verb;
@@ -73,6 +74,7 @@ fn run(command_line: CommandLine) -> Result<Exit, Failure> {
             Verb::E2e(args) => e2e::run(&args, &host).await,
             Verb::CompareLoaders(args) => compare_verb::run(&args, &host),
             Verb::Report(args) => report_verb::run(&args, &host),
+            Verb::History(args) => history_verb::run(&args, &host),
             Verb::Judge(args) => judge_verb::run(&args, &host),
             Verb::Test(args) => test_verb::run(&args, &host).await,
             Verb::Bench { action } => bench::run(&action, &host).await,

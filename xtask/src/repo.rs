@@ -54,6 +54,11 @@ impl Repo {
         self.root.join("target/e2e/latest")
     }
 
+    /// Where the history of nights is, unless `--history` says otherwise.
+    pub(crate) fn default_history(&self) -> PathBuf {
+        self.root.join("target/e2e/history")
+    }
+
     /// Where the guests of `shell` have their files.
     pub(crate) fn shells(&self) -> PathBuf {
         self.root.join("target/shell")

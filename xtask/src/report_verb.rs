@@ -1,4 +1,6 @@
-//! `cargo xtask report`: the pages of an earlier report.
+//! `cargo xtask report`: the pages of an earlier report, or what changed since earlier nights.
+
+mod changes;
 
 use crate::cli::ReportArgs;
 use crate::exit::{Exit, Failure, OrFail};
@@ -6,6 +8,9 @@ use crate::{Host, output};
 use harness::report::{read_view, write_html, write_junit, write_pages};
 
 pub(crate) fn run(args: &ReportArgs, host: &Host) -> Result<Exit, Failure> {
+    if args.changes.asked() {
+        return changes::run(args.report.as_ref(), &args.changes, host);
+    }
     let folder = args.report.clone().unwrap_or_else(|| host.repo.default_report());
     let view = read_view(&folder).or_input()?;
     let mut written = Vec::new();

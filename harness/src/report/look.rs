@@ -1,9 +1,11 @@
 //! How an outcome shows where there is room for one character: in the HTML report's matrix, and in counts. Pure.
 
 use crate::outcome::{Outcome, Refuser, Verdict, VmcoreState};
+use serde::{Deserialize, Serialize};
 
 /// An outcome as a picture needs it: its kind, and of a capture what its vmcore is worth.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 #[expect(missing_docs, reason = "each is described by `Look::words`")]
 pub enum Look {
     Captured,
@@ -102,7 +104,7 @@ impl Look {
     }
 
     /// Its class in the style sheet, by colour: alike where the difference matters little.
-    pub(super) const fn class(self) -> &'static str {
+    pub(crate) const fn class(self) -> &'static str {
         match self {
             Self::Captured => "captured",
             Self::NoVmcore | Self::WrongVmcore => "flawed",

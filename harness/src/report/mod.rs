@@ -26,7 +26,7 @@ mod run_file;
 mod runs;
 mod table;
 mod view;
-mod visible;
+pub(crate) mod visible;
 
 pub use comparison::{Comparison, NothingToCompare, compare_loaders};
 pub use evidence_folder::{AttemptFolder, EvidenceError, SCRIPT_FILE, load_evidence};
@@ -35,7 +35,7 @@ pub use html::html;
 pub use identity::MadeWith;
 pub use junit::junit;
 pub use look::{Look, verdict_name};
-pub use pages::{write_html, write_junit, write_pages};
+pub use pages::{write_file, write_html, write_junit, write_pages};
 pub use read::{ReadError, Results, read_results};
 pub use record::{AttemptRecord, BootRecord, CellResult, LastPhase, SkippedRecord, VerboseRecord, Versions};
 pub use run_file::{RecordedRun, RunFileError, read_run};
@@ -58,7 +58,7 @@ use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Marks a folder as a report, and says what was run.
-const RUN_FILE: &str = "run.json";
+pub(crate) const RUN_FILE: &str = "run.json";
 /// The results.
 pub(crate) const RESULTS_FILE: &str = "results.jsonl";
 /// Held locked by the run that writes the report.
@@ -404,7 +404,7 @@ fn folder_name(trial: &TrialId, attempt: u32) -> String {
 }
 
 /// A file that appears under its name when it is whole. Others may read it, as with every result file.
-fn new_file(folder: &Path) -> io::Result<tempfile::NamedTempFile> {
+pub(crate) fn new_file(folder: &Path) -> io::Result<tempfile::NamedTempFile> {
     tempfile::Builder::new().permissions(PermissionsExt::from_mode(0o644)).tempfile_in(folder)
 }
 
@@ -413,6 +413,6 @@ fn now() -> u64 {
 }
 
 #[cfg(test)]
-mod samples;
+pub(crate) mod samples;
 #[cfg(test)]
 pub(crate) mod tests;

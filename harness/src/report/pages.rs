@@ -27,17 +27,17 @@ pub fn write_html(view: &ReportView, folder: &Path, file: &Path) -> Result<(), R
         Some(parent) if parent == folder => Path::new("."),
         _ => &folder,
     };
-    write(file, html(view, base).as_bytes())
+    write_file(file, html(view, base).as_bytes())
 }
 
 /// Writes the JUnit file of a report to `file`.
 pub fn write_junit(view: &ReportView, file: &Path) -> Result<(), ReportError> {
     let text = junit(view).map_err(|error| io_error("write", file)(io::Error::other(error)))?;
-    write(file, text.as_bytes())
+    write_file(file, text.as_bytes())
 }
 
-/// Writes a file that appears when it is whole.
-fn write(file: &Path, content: &[u8]) -> Result<(), ReportError> {
+/// Writes a file that appears when it is whole, in place of an earlier one.
+pub fn write_file(file: &Path, content: &[u8]) -> Result<(), ReportError> {
     let write = || {
         let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty());
         let mut new = new_file(folder.unwrap_or(Path::new(".")))?;

@@ -18,7 +18,7 @@ use crate::triage::{Finding, Triage};
 
 /// A file of a known outcome: the pages of [`report`] are held against it, character for character. With the environment
 /// variable BLESS set, it is written anew, to be looked at before it is committed.
-pub(super) fn hold_against(name: &str, page: &str) {
+pub(crate) fn hold_against(name: &str, page: &str) {
     let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/pages").join(name);
     if std::env::var_os("BLESS").is_some() {
         std::fs::write(&path, page).unwrap();

@@ -3,7 +3,7 @@
 /// Puts in place of each character that is no text a picture of it: control characters but newline and tab, those that
 /// reverse the direction of what follows (U+202A to U+202E, U+2066 to U+2069, Unicode's bidirectional algorithm, UAX 9), and
 /// what XML 1.0 has no way to write (U+FFFE, U+FFFF; <https://www.w3.org/TR/xml/#charsets>).
-pub(super) fn visible(text: &str) -> String {
+pub(crate) fn visible(text: &str) -> String {
     text.chars().map(picture).collect()
 }
 

@@ -1,6 +1,6 @@
 //! Arguments of the verbs that read reports.
 
-use super::{JudgeFormat, TableFormat};
+use super::{ChangesArgs, JudgeFormat, TableFormat};
 use crate::exit::Exit;
 use clap::Args;
 use std::path::PathBuf;
@@ -31,6 +31,8 @@ pub(crate) struct ReportArgs {
     /// Write the JUnit file to this file.
     #[arg(long, value_name = "FILE")]
     pub(crate) junit: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) changes: ChangesArgs,
 }
 
 #[derive(Args, Debug)]

@@ -1,0 +1,136 @@
+//! `cargo xtask history`, and what `e2e --record` and `report --since` have in common with it.
+
+use crate::cli::{E2eArgs, HistoryAction, HistoryArgs, HistoryFolder, LoaderArg};
+use crate::exit::{Exit, Failure, OrFail};
+use crate::repo::Repo;
+use crate::{Host, output, tools};
+use harness::history::{Added, CellNight, History, Night, Recorder, Revision, RunFacts, night_of, summary};
+use harness::outcome::Verdict;
+use harness::report::{read_results, verdict_name};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+pub(crate) fn run(args: &HistoryArgs, host: &Host) -> Result<Exit, Failure> {
+    let folder = folder(&args.folder, &host.repo);
+    match &args.action {
+        HistoryAction::Add { report, host: machine, revision } => {
+            let report = report.clone().unwrap_or_else(|| host.repo.default_report());
+            let revision = revision.clone().map(|commit| Revision { commit, changed: false });
+            let recorder = Recorder { host: machine.clone(), selection: None, revision };
+            record(&folder, &report, recorder)?;
+        }
+        HistoryAction::List => {
+            let history = read(&folder)?;
+            for night in &history.nights {
+                let mark = if night.is_good() { "good" } else { "" };
+                output::line(format_args!("{}  {mark:<4}  {}", night.header.id, summary(night)));
+            }
+            if history.nights.is_empty() {
+                let folder = folder.display();
+                output::note(format_args!("no night in {folder}; e2e --record, or history add, records one"));
+            }
+        }
+        HistoryAction::Show { night } => {
+            let history = read(&folder)?;
+            show(history.named(night).or_input()?);
+        }
+        HistoryAction::Prune { keep } => {
+            let removed = read(&folder)?.prune(*keep).or_rig()?;
+            removed.iter().for_each(|id| output::line(format_args!("removed {id}")));
+        }
+    }
+    Ok(Exit::AsExpected)
+}
+
+/// Where the history is.
+pub(crate) fn folder(args: &HistoryFolder, repo: &Repo) -> PathBuf {
+    args.history.clone().unwrap_or_else(|| repo.default_history())
+}
+
+/// Reads a history. What is no night is told; the others count.
+pub(crate) fn read(folder: &Path) -> Result<History, Failure> {
+    let history = History::read(folder).or_rig()?;
+    history.unreadable.iter().for_each(|file| output::note(format_args!("warning: {file}")));
+    Ok(history)
+}
+
+/// The night of a report.
+pub(crate) fn night(report: &Path, recorder: Recorder) -> Result<Night, Failure> {
+    let results = read_results(report).or_input()?;
+    let run = RunFacts::read(report).or_input()?;
+    let folder = std::path::absolute(report).or_rig()?;
+    Ok(night_of(&run, &results, recorder, &folder))
+}
+
+/// Records the run of a report, and says so.
+pub(crate) fn record(folder: &Path, report: &Path, recorder: Recorder) -> Result<(), Failure> {
+    let night = night(report, recorder)?;
+    let (file, added) = History::add(folder, &night).or_rig()?;
+    let what = match added {
+        Added::New => "Recorded",
+        Added::There => "Was recorded",
+        Added::Completed => "Completed",
+    };
+    output::line(format_args!("{what} {}", file.display()));
+    Ok(())
+}
+
+/// What `e2e --record` knows beside the report. To be asked before the run: by its end the work tree may be another.
+pub(crate) fn recorder(args: &E2eArgs, repo: &Repo) -> Recorder {
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname");
+    let host = host.ok().map(|name| name.trim().to_owned()).filter(|name| !name.is_empty());
+    Recorder { host, selection: selection(args), revision: revision(repo.root()) }
+}
+
+/// What chooses among the suites' cells, as words of a command line: nights are compared with those alone that agree in it.
+fn selection(args: &E2eArgs) -> Option<String> {
+    let mut words = Vec::new();
+    words.extend(args.filter.as_ref().map(|filter| format!("-E '{filter}'")));
+    words.extend(args.partition.as_ref().map(|partition| format!("--partition {partition}")));
+    for loader in &args.loader {
+        words.push(match loader {
+            LoaderArg::InTree => "--loader in-tree".to_owned(),
+            LoaderArg::KexecTools(version) => format!("--loader kexec-tools@{version}"),
+            LoaderArg::Path(path) => format!("--loader {}", path.display()),
+        });
+    }
+    words.extend(args.kernel.iter().map(|kernel| format!("--kernel {}", kernel.path.display())));
+    (!words.is_empty()).then(|| words.join(" "))
+}
+
+/// The commit of the work tree; none where there is no git, or no repository.
+fn revision(root: &Path) -> Option<Revision> {
+    let git = tools::find(tools::GIT.program)?;
+    let said = |arguments: &[&str]| {
+        let ended = Command::new(&git).arg("-C").arg(root).args(arguments).output().ok()?;
+        ended.status.success().then(|| String::from_utf8_lossy(&ended.stdout).trim().to_owned())
+    };
+    let commit = said(&["rev-parse", "HEAD"])?;
+    let changed = !said(&["status", "--porcelain", "--untracked-files=no"])?.is_empty();
+    Some(Revision { commit, changed })
+}
+
+fn show(night: &Night) {
+    output::line(format_args!("{}\n  {}", night.header.id, summary(night)));
+    if let Some(revision) = &night.header.revision {
+        output::line(format_args!("  revision {revision}"));
+    }
+    for (name, version) in &night.header.versions {
+        output::line(format_args!("  {name} {version}"));
+    }
+    let mut cells: Vec<&CellNight> = night.cells.values().collect();
+    // What is not as expected last, where a terminal ends.
+    cells.sort_by_key(|cell| (is_bad(cell.verdict), &cell.id));
+    for cell in cells {
+        let seconds = cell.total().map_or_else(String::new, |seconds| format!("{seconds:.1}s"));
+        let verdict = verdict_name(cell.verdict).to_uppercase();
+        output::line(format_args!("  {verdict:<7} {seconds:>8}  {}  {}", cell.id, cell.words));
+        for why in cell.why.iter().filter(|_| is_bad(cell.verdict)) {
+            output::line(format_args!("                     why {why}"));
+        }
+    }
+}
+
+const fn is_bad(verdict: Verdict) -> bool {
+    matches!(verdict, Verdict::Fail | Verdict::Error)
+}
