@@ -25,7 +25,9 @@ pub(super) fn outcome(cell: &Cell, report: &LoadReport, evidence: &Evidence) -> 
             });
         }
         (Circumstances::Reload, None) => {
-            return Some(Outcome::RigError { what: "the agent ran the loader once in place of twice".into() });
+            return Some(Outcome::RigError {
+                what: "the agent ran the loader once in place of twice".into(),
+            });
         }
         _ => {}
     }
