@@ -4,7 +4,7 @@ mod changes;
 mod literals;
 
 use crate::outcome::Expectation;
-use guest_protocol::{Arch, Circumstances, PhysRange};
+use guest_protocol::{Arch, Circumstances, CpuIdentity, PhysRange};
 use serde::{Deserialize, Serialize};
 use std::num::NonZeroU32;
 use std::path::PathBuf;
@@ -231,6 +231,18 @@ pub struct Platform {
     /// be built for them.
     #[serde(default)]
     pub five_levels: bool,
+    /// The hardware that it stands for; none where it is QEMU's own machine and nothing more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hardware: Option<Hardware>,
+}
+
+/// Hardware that a machine stands for: its guests must find what that one's would.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Hardware {
+    /// Its name in `platforms.yaml`, such as `ekabini`.
+    pub name: String,
+    /// What its CPUs say they are.
+    pub identity: CpuIdentity,
 }
 
 /// What a machine starts with, and what a kernel finds of it.

@@ -10,6 +10,7 @@ mod circumstances;
 mod coverage;
 mod expand;
 mod fit;
+mod hardware;
 mod id;
 mod overrides;
 mod position;
@@ -19,8 +20,11 @@ mod surprises;
 mod written;
 
 use crate::cell::{Cell, Kernel};
+pub use coverage::Covered;
 pub(crate) use fit::low_memory_end;
 use guest_protocol::Arch;
+pub use hardware::PLATFORMS;
+use hardware::Platforms;
 pub(crate) use id::further;
 pub use overrides::{Overrides, combine, with_loader};
 use position::NodePath;
@@ -29,6 +33,7 @@ pub use problem::{Problem, Problems};
 use rules::Rule;
 use std::collections::BTreeMap;
 use std::path::Path;
+pub use written::Coverage;
 use written::Document;
 
 /// What there is to choose from: everything that can be named in a scenario without a path.
@@ -84,6 +89,8 @@ pub struct Suite {
     pub skipped: Vec<SkippedCell>,
     /// How many combinations its generated blocks leave out because they cannot be, by the axis to blame.
     pub impossible: BTreeMap<&'static str, usize>,
+    /// How much of what can be its generated blocks take.
+    pub covered: Covered,
     /// The expectations, kept for cells that the command line changes.
     rules: Vec<Rule>,
     /// The file, for errors.
@@ -126,7 +133,9 @@ pub fn parse(file: &str, text: &str, catalog: &Catalog, base: &FindBase<'_>) -> 
     let wrong = |problem| Problems::all(file, text, vec![problem]);
     match written::read(text).map_err(wrong)? {
         Document::Whole(written) => {
-            expand::suite(file, &written, catalog).map_err(|problems| Problems::all(file, text, problems))
+            let hardware = hardware(&written, file, base)?;
+            expand::suite(file, &written, &hardware, catalog)
+                .map_err(|problems| Problems::all(file, text, problems))
         }
         Document::Derived(derived) => {
             let at_base = |what| wrong(Finding { at: At::Node(NodePath::default().key("base")), what });
@@ -134,14 +143,30 @@ pub fn parse(file: &str, text: &str, catalog: &Catalog, base: &FindBase<'_>) -> 
             let base_text =
                 base_text.map_err(|error| at_base(format!("cannot read {base_file}: {error}")))?;
             let in_base = |problems| Problems::all(&base_file, &base_text, problems);
-            let base = written::read(&base_text).map_err(|problem| in_base(vec![problem]))?;
-            let Document::Whole(base) = base else {
+            let written = written::read(&base_text).map_err(|problem| in_base(vec![problem]))?;
+            let Document::Whole(written) = written else {
                 return Err(at_base(format!("{base_file} is based on another suite itself: name that one")));
             };
-            let whole = derived.over(*base).map_err(at_base)?;
-            expand::suite(&base_file, &whole, catalog).map_err(in_base)
+            let whole = derived.over(*written).map_err(at_base)?;
+            let hardware = hardware(&whole, &base_file, base)?;
+            expand::suite(&base_file, &whole, &hardware, catalog).map_err(in_base)
         }
     }
+}
+
+/// What `platforms.yaml` has, where the scenario needs it. `file` is the scenario's, for errors.
+fn hardware(written: &written::Scenario, file: &str, find: &FindBase<'_>) -> Result<Platforms, Problems> {
+    if !written.needs_hardware() {
+        return Ok(Platforms::default());
+    }
+    let (platforms, text) = find(PLATFORMS);
+    let text = text.map_err(|error| {
+        let what = format!(
+            "a block has an `on`, whose names are those of {platforms}, which cannot be read: {error}"
+        );
+        Problems::of_file(file, vec![what])
+    })?;
+    Platforms::read(&text).map_err(|problem| Problems::all(&platforms, &text, vec![problem]))
 }
 
 #[cfg(test)]

@@ -37,6 +37,7 @@ pub(crate) fn cell() -> Cell {
             boot: FirstBoot::Fastest,
             firmware: Firmware::Bios,
             five_levels: false,
+            hardware: None,
         },
         trigger: Trigger::Nmi,
         reader: None,

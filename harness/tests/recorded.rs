@@ -30,6 +30,7 @@ fn cell(first: Arch, capture: Arch) -> Cell {
             boot: FirstBoot::Fastest,
             firmware: Firmware::Bios,
             five_levels: false,
+            hardware: None,
         },
         trigger: Trigger::Nmi,
         reader: None,

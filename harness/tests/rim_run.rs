@@ -121,6 +121,7 @@ fn cell(id: &str) -> Cell {
             boot: FirstBoot::Fastest,
             firmware: Firmware::Bios,
             five_levels: false,
+            hardware: None,
         },
         trigger: Trigger::Nmi,
         reader: None,

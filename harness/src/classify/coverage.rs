@@ -139,6 +139,8 @@ mod tests {
             crash_regions: crash_regions.to_vec(),
             system_ram: system_ram.to_vec(),
             five_levels: None,
+            cpu: None,
+            firmware_ram: None,
             kernel_code: None,
             crash_loaded: None,
         }

@@ -2,7 +2,7 @@
 
 use super::story::Story;
 use super::{Finding, console, last_phase, panicked, with_foreign_lines};
-use crate::cell::{Cell, Reservation};
+use crate::cell::{Cell, Firmware, Platform, Reservation};
 use crate::evidence::{Evidence, GuestEnd};
 use crate::outcome::Outcome;
 use guest_protocol::{Arch, KernelFacts, PhysRange};
@@ -76,10 +76,58 @@ pub(super) fn at_ready(cell: &Cell, ready: &KernelFacts) -> Option<Outcome> {
             cell.platform.name, cell.platform.cpu
         ));
     }
+    if let Some(why) = other_hardware(cell, ready) {
+        return rig_error(why);
+    }
     if ready.crash_loaded == Some(true) {
         return rig_error("a crash image was loaded before the loader ran".to_owned());
     }
     unreserved(cell, ready).map(|why| Outcome::Unreserved { why })
+}
+
+/// What a BIOS keeps of RAM at the most: the hole from 640 KiB to 1 MiB, and its tables at the end of low RAM.
+const BIOS_KEEPS: u64 = 2 << 20;
+/// What a UEFI firmware keeps: its runtime services and tables. What it used to come up is RAM again in the map that it hands over.
+const UEFI_KEEPS: u64 = 64 << 20;
+
+/// How the guest differs from the hardware that its platform stands for; none where it does not, or where it stands for none.
+fn other_hardware(cell: &Cell, ready: &KernelFacts) -> Option<String> {
+    let Platform { name, memory, cpu, firmware, hardware, .. } = &cell.platform;
+    let hardware = hardware.as_ref()?;
+    let asked = &hardware.identity;
+    match &ready.cpu {
+        Some(found) if found == asked => {}
+        Some(found) => {
+            return Some(format!(
+                "{name} stands for {} with {asked}, and the first kernel's /proc/cpuinfo says {found}: look at QEMU's -cpu {cpu}",
+                hardware.name
+            ));
+        }
+        None => {
+            return Some(format!(
+                "{name} stands for {} with {asked}, and the first kernel's /proc/cpuinfo does not say what its CPU is",
+                hardware.name
+            ));
+        }
+    }
+    let Some(found) = ready.firmware_ram else {
+        return Some(format!(
+            "{name} is to have {memory} of RAM, and the first kernel shows no map of its firmware's: it needs CONFIG_FIRMWARE_MEMMAP"
+        ));
+    };
+    let keeps = match firmware {
+        Firmware::Bios => BIOS_KEEPS,
+        Firmware::Uefi => UEFI_KEEPS,
+    };
+    let asked = memory.bytes();
+    let fits = found <= asked && found >= asked.saturating_sub(keeps);
+    (!fits).then(|| {
+        format!(
+            "{name} is to have {memory} of RAM, of which its firmware may keep {} MiB, and the firmware's map has {} MiB",
+            keeps >> 20,
+            found >> 20
+        )
+    })
 }
 
 /// Why the regions that the kernel reserved are not the one asked for.

@@ -90,6 +90,8 @@ mod tests {
             crash_regions: Vec::new(),
             system_ram: system_ram.to_vec(),
             five_levels: None,
+            cpu: None,
+            firmware_ram: None,
             kernel_code: None,
             crash_loaded: None,
         }

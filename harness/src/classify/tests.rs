@@ -76,6 +76,7 @@ fn cell(first: Arch, capture: Arch) -> Cell {
             boot: FirstBoot::Fastest,
             firmware: Firmware::Bios,
             five_levels: false,
+            hardware: None,
         },
         trigger: Trigger::Nmi,
         reader: None,
@@ -102,6 +103,8 @@ fn first_facts(cell: &Cell) -> KernelFacts {
         crash_regions: vec![REGION],
         system_ram: vec![PhysRange { start: 0x10_0000, end: REGION.end }],
         five_levels: None,
+        cpu: None,
+        firmware_ram: None,
         kernel_code: Some(PhysRange { start: 0x100_0000, end: 0x1e0_2000 }),
         crash_loaded: Some(false),
     }

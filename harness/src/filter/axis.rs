@@ -11,6 +11,9 @@ const LOW_MEMORY_END: u64 = 896 << 20;
 /// The value of `reader` in cells without one.
 const NO_READER: &str = "none";
 
+/// The value of `hardware` on machines that stand for none.
+const NO_HARDWARE: &str = "none";
+
 /// What a filter can ask for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(missing_docs, reason = "each is described by `Axis::describe`")]
@@ -32,6 +35,7 @@ pub enum Axis {
     RegionLast,
     Size,
     Platform,
+    Hardware,
     Machine,
     Memory,
     Cpus,
@@ -44,7 +48,7 @@ pub enum Axis {
 
 impl Axis {
     /// All axes, in the order of their documentation.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 26] = [
         Self::Id,
         Self::Suite,
         Self::First,
@@ -62,6 +66,7 @@ impl Axis {
         Self::RegionLast,
         Self::Size,
         Self::Platform,
+        Self::Hardware,
         Self::Machine,
         Self::Memory,
         Self::Cpus,
@@ -92,6 +97,7 @@ impl Axis {
             Self::RegionLast => "region.last",
             Self::Size => "size",
             Self::Platform => "platform",
+            Self::Hardware => "hardware",
             Self::Machine => "machine",
             Self::Memory => "memory",
             Self::Cpus => "cpus",
@@ -129,6 +135,9 @@ impl Axis {
             }
             Self::Size => "the size of the region, such as 256M",
             Self::Platform => "the platform's name in the scenario",
+            Self::Hardware => {
+                "the name in platforms.yaml of what the machine stands for, none where it stands for nothing"
+            }
             Self::Machine => "QEMU's -machine with its options",
             Self::Memory => "the size of RAM, such as 4G or 3520M",
             Self::Cpus => "the number of CPUs",
@@ -157,6 +166,7 @@ impl Axis {
             | Self::Args
             | Self::Capture
             | Self::Platform
+            | Self::Hardware
             | Self::Machine => Some(value.to_owned()),
             Self::FirstArch | Self::Userspace | Self::CaptureArch => {
                 arch(value).map(|arch| arch.name().to_owned())
@@ -214,6 +224,7 @@ impl Axis {
             Self::Reservation => vec![cell.reservation.kind_name().to_owned(), cell.reservation.to_string()],
             Self::Region => one(region(cell.reservation)),
             Self::Platform => one(&cell.platform.name),
+            Self::Hardware => one(cell.platform.hardware.as_ref().map_or(NO_HARDWARE, |known| &known.name)),
             Self::Machine => one(&cell.platform.machine),
             Self::RegionStart | Self::RegionLast | Self::Size | Self::Memory | Self::Cpus => {
                 let shown = self.unit().zip(self.number(cell)).map(|(unit, number)| unit.show(number));

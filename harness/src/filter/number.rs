@@ -113,6 +113,7 @@ impl Axis {
             | Self::Reservation
             | Self::Region
             | Self::Platform
+            | Self::Hardware
             | Self::Machine
             | Self::Firmware
             | Self::Trigger

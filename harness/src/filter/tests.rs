@@ -28,6 +28,7 @@ fn cell() -> Cell {
             boot: FirstBoot::Fastest,
             firmware: Firmware::Bios,
             five_levels: false,
+            hardware: None,
         },
         trigger: Trigger::Nmi,
         reader: None,

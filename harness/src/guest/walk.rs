@@ -149,6 +149,8 @@ mod tests {
             crash_regions: Vec::new(),
             system_ram: Vec::new(),
             five_levels: None,
+            cpu: None,
+            firmware_ram: None,
             kernel_code: None,
             crash_loaded: Some(false),
         }

@@ -93,7 +93,13 @@ pub fn qemu_args(spec: &MachineSpec<'_>) -> Vec<OsString> {
     let memory = format!("{}M", platform.memory.0);
     push(&["-object", &format!("memory-backend-ram,id=ram,size={memory},reserve=off")]);
     push(&["-machine", &format!("{},memory-backend=ram", platform.machine)]);
-    push(&["-m", &memory, "-cpu", &platform.cpu, "-smp", &platform.cpus.to_string()]);
+    // A feature that the emulator lacks would be taken off in silence, and the guest be another hardware than it stands for. What
+    // a host's own CPU lacks under KVM is told by QEMU, and tried all the same.
+    let cpu = match (&platform.hardware, spec.accel) {
+        (Some(_), Accel::Tcg) => format!("{},enforce=on", platform.cpu),
+        (Some(_), Accel::Kvm) | (None, _) => platform.cpu.clone(),
+    };
+    push(&["-m", &memory, "-cpu", &cpu, "-smp", &platform.cpus.to_string()]);
     if let Some(firmware) = spec.firmware {
         // Code and variables in one image, as a ROM: nothing of a guest's variables outlives it.
         args.extend(["-bios".into(), firmware.into()]);
@@ -176,6 +182,7 @@ mod tests {
             boot: FirstBoot::Fastest,
             firmware: Firmware::Bios,
             five_levels: false,
+            hardware: None,
         }
     }
 

@@ -90,6 +90,8 @@ pub(super) mod tests {
                 PhysRange { start: 0x10_0000, end: 0xf7fd_ffff },
             ],
             five_levels: None,
+            cpu: None,
+            firmware_ram: None,
             kernel_code: None,
             crash_loaded: Some(false),
         };

@@ -1,14 +1,15 @@
 //! The cells of one block: the combinations of its axes, those of them that its coverage asks for, and the loaders beside.
 
-use super::coverage::{Demand, Row, cover};
+use super::coverage::{Covered, Row, cover};
 use super::position::NodePath;
 use super::problem::{At, Finding};
-use super::written::{Block, CoverageWord, Factor, Filled, Literal, Region, Regions, Text};
+use super::written::{Block, Coverage, Factor, Filled, Literal, Region, Regions, Text};
 use super::{Catalog, expand, id, overrides};
 use crate::cell::{Cell, CellId, Kernel, LowMemory, Platform, Reader, Tamper, Trigger};
 use crate::outcome::Expectation;
 use guest_protocol::Circumstances;
 use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
 
 /// Stands in a cell until its rule is found: rules ask for a cell's axes, so the cell has to be there before.
 const NOT_YET_EXPECTED: Expectation = Expectation::Unreserved;
@@ -29,6 +30,8 @@ pub(super) struct Checked<'b> {
 pub(super) struct PlacedRegion<'b> {
     pub(super) region: &'b Region,
     pub(super) platform: Platform,
+    /// The name of its machine, where the block's `on` made it.
+    pub(super) machine: Option<String>,
     /// The name that it stands under.
     pub(super) limit: Option<&'b str>,
     pub(super) at: NodePath,
@@ -43,7 +46,81 @@ pub(super) struct Made {
     pub(super) untaken: Vec<Cell>,
     /// Combinations that cannot be and were left out for it, by the axis to blame.
     pub(super) impossible: BTreeMap<&'static str, usize>,
+    /// How much of what can be its coverage takes.
+    pub(super) covered: Covered,
     pub(super) findings: Vec<Finding>,
+}
+
+/// The values that were in combinations which cannot be, each with the first such one's place and reason.
+#[derive(Default)]
+struct Missing {
+    first: BTreeMap<(Factor, String), (NodePath, String)>,
+}
+
+impl Missing {
+    /// What is looked at.
+    const FACTORS: [Factor; 11] = [
+        Factor::First,
+        Factor::Userspace,
+        Factor::Loader,
+        Factor::Capture,
+        Factor::Region,
+        Factor::Trigger,
+        Factor::Hardware,
+        Factor::Memory,
+        Factor::Machine,
+        Factor::Firmware,
+        Factor::Cpus,
+    ];
+
+    fn note(&mut self, combination: &Combination<'_>, why: String) {
+        for factor in Self::FACTORS {
+            let key = (factor, factor.value(combination));
+            self.first.entry(key).or_insert_with(|| (combination.region.at.clone(), why.clone()));
+        }
+    }
+}
+
+/// What a block's combinations meet, as numbers: each stands for the values of one group of factors.
+struct Demands {
+    /// For each group the number of its first demand, and for each of its factors the values' numbers by combination, and how many there
+    /// are.
+    groups: Vec<(u32, Vec<(Rc<Vec<u32>>, u32)>)>,
+}
+
+impl Demands {
+    fn new(combinations: &[Combination<'_>], groups: &BTreeSet<Vec<Factor>>) -> Self {
+        let factors: BTreeSet<Factor> = groups.iter().flatten().copied().collect();
+        let numbered = factors.into_iter().map(|factor| {
+            let mut numbers: BTreeMap<String, u32> = BTreeMap::new();
+            let mut next = 0;
+            let of_all = combinations.iter().map(|one| {
+                *numbers.entry(factor.value(one)).or_insert_with(|| {
+                    next += 1;
+                    next - 1
+                })
+            });
+            let of_all: Vec<u32> = of_all.collect();
+            (factor, (Rc::new(of_all), next))
+        });
+        let numbered: BTreeMap<Factor, (Rc<Vec<u32>>, u32)> = numbered.collect();
+        let mut first = 0;
+        let groups = groups.iter().map(|group| {
+            let factors: Vec<_> = group.iter().filter_map(|factor| numbered.get(factor).cloned()).collect();
+            let own = first;
+            first += factors.iter().map(|(_, values)| values).product::<u32>();
+            (own, factors)
+        });
+        Self { groups: groups.collect() }
+    }
+
+    /// What the combination of this number meets.
+    fn of(&self, combination: usize) -> Vec<u32> {
+        let demand = |(first, factors): &(u32, Vec<(Rc<Vec<u32>>, u32)>)| {
+            first + factors.iter().fold(0, |number, (of_all, values)| number * values + of_all[combination])
+        };
+        self.groups.iter().map(demand).collect()
+    }
 }
 
 /// A combination of a block's axes.
@@ -54,7 +131,7 @@ struct Combination<'c> {
 
 impl Factor {
     /// What a block's axes are.
-    const AXES: [Self; 11] = [
+    const AXES: [Self; 16] = [
         Self::First,
         Self::Userspace,
         Self::Loader,
@@ -66,7 +143,15 @@ impl Factor {
         Self::Reader,
         Self::Tamper,
         Self::LowMemory,
+        Self::Hardware,
+        Self::Memory,
+        Self::Machine,
+        Self::Firmware,
+        Self::Cpus,
     ];
+
+    /// What an `on` lists.
+    const OF_ON: [Self; 5] = [Self::Hardware, Self::Memory, Self::Machine, Self::Firmware, Self::Cpus];
 
     /// As it is written.
     const fn name(self) -> &'static str {
@@ -84,6 +169,11 @@ impl Factor {
             Self::LowMemory => "low-memory",
             Self::Pair => "pair",
             Self::Limit => "limit",
+            Self::Hardware => "hardware",
+            Self::Memory => "memory",
+            Self::Machine => "machine",
+            Self::Firmware => "firmware",
+            Self::Cpus => "cpus",
         }
     }
 
@@ -95,6 +185,7 @@ impl Factor {
             Self::LoaderArgs => cell.loader_args.join(" "),
             Self::Circumstances => cell.circumstances.name().to_owned(),
             Self::Capture => cell.capture.name.clone(),
+            Self::Region if region.machine.is_some() => cell.reservation.to_string(),
             Self::Region => format!("{} on {}", cell.reservation, cell.platform.name),
             Self::Trigger => cell.trigger.name().to_owned(),
             Self::Reader => cell.reader.as_ref().map(ToString::to_string).unwrap_or_default(),
@@ -102,6 +193,13 @@ impl Factor {
             Self::LowMemory => cell.low_memory.name().to_owned(),
             Self::Pair => format!("{}->{}", cell.first.arch, cell.capture.arch),
             Self::Limit => region.limit.unwrap_or_default().to_owned(),
+            Self::Hardware => {
+                cell.platform.hardware.as_ref().map(|known| known.name.clone()).unwrap_or_default()
+            }
+            Self::Memory => cell.platform.memory.to_string(),
+            Self::Machine => region.machine.clone().unwrap_or_else(|| cell.platform.machine.clone()),
+            Self::Firmware => cell.platform.firmware.name().to_owned(),
+            Self::Cpus => cell.platform.cpus.to_string(),
         }
     }
 }
@@ -133,14 +231,21 @@ impl Checked<'_> {
     pub(super) fn cells(&self, catalog: &Catalog) -> Made {
         let mut made = Made::default();
         let mut left_out = vec![false; self.block.without.len()];
-        let mut combinations = self.combinations();
-        combinations.retain(|Combination { cell, .. }| {
-            match self.block.without.iter().position(|filter| filter.0.matches(cell)) {
-                Some(number) => {
-                    left_out[number] = true;
-                    false
+        let mut possible = Vec::new();
+        let mut missing = Missing::default();
+        self.each_combination(|combination| {
+            let without = self.block.without.iter();
+            if let Some(number) = without.clone().position(|filter| filter.0.matches(&combination.cell)) {
+                left_out[number] = true;
+                return;
+            }
+            match (expand::why_impossible(&combination.cell, catalog), self.block.coverage) {
+                (None, _) => possible.push(combination),
+                (Some((axis, why)), None) => made.wrong(self.place(axis, combination.region), why),
+                (Some((axis, why)), Some(_)) => {
+                    *made.impossible.entry(axis).or_insert(0) += 1;
+                    missing.note(&combination, why);
                 }
-                None => true,
             }
         });
         for (filter, _) in left_out.iter().enumerate().filter(|(_, used)| !**used) {
@@ -150,22 +255,24 @@ impl Checked<'_> {
             );
         }
         self.check_every(&mut made);
+        if self.block.coverage.is_some() {
+            self.check_values(&possible, missing, &mut made);
+        }
+        let all = possible.len();
         let chosen = match self.block.coverage {
-            None => self.all_or_wrong(combinations, catalog, &mut made),
-            Some(coverage) => {
-                let possible = self.possible(combinations, catalog, &mut made);
-                match coverage {
-                    CoverageWord::Full => possible,
-                    CoverageWord::Pairwise => self.covering(possible, &mut made),
-                }
-            }
+            None | Some(Coverage::Full) => possible,
+            Some(Coverage::Pairwise) => self.covering(possible, &mut made),
         };
+        if self.block.coverage.is_some() {
+            made.covered.possible = all;
+            made.covered.taken = chosen.len();
+        }
         self.with_loaders_beside(chosen, catalog, &mut made);
         made
     }
 
-    /// Every combination of the axes.
-    fn combinations(&self) -> Vec<Combination<'_>> {
+    /// Makes every combination of the axes, one after the other: there may be hundreds of thousands that cannot be.
+    fn each_combination<'c>(&'c self, mut take: impl FnMut(Combination<'c>)) {
         let words = |texts: &[Text]| texts.iter().map(|text| text.0.clone()).collect::<Vec<_>>();
         let block = self.block;
         let readers: Vec<Option<Reader>> = match &block.reader {
@@ -191,7 +298,6 @@ impl Checked<'_> {
             .flat_map(|trigger| readers.iter().map(move |reader| (trigger.0, reader)))
             .flat_map(|(trigger, reader)| changes.iter().map(move |&changes| (trigger, reader, changes)))
             .collect();
-        let mut combinations = Vec::new();
         for first in &self.firsts {
             for capture in &self.captures {
                 for region in &self.regions {
@@ -219,7 +325,7 @@ impl Checked<'_> {
                                         expected: NOT_YET_EXPECTED,
                                     };
                                     cell.id = id::of(&cell);
-                                    combinations.push(Combination { cell, region });
+                                    take(Combination { cell, region });
                                 }
                             }
                         }
@@ -227,7 +333,6 @@ impl Checked<'_> {
                 }
             }
         }
-        combinations
     }
 
     /// Whether `every` asks for what this block can give.
@@ -250,53 +355,32 @@ impl Checked<'_> {
         }
     }
 
-    /// All combinations, where each that cannot be is an error.
-    fn all_or_wrong<'c>(
-        &self,
-        combinations: Vec<Combination<'c>>,
-        catalog: &Catalog,
-        made: &mut Made,
-    ) -> Vec<Combination<'c>> {
-        let mut all = Vec::new();
-        for combination in combinations {
-            match expand::why_impossible(&combination.cell, catalog) {
-                None => all.push(combination),
-                Some((axis, why)) => made.wrong(self.place(axis, combination.region), why),
-            }
-        }
-        all
-    }
-
-    /// The combinations that can be. A value that is in none of them is an error: it would say nothing, unnoticed.
-    fn possible<'c>(
-        &self,
-        combinations: Vec<Combination<'c>>,
-        catalog: &Catalog,
-        made: &mut Made,
-    ) -> Vec<Combination<'c>> {
-        let mut possible: Vec<Combination<'c>> = Vec::new();
-        let mut impossible: Vec<(Combination<'c>, (&'static str, String))> = Vec::new();
-        for combination in combinations {
-            match expand::why_impossible(&combination.cell, catalog) {
-                None => possible.push(combination),
-                Some((axis, why)) => {
-                    *made.impossible.entry(axis).or_insert(0) += 1;
-                    impossible.push((combination, (axis, why)));
+    /// Tells the values that are in none of the combinations that can be: they would say nothing, unnoticed.
+    fn check_values(&self, possible: &[Combination<'_>], missing: Missing, made: &mut Made) {
+        let mut there: BTreeMap<Factor, BTreeSet<String>> = BTreeMap::new();
+        for one in possible {
+            for factor in Missing::FACTORS {
+                let values = there.entry(factor).or_default();
+                let value = factor.value(one);
+                if !values.contains(&value) {
+                    values.insert(value);
                 }
             }
         }
-        for factor in [Factor::First, Factor::Userspace, Factor::Loader, Factor::Capture, Factor::Region] {
-            let mut there: BTreeSet<String> = possible.iter().map(|one| factor.value(one)).collect();
-            for (combination, (_, why)) in &impossible {
-                let value = factor.value(combination);
-                if there.insert(value.clone()) {
-                    let what =
-                        format!("`{value}` is in no combination of this block that can be; the first: {why}");
-                    made.wrong(self.place(factor.name(), combination.region), what);
-                }
+        for ((factor, value), (region, why)) in missing.first {
+            if !there.get(&factor).is_some_and(|values| values.contains(&value)) {
+                let what =
+                    format!("`{value}` is in no combination of this block that can be; the first: {why}");
+                let place = match factor {
+                    Factor::Region => region,
+                    Factor::Hardware | Factor::Memory | Factor::Machine | Factor::Firmware | Factor::Cpus => {
+                        self.at.key("on").key(factor.name())
+                    }
+                    _ => self.at.key(factor.name()),
+                };
+                made.wrong(place, what);
             }
         }
-        possible
     }
 
     /// The place of an axis, and of a region the place of that.
@@ -308,9 +392,11 @@ impl Checked<'_> {
     fn covering<'c>(&self, possible: Vec<Combination<'c>>, made: &mut Made) -> Vec<Combination<'c>> {
         let several =
             |factor: &Factor| possible.iter().map(|one| factor.value(one)).collect::<BTreeSet<_>>().len() > 1;
-        let mut axes: Vec<Factor> = Factor::AXES.into_iter().filter(several).collect();
+        // A platform that `on` makes is five axes; any other is one with its region.
+        let own = |factor: &Factor| self.block.on.is_some() || !Factor::OF_ON.contains(factor);
+        let mut axes: Vec<Factor> = Factor::AXES.into_iter().filter(own).filter(several).collect();
         if axes.len() < 2 {
-            axes = Factor::AXES.to_vec();
+            axes = Factor::AXES.into_iter().filter(own).collect();
         }
         let pairs =
             axes.iter().enumerate().flat_map(|(number, &a)| axes[..number].iter().map(move |&b| vec![b, a]));
@@ -320,18 +406,17 @@ impl Checked<'_> {
             group
         });
         let groups: BTreeSet<Vec<Factor>> = pairs.chain(groups).collect();
-        let demand = |group: &Vec<Factor>, one: &Combination<'_>| -> Demand {
-            group.iter().map(|factor| (factor.name(), factor.value(one))).collect()
-        };
-        let rows: Vec<Row> = possible
+        let demands = Demands::new(&possible, &groups);
+        let rows: Vec<Row<'_>> = possible
             .iter()
-            .map(|one| Row {
-                name: one.cell.id.0.clone(),
-                meets: groups.iter().map(|group| demand(group, one)).collect(),
-            })
+            .enumerate()
+            .map(|(number, one)| Row { name: &one.cell.id.0, meets: demands.of(number) })
             .collect();
         let mut chosen = vec![false; possible.len()];
-        cover(&rows).into_iter().for_each(|row| chosen[row] = true);
+        let cover = cover(&rows);
+        cover.rows.into_iter().for_each(|row| chosen[row] = true);
+        made.covered.demands = cover.demands;
+        drop(rows);
         let mut taken = Vec::new();
         for (one, chosen) in possible.into_iter().zip(chosen) {
             if chosen { taken.push(one) } else { made.untaken.push(one.cell) }

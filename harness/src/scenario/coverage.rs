@@ -8,25 +8,49 @@
 //! Greedy set cover takes in each step the row that meets most of what is still open. It is within a logarithm of the least
 //! possible number (Chvátal 1979); [`tests`] hold it near the lower bound for the shapes that scenarios have.
 
-use std::collections::{BTreeMap, BTreeSet};
-
 /// A row that can be: its name, and what it meets.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Row {
+pub(super) struct Row<'n> {
     /// Unique; decides between rows that are as good as each other.
-    pub(super) name: String,
-    /// The demands that it meets, whatever they stand for.
-    pub(super) meets: BTreeSet<Demand>,
+    pub(super) name: &'n str,
+    /// The demands that it meets, each once: numbers, whatever they stand for.
+    pub(super) meets: Vec<u32>,
 }
 
-/// Something that must occur: a combination of values, with the axes whose values they are.
-pub(super) type Demand = Vec<(&'static str, String)>;
+/// How much of what could be a coverage takes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Covered {
+    /// Combinations that were taken.
+    pub taken: usize,
+    /// Combinations that can be.
+    pub possible: usize,
+    /// Pairs of values, and further combinations that were asked for, which occur in what can be; all of them occur in what was taken.
+    /// None are counted where all combinations are taken.
+    pub demands: usize,
+}
 
-/// The numbers of rows that together meet every demand which any row meets, ascending.
-pub(super) fn cover(rows: &[Row]) -> Vec<usize> {
+impl std::ops::AddAssign for Covered {
+    fn add_assign(&mut self, other: Self) {
+        self.taken += other.taken;
+        self.possible += other.possible;
+        self.demands += other.demands;
+    }
+}
+
+/// Rows that are enough.
+#[derive(Debug)]
+pub(super) struct Chosen {
+    /// Their numbers, ascending.
+    pub(super) rows: Vec<usize>,
+    /// How many demands there are, all of which they meet.
+    pub(super) demands: usize,
+}
+
+/// The rows that together meet every demand which any row meets.
+pub(super) fn cover(rows: &[Row<'_>]) -> Chosen {
     let mut state = Cover::new(rows);
     let mut chosen: Vec<usize> = Vec::new();
-    while let Some(row) = state.best(rows) {
+    while let Some(row) = state.best() {
         state.take(row);
         chosen.push(row);
     }
@@ -39,59 +63,63 @@ pub(super) fn cover(rows: &[Row]) -> Vec<usize> {
         }
     }
     chosen.sort_unstable();
-    chosen
+    Chosen { rows: chosen, demands: state.met_by.iter().filter(|rows| !rows.is_empty()).count() }
 }
 
-/// How far the cover is. Demands and rows are numbers here.
-struct Cover {
-    /// The demands of each row.
-    meets: Vec<Vec<usize>>,
+/// How far the cover is.
+struct Cover<'r> {
+    rows: &'r [Row<'r>],
     /// The rows that meet each demand.
-    met_by: Vec<Vec<usize>>,
+    met_by: Vec<Vec<u32>>,
     /// How many chosen rows meet each demand.
     met: Vec<u32>,
     /// How many of each row's demands no chosen row meets.
-    open: Vec<usize>,
-    /// How often each row's demands are met, together.
-    often: Vec<u64>,
+    open: Vec<u32>,
+    /// The rows that may meet something that is still open.
+    useful: Vec<u32>,
 }
 
-impl Cover {
-    fn new(rows: &[Row]) -> Self {
-        let mut numbers: BTreeMap<&Demand, usize> = BTreeMap::new();
-        let mut met_by: Vec<Vec<usize>> = Vec::new();
-        let mut meets = Vec::with_capacity(rows.len());
-        for (number, row) in rows.iter().enumerate() {
-            let mut demands = Vec::with_capacity(row.meets.len());
-            for demand in &row.meets {
-                let demand = *numbers.entry(demand).or_insert(met_by.len());
-                match met_by.get_mut(demand) {
-                    Some(rows) => rows.push(number),
-                    None => met_by.push(vec![number]),
-                }
-                demands.push(demand);
+impl<'r> Cover<'r> {
+    fn new(rows: &'r [Row<'r>]) -> Self {
+        let demands = rows.iter().flat_map(|row| &row.meets).max().map_or(0, |&last| last as usize + 1);
+        let mut met_by: Vec<Vec<u32>> = vec![Vec::new(); demands];
+        for (number, row) in (0..).zip(rows) {
+            for &demand in &row.meets {
+                met_by[demand as usize].push(number);
             }
-            meets.push(demands);
         }
-        let open = meets.iter().map(Vec::len).collect();
-        Self { met: vec![0; met_by.len()], often: vec![0; rows.len()], meets, met_by, open }
+        let open = rows.iter().map(|row| u32::try_from(row.meets.len()).unwrap_or(u32::MAX)).collect();
+        Self { rows, met_by, met: vec![0; demands], open, useful: (0..).take(rows.len()).collect() }
     }
 
     /// The row that meets the most open demands; of several, the one whose demands were met least often so far, which spreads
     /// the values; of several still, the first by name. None when nothing is open.
-    fn best(&self, rows: &[Row]) -> Option<usize> {
-        let most = self.open.iter().copied().max().filter(|&most| most > 0)?;
-        (0..rows.len())
-            .filter(|&row| self.open[row] == most)
-            .min_by_key(|&row| (self.often[row], &rows[row].name))
+    fn best(&mut self) -> Option<usize> {
+        let (mut most, mut best) = (0, Vec::new());
+        let open = &self.open;
+        self.useful.retain(|&row| {
+            let own = open[row as usize];
+            if own > most {
+                most = own;
+                best.clear();
+            }
+            if own == most && own > 0 {
+                best.push(row as usize);
+            }
+            own > 0
+        });
+        let often = |row: usize| {
+            self.rows[row].meets.iter().map(|&demand| u64::from(self.met[demand as usize])).sum::<u64>()
+        };
+        best.into_iter().map(|row| (often(row), self.rows[row].name, row)).min().map(|(_, _, row)| row)
     }
 
     fn take(&mut self, row: usize) {
-        for &demand in &self.meets[row] {
-            for &other in &self.met_by[demand] {
-                self.often[other] += 1;
-                if self.met[demand] == 0 {
-                    self.open[other] -= 1;
+        for &demand in &self.rows[row].meets {
+            let demand = demand as usize;
+            if self.met[demand] == 0 {
+                for &other in &self.met_by[demand] {
+                    self.open[other as usize] -= 1;
                 }
             }
             self.met[demand] += 1;
@@ -100,11 +128,11 @@ impl Cover {
 
     /// Whether other chosen rows meet all that this chosen row meets.
     fn is_superfluous(&self, row: usize) -> bool {
-        self.meets[row].iter().all(|&demand| self.met[demand] > 1)
+        self.rows[row].meets.iter().all(|&demand| self.met[demand as usize] > 1)
     }
 
     fn give_back(&mut self, row: usize) {
-        self.meets[row].iter().for_each(|&demand| self.met[demand] -= 1);
+        self.rows[row].meets.iter().for_each(|&demand| self.met[demand as usize] -= 1);
     }
 }
 
@@ -112,12 +140,23 @@ impl Cover {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+    use std::collections::{BTreeMap, BTreeSet};
 
-    /// The axes' names; tests have no more axes than this.
-    const AXES: [&str; 4] = ["a", "b", "c", "d"];
+    /// A row with a name of its own.
+    #[derive(Clone, Debug)]
+    struct Named {
+        name: String,
+        meets: Vec<u32>,
+    }
+
+    fn cover(rows: &[Named]) -> Vec<usize> {
+        let rows: Vec<Row<'_>> =
+            rows.iter().map(|row| Row { name: &row.name, meets: row.meets.clone() }).collect();
+        super::cover(&rows).rows
+    }
 
     /// Every combination of axes of these sizes that `can_be`, with all pairs of axes and the further `groups` as demands.
-    fn rows(sizes: &[usize], groups: &[Vec<usize>], can_be: impl Fn(&[usize]) -> bool) -> Vec<Row> {
+    fn rows(sizes: &[usize], groups: &[Vec<usize>], can_be: impl Fn(&[usize]) -> bool) -> Vec<Named> {
         let mut all: Vec<Vec<usize>> = vec![Vec::new()];
         for size in sizes {
             all = all
@@ -127,28 +166,33 @@ mod tests {
         }
         let pairs = (0..sizes.len()).flat_map(|a| (0..a).map(move |b| vec![b, a]));
         let groups: Vec<Vec<usize>> = pairs.chain(groups.iter().cloned()).collect();
+        let mut numbers: BTreeMap<Vec<(usize, usize)>, u32> = BTreeMap::new();
+        let mut number = |demand| {
+            let next = u32::try_from(numbers.len()).unwrap();
+            *numbers.entry(demand).or_insert(next)
+        };
         all.into_iter()
             .filter(|row| can_be(row))
-            .map(|row| Row {
+            .map(|row| Named {
                 name: format!("{row:?}"),
                 meets: groups
                     .iter()
-                    .map(|group| group.iter().map(|&axis| (AXES[axis], row[axis].to_string())).collect())
+                    .map(|group| number(group.iter().map(|&axis| (axis, row[axis])).collect()))
                     .collect(),
             })
             .collect()
     }
 
-    fn demands<'r>(rows: impl IntoIterator<Item = &'r Row>) -> BTreeSet<&'r Demand> {
+    fn demands<'r>(rows: impl IntoIterator<Item = &'r Named>) -> BTreeSet<&'r u32> {
         rows.into_iter().flat_map(|row| &row.meets).collect()
     }
 
-    fn taken<'r>(rows: &'r [Row], numbers: &[usize]) -> Vec<&'r Row> {
+    fn taken<'r>(rows: &'r [Named], numbers: &[usize]) -> Vec<&'r Named> {
         numbers.iter().map(|&number| &rows[number]).collect()
     }
 
     /// A shape that scenarios have: few kernels, many regions, and some combinations that cannot be.
-    fn shapes() -> impl Strategy<Value = (Vec<Row>, u64)> {
+    fn shapes() -> impl Strategy<Value = (Vec<Named>, u64)> {
         let sizes = (2..6_usize, 1..3_usize, 2..6_usize, 1..12_usize);
         (sizes, any::<u64>(), any::<u64>(), any::<bool>()).prop_map(|((a, b, c, d), holes, order, triple)| {
             let can_be = |row: &[usize]| {
@@ -180,7 +224,7 @@ mod tests {
                 order = order.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
                 shuffled.swap(last, usize::try_from(order >> 33).unwrap() % (last + 1));
             }
-            let names = |rows: &[Row]| -> BTreeSet<String> {
+            let names = |rows: &[Named]| -> BTreeSet<String> {
                 taken(rows, &cover(rows)).into_iter().map(|row| row.name.clone()).collect()
             };
             prop_assert_eq!(names(&rows), names(&shuffled));

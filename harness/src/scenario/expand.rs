@@ -2,6 +2,8 @@
 //! comes from. All that is wrong is collected, not only the first thing.
 
 use super::block::{self, Checked, PlacedRegion};
+use super::coverage::Covered;
+use super::hardware::Platforms;
 use super::position::NodePath;
 use super::problem::{At, Finding};
 use super::rules::{self, Rule};
@@ -13,14 +15,21 @@ use guest_protocol::Arch;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Checks a scenario and makes its cells.
-pub(super) fn suite(file: &str, written: &Scenario, catalog: &Catalog) -> Result<Suite, Vec<Finding>> {
+pub(super) fn suite(
+    file: &str,
+    written: &Scenario,
+    hardware: &Platforms,
+    catalog: &Catalog,
+) -> Result<Suite, Vec<Finding>> {
     let mut expansion = Expansion {
         written,
+        hardware,
         catalog,
         findings: Vec::new(),
         seen: BTreeMap::new(),
         untaken: Vec::new(),
         impossible: BTreeMap::new(),
+        covered: Covered::default(),
     };
     let rules = expansion.rules();
     let mut cells = Vec::new();
@@ -42,6 +51,7 @@ pub(super) fn suite(file: &str, written: &Scenario, catalog: &Catalog) -> Result
         cells: cells.into_iter().map(|placed| placed.cell).collect(),
         skipped,
         impossible: expansion.impossible,
+        covered: expansion.covered,
         rules,
         file: file.to_owned(),
     })
@@ -102,6 +112,7 @@ struct Placed {
 
 struct Expansion<'s> {
     written: &'s Scenario,
+    hardware: &'s Platforms,
     catalog: &'s Catalog,
     findings: Vec<Finding>,
     /// The cells so far by id, with their block's number.
@@ -110,6 +121,7 @@ struct Expansion<'s> {
     untaken: Vec<Cell>,
     /// Combinations that generated blocks leave out, by the axis to blame.
     impossible: BTreeMap<&'static str, usize>,
+    covered: Covered,
 }
 
 impl Expansion<'_> {
@@ -137,12 +149,13 @@ impl Expansion<'_> {
             suite: &self.written.suite.0,
             firsts: self.kernels(&block.first.0, &at.key("first")),
             captures: self.kernels(&block.capture.0, &at.key("capture")),
-            regions: self.regions(block, &at.key("region")),
+            regions: self.regions(block, &at.key("region"), &at.key("on")),
             at: at.clone(),
         };
         let made = checked.cells(self.catalog);
         self.findings.extend(made.findings);
         self.untaken.extend(made.untaken);
+        self.covered += made.covered;
         for (axis, combinations) in made.impossible {
             *self.impossible.entry(axis).or_insert(0) += combinations;
         }
@@ -192,32 +205,62 @@ impl Expansion<'_> {
     }
 
     /// The regions of a block with their platforms, in its order.
-    fn regions<'b>(&mut self, block: &'b Block, at: &NodePath) -> Vec<PlacedRegion<'b>> {
+    fn regions<'b>(&mut self, block: &'b Block, at: &NodePath, on_at: &NodePath) -> Vec<PlacedRegion<'b>> {
         let mut regions = Vec::new();
+        let made = match block.on.as_ref().map(|on| self.hardware.cross(on, on_at)) {
+            None => None,
+            Some(Ok(made)) => Some(made),
+            Some(Err(findings)) => {
+                self.findings.extend(findings);
+                return regions;
+            }
+        };
         for (limit, region, at) in block::listed(&block.region, at) {
-            let name = &region.platform;
-            match self.written.platforms.iter().find(|(known, _)| known.0 == *name) {
-                Some((_, written)) => {
-                    let platform = Platform {
-                        name: name.clone(),
-                        machine: written.machine.0.clone(),
-                        memory: written.memory.0,
-                        cpu: written.cpu.0.clone(),
-                        cpus: written.cpus,
-                        boot: written.boot,
-                        firmware: written.firmware,
-                        five_levels: written.five_levels,
-                    };
-                    regions.push(PlacedRegion { region, platform, limit, at });
-                }
-                None => {
-                    let known: Vec<&str> =
-                        self.written.platforms.keys().map(|name| name.0.as_str()).collect();
-                    self.wrong(at, format!("no platform is named {name:?}; known: {}", known.join(", ")));
-                }
+            match (&region.platform, &made) {
+                (None, Some(made)) => regions.extend(made.iter().map(|made| PlacedRegion {
+                    region,
+                    platform: made.platform.clone(),
+                    machine: Some(made.machine.clone()),
+                    limit,
+                    at: at.clone(),
+                })),
+                (Some(name), None) => match self.named_platform(name) {
+                    Ok(platform) => regions.push(PlacedRegion { region, platform, machine: None, limit, at }),
+                    Err(why) => self.wrong(at, why),
+                },
+                (Some(name), Some(_)) => self.wrong(
+                    at,
+                    format!("this block says on which machines its regions are by `on`: remove `on {name}`"),
+                ),
+                (None, None) => self.wrong(
+                    at,
+                    format!(
+                        "{} is on no platform: name one, such as \"{} on pc-4g\", or give the block an `on`",
+                        region.reservation, region.reservation
+                    ),
+                ),
             }
         }
         regions
+    }
+
+    /// The suite's own platform of this name. The error says which there are.
+    fn named_platform(&self, name: &str) -> Result<Platform, String> {
+        let Some((_, written)) = self.written.platforms.iter().find(|(known, _)| known.0 == name) else {
+            let known: Vec<&str> = self.written.platforms.keys().map(|name| name.0.as_str()).collect();
+            return Err(format!("no platform is named {name:?}; known: {}", known.join(", ")));
+        };
+        Ok(Platform {
+            name: name.to_owned(),
+            machine: written.machine.0.clone(),
+            memory: written.memory.0,
+            cpu: written.cpu.0.clone(),
+            cpus: written.cpus,
+            boot: written.boot,
+            firmware: written.firmware,
+            five_levels: written.five_levels,
+            hardware: None,
+        })
     }
 
     /// Gives each cell its expectation, and finds cells without a rule and rules without a cell.
@@ -243,10 +286,16 @@ impl Expansion<'_> {
             }
         }
         // A rule is not dead because the cells that it was written for were not taken this time.
-        used.extend(self.untaken.iter().filter_map(|cell| match rules::expectation(rules, cell) {
-            Ok((number, _)) | Err(Some((number, _))) => Some(number),
-            Err(None) => None,
-        }));
+        for cell in &self.untaken {
+            // There may be a hundred thousand, and most often all rules have their cells by now.
+            if used.len() == rules.len() {
+                break;
+            }
+            match rules::expectation(rules, cell) {
+                Ok((number, _)) | Err(Some((number, _))) => drop(used.insert(number)),
+                Err(None) => {}
+            }
+        }
         for number in (0..rules.len()).filter(|number| !used.contains(number)) {
             self.wrong(
                 root.item(number).key("when"),

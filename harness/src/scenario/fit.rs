@@ -241,6 +241,7 @@ mod tests {
             boot: FirstBoot::Fastest,
             firmware: Firmware::Bios,
             five_levels: false,
+            hardware: None,
         }
     }
 

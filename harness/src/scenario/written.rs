@@ -29,7 +29,22 @@ pub(super) struct Derived {
     pub(super) description: Text,
     /// The other suite's name; its file lies beside this one.
     pub(super) base: Name,
-    pub(super) coverage: CoverageWord,
+    pub(super) coverage: Coverage,
+}
+
+impl Scenario {
+    /// The same with another coverage of all blocks that are generated; none where no block is.
+    pub(super) fn covered(mut self, coverage: Coverage) -> Option<Self> {
+        let mut generated = self.matrix.0.iter_mut().filter_map(|block| block.coverage.as_mut()).peekable();
+        generated.peek()?;
+        generated.for_each(|own| *own = coverage);
+        Some(self)
+    }
+
+    /// Whether it needs what `platforms.yaml` has.
+    pub(super) fn needs_hardware(&self) -> bool {
+        self.matrix.0.iter().any(|block| block.on.is_some())
+    }
 }
 
 impl Derived {
@@ -38,16 +53,11 @@ impl Derived {
     /// # Errors
     /// The base has nothing that is generated, so that this suite would be the same.
     pub(super) fn over(self, base: Scenario) -> Result<Scenario, String> {
-        let mut matrix = base.matrix;
-        let mut generated = matrix.0.iter_mut().filter_map(|block| block.coverage.as_mut()).peekable();
-        if generated.peek().is_none() {
-            return Err(format!(
-                "no block of suite {} has a `coverage` that this one could change",
-                base.suite.0
-            ));
-        }
-        generated.for_each(|coverage| *coverage = self.coverage);
-        Ok(Scenario { suite: self.suite, description: self.description, matrix, ..base })
+        let name = base.suite.0.clone();
+        let base = base
+            .covered(self.coverage)
+            .ok_or_else(|| format!("no block of suite {name} has a `coverage` that this one could change"))?;
+        Ok(Scenario { suite: self.suite, description: self.description, ..base })
     }
 }
 
@@ -57,6 +67,7 @@ impl Derived {
 pub(super) struct Scenario {
     pub(super) suite: Name,
     pub(super) description: Text,
+    #[serde(default)]
     pub(super) platforms: BTreeMap<Name, Platform>,
     pub(super) matrix: Filled<Block>,
     #[serde(default)]
@@ -81,6 +92,19 @@ pub(super) struct Platform {
     pub(super) five_levels: bool,
 }
 
+/// Machines, as every combination of what these list; the names are those of `platforms.yaml`.
+#[derive(serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct On {
+    pub(super) hardware: Filled<Name>,
+    pub(super) memory: Filled<Literal<Mib>>,
+    pub(super) machine: Filled<Name>,
+    #[serde(default = "bios")]
+    pub(super) firmware: Filled<Firmware>,
+    #[serde(default = "single")]
+    pub(super) cpus: Filled<NonZeroU32>,
+}
+
 /// Cells: combinations of what its axes list.
 #[derive(serde::Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
@@ -94,6 +118,7 @@ pub(super) struct Block {
     pub(super) circumstances: Filled<Literal<CircumstancesName>>,
     pub(super) capture: Filled<Text>,
     pub(super) region: Regions,
+    pub(super) on: Option<On>,
     #[serde(default = "nmi")]
     pub(super) trigger: Filled<Literal<Trigger>>,
     pub(super) reader: Option<Filled<Literal<Reader>>>,
@@ -107,7 +132,7 @@ pub(super) struct Block {
     pub(super) capture_cmdline: Vec<Text>,
     #[serde(default)]
     pub(super) without: Vec<Literal<Filter>>,
-    pub(super) coverage: Option<CoverageWord>,
+    pub(super) coverage: Option<Coverage>,
     #[serde(default)]
     pub(super) every: Vec<Filled<Factor>>,
     #[serde(default)]
@@ -117,11 +142,33 @@ pub(super) struct Block {
 /// How many of a block's combinations are made, where it leaves out by itself what cannot be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub(super) enum CoverageWord {
+pub enum Coverage {
     /// All of them.
     Full,
     /// Enough for every pair of two axes' values, and for what `every` lists.
     Pairwise,
+}
+
+impl Coverage {
+    /// Both, in the order of their documentation.
+    pub const ALL: [Self; 2] = [Self::Pairwise, Self::Full];
+
+    /// The name in scenarios and on the command line.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Full => "full",
+            Self::Pairwise => "pairwise",
+        }
+    }
+}
+
+impl FromStr for Coverage {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let known = Self::ALL.into_iter().find(|coverage| coverage.name() == text);
+        known.ok_or_else(|| format!("{text:?} is no coverage: pairwise or full"))
+    }
 }
 
 /// What a combination can be asked for by: an axis of a block, or what follows from one.
@@ -143,6 +190,12 @@ pub(super) enum Factor {
     Pair,
     /// The name that regions stand under.
     Limit,
+    /// Of the machines of an `on`.
+    Hardware,
+    Memory,
+    Machine,
+    Firmware,
+    Cpus,
 }
 
 /// Cells that are not run.
@@ -224,6 +277,14 @@ pub(super) fn finding(error: &serde_yaml::Error) -> Finding {
         what = what.replacen(&told, "", 1);
     }
     Finding { at: surprises::at(error), what }
+}
+
+fn bios() -> Filled<Firmware> {
+    Filled(vec![Firmware::Bios])
+}
+
+fn single() -> Filled<NonZeroU32> {
+    Filled(vec![one_cpu()])
 }
 
 const fn one_cpu() -> NonZeroU32 {
@@ -373,24 +434,28 @@ impl<'de> Deserialize<'de> for Regions {
     }
 }
 
-/// A reservation and the platform that holds it, written `256M@1968M on pc-4g`.
+/// A reservation and the platform that holds it, written `256M@1968M on pc-4g`; or without one, where the block says on which.
 #[derive(Clone)]
 pub(super) struct Region {
     pub(super) reservation: Reservation,
-    pub(super) platform: String,
+    pub(super) platform: Option<String>,
 }
 
 impl FromStr for Region {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
+        let parse = |reservation: &str| {
+            reservation.parse().map_err(|error: crate::cell::LiteralError| error.to_string())
+        };
         match text.split_whitespace().collect::<Vec<_>>().as_slice() {
-            [reservation, "on", platform] => Ok(Self {
-                reservation: reservation
-                    .parse()
-                    .map_err(|error: crate::cell::LiteralError| error.to_string())?,
-                platform: (*platform).to_owned(),
-            }),
+            [reservation, "on", platform] => {
+                Ok(Self { reservation: parse(reservation)?, platform: Some((*platform).to_owned()) })
+            }
+            // Anything else of one word is most likely a platform that was forgotten.
+            [reservation] if parse(reservation).is_ok() => {
+                Ok(Self { reservation: parse(reservation)?, platform: None })
+            }
             _ => Err(format!(
                 "{text:?} is no region: a reservation on a platform, such as \"256M@1968M on pc-4g\""
             )),

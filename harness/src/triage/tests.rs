@@ -168,6 +168,8 @@ fn a_kernels_function_is_named_with_its_kernel() {
         crash_regions: vec![PhysRange { start: 0x7b00_0000, end: 0x8aff_ffff }],
         system_ram: Vec::new(),
         five_levels: None,
+        cpu: None,
+        firmware_ram: None,
         kernel_code: None,
         crash_loaded: None,
     };

@@ -19,6 +19,7 @@ pub mod iomem;
 pub mod kernel_memory;
 pub mod line;
 pub mod meminfo;
+pub mod memmap;
 pub mod notes;
 pub mod output;
 pub mod page_tables;

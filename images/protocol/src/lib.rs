@@ -193,10 +193,41 @@ pub struct KernelFacts {
     /// Whether it translates by five levels of page tables; none where it does not say, as agents of before did not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub five_levels: Option<bool>,
+    /// What the first CPU says it is; none in what agents said that did not look.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpu: Option<CpuIdentity>,
+    /// RAM that the firmware's map has in all, in bytes (`System RAM` in /sys/firmware/memmap, which is e820 as it was handed over); none
+    /// where the kernel shows no such map, as after a kexec.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub firmware_ram: Option<u64>,
     /// The `Kernel code` line of /proc/iomem.
     pub kernel_code: Option<PhysRange>,
     /// /sys/kernel/kexec_crash_loaded; absent where the kernel has no such file.
     pub crash_loaded: Option<bool>,
+}
+
+/// What a CPU is, as CPUID tells it and /proc/cpuinfo prints it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CpuIdentity {
+    /// `vendor_id`, such as `AuthenticAMD`.
+    pub vendor: String,
+    /// `cpu family`, the extended one included.
+    pub family: u32,
+    /// `model`, the extended one included.
+    pub model: u32,
+    /// `stepping`.
+    pub stepping: u32,
+}
+
+impl core::fmt::Display for CpuIdentity {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(
+            f,
+            "{} family {:#x} model {:#x} stepping {}",
+            self.vendor, self.family, self.model, self.stepping
+        )
+    }
 }
 
 /// What became of the loader.

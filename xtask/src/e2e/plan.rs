@@ -219,6 +219,8 @@ pub(crate) fn known_suites(scenarios: &Path) -> Vec<String> {
         .map(std::fs::DirEntry::path)
         .filter(|path| path.extension().is_some_and(|extension| extension == "yaml"))
         .filter_map(|path| Some(path.file_stem()?.to_str()?.to_owned()))
+        // What suites are put together from is none.
+        .filter(|name| name != scenario::PLATFORMS)
         .collect();
     names.sort_unstable();
     names

@@ -1,7 +1,9 @@
 //! From power-on to the report of the load.
 
 use super::*;
+use crate::cell::Hardware;
 use crate::outcome::{LoadFailure, Refuser};
+use guest_protocol::CpuIdentity;
 
 #[test]
 fn a_first_kernel_that_never_gets_ready_is_no_failure_of_the_loader() {
@@ -148,6 +150,48 @@ fn five_levels_are_there_where_they_are_asked_for() {
     for four in [Some(false), None] {
         assert!(rig_error(&ready(four).outcome()).contains("no la57"));
     }
+}
+
+/// Bug: a guest whose CPU or RAM is not that of the hardware it stands for is taken for it, and the matrix shows nothing of that
+/// hardware; or a guest is blamed for what its firmware keeps.
+#[test]
+fn a_guest_is_the_hardware_that_it_stands_for() {
+    let identity = CpuIdentity { vendor: "AuthenticAMD".into(), family: 22, model: 48, stepping: 1 };
+    let mut cell = amd64();
+    cell.platform.hardware = Some(Hardware { name: "steppe-eagle".into(), identity: identity.clone() });
+    let memory = cell.platform.memory.bytes();
+    let right = KernelFacts {
+        cpu: Some(identity.clone()),
+        firmware_ram: Some(memory - (512 << 10)),
+        ..first_facts(&cell)
+    };
+    let ready = |facts: KernelFacts, cell: &Cell| Life::of(cell.clone()).ready_with(facts);
+    assert!(!ready(right.clone(), &cell).is_concluded());
+    let others = [
+        CpuIdentity { vendor: "GenuineIntel".into(), ..identity.clone() },
+        CpuIdentity { family: 21, ..identity.clone() },
+        CpuIdentity { model: 0, ..identity.clone() },
+        CpuIdentity { stepping: 0, ..identity },
+    ];
+    for other in others {
+        let told =
+            rig_error(&ready(KernelFacts { cpu: Some(other.clone()), ..right.clone() }, &cell).outcome())
+                .to_owned();
+        assert!(told.contains("stands for steppe-eagle") && told.contains(&other.to_string()), "{told}");
+    }
+    assert!(
+        rig_error(&ready(KernelFacts { cpu: None, ..right.clone() }, &cell).outcome())
+            .contains("does not say")
+    );
+    for ram in [Some(memory + 1), Some(memory - (3 << 20)), Some(memory / 2), None] {
+        let facts = KernelFacts { firmware_ram: ram, ..right.clone() };
+        assert!(rig_error(&ready(facts, &cell).outcome()).contains("is to have 4096M of RAM"), "{ram:?}");
+    }
+    // A UEFI keeps more, and QEMU's own machines stand for nothing.
+    let small = KernelFacts { firmware_ram: Some(memory - (30 << 20)), ..right };
+    let uefi = Platform { firmware: Firmware::Uefi, ..cell.platform.clone() };
+    assert!(!ready(small, &Cell { platform: uefi, ..cell.clone() }).is_concluded());
+    assert!(!ready(first_facts(&amd64()), &amd64()).is_concluded());
 }
 
 /// Bug: a loader whose every load fails passes where only the second one is to.

@@ -104,6 +104,8 @@ impl Guest for Scripted {
             crash_regions: vec![],
             system_ram: vec![],
             five_levels: None,
+            cpu: None,
+            firmware_ram: None,
             kernel_code: None,
             crash_loaded: self.crash_loaded,
         })

@@ -19,7 +19,7 @@ use core::ffi::CStr;
 use guest_agent::circumstances::{Bound, Setting};
 use guest_agent::conversation::{Guest, Run};
 use guest_agent::failure::{Errno, Failure};
-use guest_agent::{cpuinfo, cpulist, iomem};
+use guest_agent::{cpuinfo, cpulist, iomem, memmap};
 use guest_protocol::{Arch, KernelFacts, Message, Plant, Planted, Told};
 
 /// The agent's own architecture.
@@ -59,6 +59,7 @@ impl Guest for Rim {
         let kernel = rustix::system::uname();
         let text = |field: &CStr| String::from_utf8_lossy(field.to_bytes()).into_owned();
         let map = self.memory_map()?;
+        let cpus = files::read_text("/proc/cpuinfo")?;
         let online = files::read_text("/sys/devices/system/cpu/online")?;
         Ok(KernelFacts {
             release: text(kernel.release()),
@@ -71,7 +72,9 @@ impl Guest for Rim {
             })?,
             crash_regions: iomem::ranges(&map, iomem::CRASH_KERNEL),
             system_ram: iomem::ranges(&map, iomem::SYSTEM_RAM),
-            five_levels: cpuinfo::has_flag(&files::read_text("/proc/cpuinfo")?, "la57"),
+            five_levels: cpuinfo::has_flag(&cpus, "la57"),
+            cpu: cpuinfo::identity(&cpus),
+            firmware_ram: firmware_ram()?,
             kernel_code: iomem::ranges(&map, iomem::KERNEL_CODE).first().copied(),
             crash_loaded: self.crash_loaded()?,
         })
@@ -123,6 +126,22 @@ impl Guest for Rim {
     fn vmcore(&mut self) -> Result<Option<(files::Offsets, u64)>, Failure> {
         files::Offsets::open("/proc/vmcore")
     }
+}
+
+/// What the firmware's map has of RAM in all; none where the kernel shows no such map.
+fn firmware_ram() -> Result<Option<u64>, Failure> {
+    const MAP: &str = "/sys/firmware/memmap";
+    let Some(entries) = files::names(MAP)?.filter(|entries| !entries.is_empty()) else { return Ok(None) };
+    let mut total = 0_u64;
+    for entry in entries {
+        let read = |name| files::read_text(&alloc::format!("{MAP}/{entry}/{name}"));
+        let (start, end, kind) = (read("start")?, read("end")?, read("type")?);
+        let size = memmap::ram_bytes(&start, &end, &kind).ok_or_else(|| {
+            Failure::new(alloc::format!("{MAP}/{entry} is no range: {start:?} to {end:?}, {kind:?}"))
+        })?;
+        total = total.saturating_add(size);
+    }
+    Ok(Some(total))
 }
 
 /// The library's form of an error number.

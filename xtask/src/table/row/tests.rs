@@ -34,6 +34,7 @@ pub(crate) fn result(id: &str, verdict: Verdict, outcomes: &[Outcome]) -> CellRe
             boot: FirstBoot::Fastest,
             firmware: Firmware::Bios,
             five_levels: false,
+            hardware: None,
         },
         trigger: Trigger::Nmi,
         reader: None,
