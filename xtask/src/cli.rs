@@ -17,8 +17,8 @@ pub(crate) use history::{
 pub(crate) use reports::{CompareLoadersArgs, JudgeArgs, ReportArgs};
 pub(crate) use spread::DurationsArgs;
 pub(crate) use values::{
-    AccelArg, DoctorFormat, I686Arg, JudgeFormat, KernelArgs, KernelSide, ListFormat, LoaderArg, Patience,
-    ShellArg, TableFormat, WayArg,
+    AccelArg, DoctorFormat, I686Arg, JudgeFormat, KernelArg, KernelArgs, KernelSide, ListFormat, LoaderArg,
+    Patience, ShellArg, TableFormat, WayArg,
 };
 
 use crate::exit::Exit;

@@ -1,6 +1,6 @@
 //! `cargo xtask history`, and what `e2e --record` and `report --since` have in common with it.
 
-use crate::cli::{E2eArgs, HistoryAction, HistoryArgs, HistoryFolder, LoaderArg};
+use crate::cli::{E2eArgs, HistoryAction, HistoryArgs, HistoryFolder, KernelArg, KernelSide, LoaderArg};
 use crate::exit::{Exit, Failure, OrFail};
 use crate::repo::Repo;
 use crate::{Host, output, tools};
@@ -94,7 +94,13 @@ fn selection(args: &E2eArgs) -> Option<String> {
             LoaderArg::Path(path) => format!("--loader {}", path.display()),
         });
     }
-    words.extend(args.kernel.iter().map(|kernel| format!("--kernel {}", kernel.path.display())));
+    words.extend(args.kernel.iter().flat_map(|kernels| &kernels.0).map(|KernelArg { side, path }| {
+        let side = match side {
+            KernelSide::First => "first",
+            KernelSide::Capture => "capture",
+        };
+        format!("--kernel {side}={}", path.display())
+    }));
     (!words.is_empty()).then(|| words.join(" "))
 }
 
