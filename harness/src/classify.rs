@@ -19,12 +19,14 @@ mod purgatory;
 mod story;
 mod vmcore;
 
+use crate::artifacts::capture_userspace;
 use crate::cell::Cell;
 use crate::evidence::{Evidence, GuestEnd};
 use crate::outcome::{HangCause, HangProof, Outcome};
 use crate::phase::Phase;
 use crate::quote::quote;
 pub use errno::name as errno_name;
+use guest_protocol::{Arch, Side};
 use story::Story;
 
 /// An outcome that nothing which may still come can change: the guest can be ended.
@@ -76,6 +78,10 @@ fn find(cell: &Cell, evidence: &Evidence) -> Finding {
         Ok(story) => story,
         Err(what) => return Finding::Final(Outcome::RigError { what }),
     };
+    let lacks = story.lacks.map(|(side, option, seen)| (side, option, seen.to_owned()));
+    if let Some((side, option, seen)) = lacks.or_else(|| without_emulation(cell, &story, evidence)) {
+        return Finding::Final(lacking(cell, side, option, &seen));
+    }
     let ready = match story.ready {
         Some(ready) => ready,
         None => return first::before_ready(&story, evidence),
@@ -90,6 +96,42 @@ fn find(cell: &Cell, evidence: &Evidence) -> Finding {
             None => panicked::find(cell, &story, ready, evidence),
         },
     }
+}
+
+/// An outcome that is the kernel's own doing, and neither the loader's nor the rig's.
+fn lacking(cell: &Cell, side: Side, option: &str, seen: &str) -> Outcome {
+    let (name, kernel) = match side {
+        Side::First => (side.name(), &cell.first.name),
+        Side::Capture => (side.name(), &cell.capture.name),
+    };
+    Outcome::RigError {
+        what: format!(
+            "the {name} kernel, {kernel}, was built without {option}: {seen}; take one that has it (cargo xtask e2e --kernel \
+             {name}=PATH)"
+        ),
+    }
+}
+
+/// An x86_64 kernel that cannot run the i386 agent at all, so that its agent cannot say so: which of the two, and what shows it.
+fn without_emulation(
+    cell: &Cell,
+    story: &Story<'_>,
+    evidence: &Evidence,
+) -> Option<(Side, &'static str, String)> {
+    let (side, kernel, userspace, from) = match (story.ready, story.up, evidence.triggered_ms) {
+        (None, _, _) => (Side::First, &cell.first, cell.userspace, 0),
+        (Some(_), None, Some(_)) => {
+            let from = evidence.console_at_trigger.unwrap_or(0);
+            (Side::Capture, &cell.capture, capture_userspace(cell), from)
+        }
+        (Some(_), _, _) => return None,
+    };
+    if (kernel.arch, userspace) != (Arch::X86_64, Arch::I386) {
+        return None;
+    }
+    let text = console::Text::new(evidence.console.get(from..).unwrap_or_default());
+    let line = text.init_not_executable()?;
+    Some((side, "CONFIG_IA32_EMULATION, or has it switched off", line.trim().to_owned()))
 }
 
 /// Whether the guest was ended by trouble of rig or host, in the middle of what it did.

@@ -109,6 +109,9 @@ pub(crate) fn low_memory_end(console: &[u8]) -> Option<u64> {
     u64::from_str_radix(digits, 16).ok()
 }
 
+/// What a kernel says that has no handler for the agent's format (init/main.c, `kernel_init`; ENOEXEC).
+const INIT_NOT_EXECUTABLE: &str = "Failed to execute /init (error -8)";
+
 /// Console bytes as text. Bytes that are no UTF-8, and NULs, are what a serial line looks like when a kernel dies.
 pub(crate) struct Text(String);
 
@@ -175,6 +178,11 @@ impl Text {
     }
 
     /// Whether the kernel proper has spoken.
+    /// The line with which a kernel says that it cannot run the agent's format of program.
+    pub(super) fn init_not_executable(&self) -> Option<&str> {
+        self.line_with(INIT_NOT_EXECUTABLE)
+    }
+
     pub(super) fn has_banner(&self) -> bool {
         self.contains(BANNER)
     }

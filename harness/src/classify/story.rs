@@ -27,6 +27,8 @@ pub(super) struct Story<'a> {
     pub(super) done: bool,
     /// An agent's own trouble: in which kernel, and what.
     pub(super) trouble: Option<(Side, &'a str)>,
+    /// What a kernel was built without: in which, the option, and what shows it.
+    pub(super) lacks: Option<(Side, &'a str, &'a str)>,
     /// The first kernel's agent reported *ready* again after the trigger: the machine went through a reboot.
     pub(super) rebooted: bool,
 }
@@ -118,6 +120,7 @@ impl<'a> Story<'a> {
                 false if self.vmcore.is_none() => return out_of_order("vmcore"),
                 false => {}
             },
+            Message::Lacks { option, seen } => self.lacks = self.lacks.or(Some((kernel, option, seen))),
             // The first trouble is the cause, a later one its consequence.
             Message::Trouble { what } => self.trouble = self.trouble.or(Some((kernel, what))),
         }
@@ -164,6 +167,7 @@ const fn name_and_side(message: &Message) -> (&'static str, Option<Side>) {
         Message::Told(_) => ("told", Some(Side::Capture)),
         Message::Reader(_) => ("reader", Some(Side::Capture)),
         Message::Done => ("done", Some(Side::Capture)),
+        Message::Lacks { .. } => ("lacks", None),
         Message::Trouble { .. } => ("trouble", None),
     }
 }

@@ -120,6 +120,7 @@ impl Walk {
                 | Message::Told(_)
                 | Message::Reader(_)
                 | Message::Done
+                | Message::Lacks { .. }
                 | Message::Trouble { .. },
                 _,
                 _,

@@ -49,6 +49,7 @@ impl Machine {
                     | Message::Told(_)
                     | Message::Reader(_)
                     | Message::Done
+                    | Message::Lacks { .. }
                     | Message::Trouble { .. },
                     _,
                 ) => {}

@@ -5,6 +5,7 @@ use crate::circumstances::{self, Arrangement, Bound, Setting};
 use crate::cmdline;
 use crate::failure::Failure;
 use crate::iomem;
+use crate::lacks::{self, Lack};
 use crate::line::{self, Line};
 use crate::read_at::ReadAt;
 use crate::vmcore;
@@ -67,6 +68,14 @@ pub trait Guest {
     fn crash_loaded(&mut self) -> Result<Option<bool>, Failure>;
     /// /proc/sys/kernel/unknown_nmi_panic; `None` where the kernel has no such file.
     fn unknown_nmi_panic(&mut self) -> Result<Option<bool>, Failure>;
+    /// Whether there is such a file.
+    fn has_file(&mut self, path: &str) -> bool;
+    /// Whether the kernel has kexec_load(2). Nothing is loaded or unloaded by the question.
+    fn has_kexec_load(&mut self) -> bool;
+    /// The environment that the kernel gave to PID 1: words with a NUL behind each.
+    fn environment(&mut self) -> Result<Vec<u8>, Failure>;
+    /// Whether /proc/kallsyms has a symbol of the kernel itself; none where it shows no symbols.
+    fn has_symbol(&mut self, symbol: &str) -> Result<Option<bool>, Failure>;
     /// What this kernel was told of its machine.
     fn told(&mut self) -> Result<Told, Failure>;
     /// Opens /proc/vmcore; with its size in bytes. `None` where there is none.
@@ -83,7 +92,9 @@ pub fn converse(guest: &mut impl Guest, side: Side) {
 
 fn first_kernel(guest: &mut impl Guest) {
     // A second load would start from a guest in which something is planted and perhaps loaded: it is refused.
-    let mut fresh = greet(guest, Message::Ready);
+    let mut fresh = greet(guest, Message::Ready, |guest, facts| {
+        lacks::at_ready(facts.crash_loaded, guest.has_file(lacks::PAGEMAP))
+    });
     loop {
         match next_order(guest) {
             Order::Load(order) if fresh => {
@@ -98,7 +109,7 @@ fn first_kernel(guest: &mut impl Guest) {
 }
 
 fn capture_kernel(guest: &mut impl Guest) {
-    greet(guest, Message::Up);
+    greet(guest, Message::Up, |_, _| None);
     loop {
         match next_order(guest) {
             Order::Read { reads, reader } => {
@@ -112,13 +123,29 @@ fn capture_kernel(guest: &mut impl Guest) {
     }
 }
 
-/// Says which kernel this is, and whether that could be said.
-fn greet(guest: &mut impl Guest, greeting: fn(KernelFacts) -> Message) -> bool {
-    attempt(guest, |guest| {
+/// Says which kernel this is, or what it lacks for the rig, and whether it can be worked with.
+fn greet<G: Guest>(
+    guest: &mut G,
+    greeting: fn(KernelFacts) -> Message,
+    lacks: impl FnOnce(&mut G, &KernelFacts) -> Option<Lack>,
+) -> bool {
+    let mut whole = true;
+    let said = attempt(guest, |guest| {
         let facts = guest.facts()?;
-        guest.report(greeting(facts));
+        match lacks(guest, &facts) {
+            None => guest.report(greeting(facts)),
+            Some(lack) => {
+                whole = false;
+                say_lack(guest, lack);
+            }
+        }
         Ok(())
-    })
+    });
+    said && whole
+}
+
+fn say_lack(guest: &mut impl Guest, lack: Lack) {
+    guest.report(Message::Lacks { option: lack.option.to_string(), seen: lack.seen });
 }
 
 fn next_order(guest: &mut impl Guest) -> Order {
@@ -134,6 +161,13 @@ fn next_order(guest: &mut impl Guest) -> Order {
 
 fn load_and_arm(guest: &mut impl Guest, order: &LoadOrder) -> Result<(), Failure> {
     check_load(order)?;
+    if lacks::loads_by_kexec_load(&order.argv) {
+        let (has_call, has_kcore) = (guest.has_kexec_load(), guest.has_file(lacks::KCORE));
+        if let Some(lack) = lacks::at_load(has_call, has_kcore) {
+            say_lack(guest, lack);
+            return Ok(());
+        }
+    }
     let cmdline = guest.facts()?.cmdline;
     let pages = order.plants.iter().map(|plant| guest.plant(plant)).collect::<Result<Vec<_>, _>>()?;
     let (run, loaded_before) = load(guest, order)?;
@@ -224,7 +258,15 @@ fn read_vmcore(guest: &mut impl Guest, reads: &[Read], reader: Option<&ReaderOrd
         return Err(Failure::new("the order to read names a reader without a program"));
     }
     let report = match guest.vmcore()? {
-        None => VmcoreReport::Absent,
+        None => {
+            let environment = guest.environment()?;
+            let has_symbol = guest.has_symbol(lacks::VMCORE_SYMBOL)?;
+            if let Some(lack) = lacks::without_vmcore(&environment, has_symbol) {
+                say_lack(guest, lack);
+                return Ok(());
+            }
+            VmcoreReport::Absent
+        }
         Some((mut core, size)) => vmcore::inspect(&mut core, size, reads),
     };
     let reader = reader.filter(|_| report != VmcoreReport::Absent);

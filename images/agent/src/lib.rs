@@ -17,6 +17,7 @@ pub mod elf;
 pub mod failure;
 pub mod iomem;
 pub mod kernel_memory;
+pub mod lacks;
 pub mod line;
 pub mod meminfo;
 pub mod memmap;

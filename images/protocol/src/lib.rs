@@ -164,6 +164,13 @@ pub enum Message {
     Reader(ReaderReport),
     /// Everything is said; the guest powers off next.
     Done,
+    /// The kernel was built without something that the rig needs of it. Never a statement on the loader.
+    Lacks {
+        /// The option by its name, such as `CONFIG_KEXEC`; or those of which one is missing.
+        option: String,
+        /// What shows it.
+        seen: String,
+    },
     /// The agent itself could not do its work. Never a statement on the loader.
     Trouble {
         /// What was tried, on what, and what was found.

@@ -358,3 +358,42 @@ fn the_agents_trouble_is_the_rigs() {
         );
     }
 }
+
+/// Bug: what a kernel was built without is a verdict on the loader, or is told without option and kernel.
+#[test]
+fn what_a_kernel_lacks_is_no_loaders_fault() {
+    let lacks =
+        |option: &str| Message::Lacks { option: option.to_owned(), seen: "there is no /proc/x".to_owned() };
+    for (life, kernel) in [
+        (Life::of(amd64()).says(10, Side::First, lacks("CONFIG_KEXEC")), "the first kernel, "),
+        (Life::of(amd64()).ready().says(8100, Side::First, lacks("CONFIG_KEXEC")), "the first kernel, "),
+        (
+            Life::of(amd64()).triggered().up().says(15_100, Side::Capture, lacks("CONFIG_KEXEC")),
+            "the capture kernel, ",
+        ),
+    ] {
+        let outcome = life.outcome();
+        let what = rig_error(&outcome);
+        assert!(
+            what.contains(kernel) && what.contains("without CONFIG_KEXEC: there is no /proc/x"),
+            "{what}"
+        );
+    }
+}
+
+/// Bug: a kernel that cannot run i386 programs is a capture kernel that panics, for which the loader is blamed.
+#[test]
+fn a_kernel_without_i386_programs_is_no_loaders_fault() {
+    let refused = "[    2.1] Failed to execute /init (error -8)\r\n[    2.2] Kernel panic - not syncing: No working init found.\r\n";
+    let i386 = || Cell { userspace: Arch::I386, ..amd64() };
+    for (life, kernel) in [
+        (Life::of(i386()).console(2200, refused), "the first kernel, "),
+        (Life::of(i386()).triggered().console(15_000, refused), "the capture kernel, "),
+    ] {
+        let outcome = life.outcome();
+        let what = rig_error(&outcome);
+        assert!(what.contains(kernel) && what.contains("CONFIG_IA32_EMULATION"), "{what}");
+    }
+    let native = Life::of(Cell { userspace: Arch::X86_64, ..amd64() }).console(2200, refused).outcome();
+    assert!(matches!(native, Outcome::NoFirstKernel { .. }), "{native:?}");
+}

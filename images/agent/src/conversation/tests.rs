@@ -18,6 +18,10 @@ struct Scripted {
     crash_loaded: Option<bool>,
     unknown_nmi_panic: Option<bool>,
     plant_fails: bool,
+    /// Files and calls that the kernel does not have.
+    without: &'static [&'static str],
+    environment: &'static [u8],
+    has_symbol: Option<bool>,
     vmcore: Result<Option<Vec<u8>>, Errno>,
 }
 
@@ -34,6 +38,9 @@ impl Scripted {
             crash_loaded: Some(true),
             unknown_nmi_panic: Some(true),
             plant_fails: false,
+            without: &[],
+            environment: b"HOME=/\0",
+            has_symbol: Some(true),
             vmcore: Ok(None),
         }
     }
@@ -57,6 +64,7 @@ impl Scripted {
                 Message::Told(_) => "told",
                 Message::Reader(_) => "reader",
                 Message::Done => "done",
+                Message::Lacks { .. } => "lacks",
                 Message::Trouble { .. } => "trouble",
             })
             .collect()
@@ -109,6 +117,18 @@ impl Guest for Scripted {
             kernel_code: None,
             crash_loaded: self.crash_loaded,
         })
+    }
+    fn has_file(&mut self, path: &str) -> bool {
+        !self.without.contains(&path)
+    }
+    fn has_kexec_load(&mut self) -> bool {
+        !self.without.contains(&"kexec_load")
+    }
+    fn environment(&mut self) -> Result<Vec<u8>, Failure> {
+        Ok(self.environment.to_vec())
+    }
+    fn has_symbol(&mut self, _: &str) -> Result<Option<bool>, Failure> {
+        Ok(self.has_symbol)
     }
     fn plant(&mut self, plant: &Plant) -> Result<u32, Failure> {
         self.asked.push("plant");
@@ -244,20 +264,18 @@ fn the_load_goes_in_order() {
     assert_eq!(guest.said[2], Message::Armed { planted: vec![Planted { id: 3, address: 0x1000 }] });
 }
 
-/// Catches *armed* without anything loaded, unless it was ordered so; and a kernel without kexec taken for a loaded one.
+/// Catches *armed* without anything loaded, unless it was ordered so.
 #[test]
 fn nothing_loaded_is_not_armed_unless_ordered() {
-    for crash_loaded in [Some(false), None] {
-        for (arm_unloaded, expected) in
-            [(false, vec!["ready", "loaded"]), (true, vec!["ready", "loaded", "armed"])]
-        {
-            let order = LoadOrder { arm_unloaded, ..load_order() };
-            let mut guest = Scripted::new(&[Order::Load(order)]);
-            guest.crash_loaded = crash_loaded;
-            let guest = guest.talk(Side::First);
-            assert_eq!(guest.kinds(), expected);
-            assert!(matches!(&guest.said[1], Message::Loaded(report) if !report.crash_loaded));
-        }
+    for (arm_unloaded, expected) in
+        [(false, vec!["ready", "loaded"]), (true, vec!["ready", "loaded", "armed"])]
+    {
+        let order = LoadOrder { arm_unloaded, ..load_order() };
+        let mut guest = Scripted::new(&[Order::Load(order)]);
+        guest.crash_loaded = Some(false);
+        let guest = guest.talk(Side::First);
+        assert_eq!(guest.kinds(), expected);
+        assert!(matches!(&guest.said[1], Message::Loaded(report) if !report.crash_loaded));
     }
 }
 
@@ -360,4 +378,35 @@ fn the_reader_runs_last_and_where_there_is_a_vmcore() {
     assert_eq!(talk(core(), None).kinds(), ["up", "vmcore", "told", "done"]);
     assert_eq!(talk(None, reader()).kinds(), ["up", "vmcore", "told", "done"]);
     assert!(talk(core(), Some(vec![])).trouble().contains("without a program"));
+}
+
+/// Bug: a kernel without what the rig needs goes on to *ready*, to the loader or to a report on its vmcore, and the loader is judged.
+#[test]
+fn a_kernel_that_lacks_something_says_so_and_no_more() {
+    let option = |guest: &Scripted| match guest.said.last() {
+        Some(Message::Lacks { option, .. }) => option.clone(),
+        other => panic!("{other:?}"),
+    };
+    let mut guest = Scripted::new(&[]);
+    guest.crash_loaded = None;
+    let guest = guest.talk(Side::First);
+    assert_eq!(
+        (guest.kinds(), option(&guest)),
+        (vec!["lacks"], "CONFIG_KEXEC or CONFIG_CRASH_DUMP".to_string())
+    );
+    for (without, lacking) in [("kexec_load", "CONFIG_KEXEC"), ("/proc/kcore", "CONFIG_PROC_KCORE")] {
+        let mut guest = Scripted::new(&[Order::Load(load_order())]);
+        guest.without = if without == "kexec_load" { &["kexec_load"] } else { &["/proc/kcore"] };
+        let guest = guest.talk(Side::First);
+        assert_eq!((guest.kinds(), option(&guest)), (vec!["ready", "lacks"], lacking.to_string()));
+        assert!(!guest.asked.contains(&"run"), "{:?}", guest.asked);
+    }
+    let read = || Order::Read { reads: vec![], reader: None };
+    let mut guest = Scripted::new(&[read()]);
+    guest.environment = b"HOME=/\0elfcorehdr=0x1000\0";
+    let guest = guest.talk(Side::Capture);
+    assert_eq!((guest.kinds(), option(&guest)), (vec!["up", "lacks"], "CONFIG_CRASH_DUMP".to_string()));
+    let mut guest = Scripted::new(&[read()]);
+    guest.has_symbol = Some(false);
+    assert_eq!(option(&guest.talk(Side::Capture)), "CONFIG_PROC_VMCORE");
 }

@@ -63,3 +63,15 @@ pub(super) fn take_on(bound: Bound) -> Result<(), Errno> {
     }
     .map(drop)
 }
+
+/// No such system call (include/uapi/asm-generic/errno.h).
+const ENOSYS: i32 = 38;
+
+/// Whether the kernel has kexec_load(2). Flags that no kernel knows are refused before anything is done (kernel/kexec_core.c and
+/// kernel/kexec.c, `kexec_load_check`), by another error than that of a call that is not there.
+pub(crate) fn has_kexec_load() -> bool {
+    const UNKNOWN_FLAGS: usize = 0x0000_8000;
+    // SAFETY: no segments are passed, so no memory of ours is touched.
+    let answer = unsafe { syscall!(Sysno::kexec_load, 0, 0, 0, UNKNOWN_FLAGS) };
+    answer.err().map(|error| error.into_raw()) != Some(ENOSYS)
+}

@@ -4,11 +4,12 @@
 use super::errno;
 use alloc::format;
 use alloc::string::String;
+use alloc::vec;
 use alloc::vec::Vec;
 use guest_agent::failure::{Errno, Failure};
 use guest_agent::read_at::ReadAt;
 use rustix::fd::OwnedFd;
-use rustix::fs::{Dir, Mode, OFlags, fstat, open};
+use rustix::fs::{Dir, Mode, OFlags, fstat, open, stat};
 use rustix::io::{pread, read, write};
 use rustix::mount::mount_bind;
 
@@ -34,6 +35,39 @@ pub(crate) fn read_text(path: &str) -> Result<String, Failure> {
 /// The bytes of a small file.
 pub(crate) fn read_bytes(path: &str) -> Result<Vec<u8>, Failure> {
     read_whole(path).map_err(|error| Failure::errno(format!("read {path}"), error))
+}
+
+/// Whether there is such a file.
+pub(crate) fn is_there(path: &str) -> bool {
+    stat(path).is_ok()
+}
+
+/// Whether any line of a file, without its newline, is accepted. `None` where there is no such file, or nothing in it. It is never
+/// held whole: /proc/kallsyms is larger than what a small crash region has free.
+pub(crate) fn any_line(path: &str, accept: impl Fn(&[u8]) -> bool) -> Result<Option<bool>, Failure> {
+    let failed = |tried: &str, error| Failure::errno(format!("{tried} {path}"), errno(error));
+    let file = match open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()) {
+        Err(rustix::io::Errno::NOENT) => return Ok(None),
+        other => other.map_err(|error| failed("open", error))?,
+    };
+    let mut rest: Vec<u8> = Vec::new();
+    let mut piece = vec![0; 1 << 16];
+    let mut seen = false;
+    loop {
+        let count = match read(&file, &mut piece[..]) {
+            Ok(0) => return Ok((seen || !rest.is_empty()).then(|| accept(&rest))),
+            Ok(count) => count,
+            Err(rustix::io::Errno::INTR) => continue,
+            Err(error) => return Err(failed("read", error)),
+        };
+        rest.extend_from_slice(&piece[..count]);
+        let Some(end) = rest.iter().rposition(|&byte| byte == b'\n') else { continue };
+        seen = true;
+        if rest[..end].split(|&byte| byte == b'\n').any(&accept) {
+            return Ok(Some(true));
+        }
+        rest.drain(..=end);
+    }
 }
 
 /// The names in a folder, sorted, without hidden ones. `None` where there is no such folder.

@@ -19,7 +19,7 @@ use core::ffi::CStr;
 use guest_agent::circumstances::{Bound, Setting};
 use guest_agent::conversation::{Guest, Run};
 use guest_agent::failure::{Errno, Failure};
-use guest_agent::{cpuinfo, cpulist, iomem, memmap};
+use guest_agent::{cpuinfo, cpulist, iomem, lacks, memmap};
 use guest_protocol::{Arch, KernelFacts, Message, Plant, Planted, Told};
 
 /// The agent's own architecture.
@@ -117,6 +117,22 @@ impl Guest for Rim {
 
     fn unknown_nmi_panic(&mut self) -> Result<Option<bool>, Failure> {
         files::read_switch("/proc/sys/kernel/unknown_nmi_panic")
+    }
+
+    fn has_file(&mut self, path: &str) -> bool {
+        files::is_there(path)
+    }
+
+    fn has_kexec_load(&mut self) -> bool {
+        bound::has_kexec_load()
+    }
+
+    fn environment(&mut self) -> Result<Vec<u8>, Failure> {
+        files::read_bytes("/proc/self/environ")
+    }
+
+    fn has_symbol(&mut self, symbol: &str) -> Result<Option<bool>, Failure> {
+        files::any_line("/proc/kallsyms", |line| lacks::is_symbol(line, symbol))
     }
 
     fn told(&mut self) -> Result<Told, Failure> {
