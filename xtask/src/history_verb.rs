@@ -79,7 +79,9 @@ pub(crate) fn record(folder: &Path, report: &Path, recorder: Recorder) -> Result
 pub(crate) fn recorder(args: &E2eArgs, repo: &Repo) -> Recorder {
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname");
     let host = host.ok().map(|name| name.trim().to_owned()).filter(|name| !name.is_empty());
-    Recorder { host, selection: selection(args), revision: revision(repo.root()) }
+    // Programs that come ready-made were built from nobody knows what.
+    let revision = if args.programs.is_none() { revision(repo.root()) } else { None };
+    Recorder { host, selection: selection(args), revision }
 }
 
 /// What chooses among the suites' cells, as words of a command line: nights are compared with those alone that agree in it.

@@ -40,8 +40,8 @@ pub fn html(now: &Night, history: &[&Night], before: &[&Night], all: &[Changes])
             body {
                 header { (head(now)) }
                 main {
-                    @for changes in all { (section(changes, history, &strips)) }
                     (trend::pictures(now, before))
+                    @for changes in all { (section(changes, history, &strips)) }
                 }
                 (foot(now))
             }
@@ -107,7 +107,12 @@ fn of_kind(changes: &Changes, kind: Kind, strips: &Strips<'_>) -> Markup {
                 table class="changes" {
                     @for change in cells {
                         tr {
-                            td { (strips.strip(&change.cell)) }
+                            td {
+                                @match kind {
+                                    Kind::Slower | Kind::Faster => (strips.times(&change.cell)),
+                                    _ => (strips.strip(&change.cell)),
+                                }
+                            }
                             td {
                                 code { (change.cell) } br;
                                 (outcome(change))

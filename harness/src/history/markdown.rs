@@ -9,9 +9,8 @@ use crate::report::visible::visible;
 const SHOWN_ROWS: usize = 5;
 /// Rows beyond them that can be unfolded; after these only the number is told.
 const FOLDED_ROWS: usize = 10;
-/// Tables that are written in all, those of the most urgent kinds; the counts above have the rest. With the rows this keeps the whole,
-/// beside two nights, to some sixty lines.
-const MOST_TABLES: usize = 3;
+/// Lines in all. Tables that do not fit any more, those of the least urgent kinds, are left to the counts.
+const MOST_LINES: usize = 60;
 /// Characters of a cell of a table.
 const WIDTH: usize = 160;
 /// Differences between what both nights were made with that are named.
@@ -20,7 +19,8 @@ const MOST_DIFFERENCES: usize = 6;
 /// What changed up to this night, beside each night that it is compared with. Tables are of the first of these comparisons; of the
 /// others it says the counts. `history` has those nights.
 pub fn markdown(now: &Night, history: &[&Night], all: &[Changes]) -> String {
-    let mut text = format!("### Night {}: {}\n\n{}\n", now.header.id, counts(now), quoted(&summary(now)));
+    let mut text = format!("### Night {}\n\n{}\n", now.header.id, quoted(&summary(now)));
+    let mut first = String::new();
     for (at, changes) in all.iter().enumerate() {
         let base = changes.base.as_ref();
         let base = base.and_then(|id| history.iter().find(|night| night.header.id == *id));
@@ -32,6 +32,7 @@ pub fn markdown(now: &Night, history: &[&Night], all: &[Changes]) -> String {
         if at > 0 {
             continue;
         }
+        let text = &mut first;
         if !changes.with.is_empty() {
             let named: Vec<String> =
                 changes.with.iter().take(MOST_DIFFERENCES).map(|with| quoted(with)).collect();
@@ -42,33 +43,36 @@ pub fn markdown(now: &Night, history: &[&Night], all: &[Changes]) -> String {
         if let Some(speed) = speed(changes) {
             text.push_str(&format!("\nHost: {speed}.\n"));
         }
-        tables(&mut text, changes);
     }
+    text.push_str(&first);
+    all.first().into_iter().for_each(|changes| tables(&mut text, changes));
     // The same as in a terminal: no text of a guest's turns the direction of what follows it.
     visible(&text)
 }
 
 fn tables(text: &mut String, changes: &Changes) {
     let kinds = Kind::ALL.into_iter().filter(|kind| changes.of(*kind).next().is_some());
-    for kind in kinds.take(MOST_TABLES) {
+    for kind in kinds {
         let cells: Vec<&Change> = changes.of(kind).collect();
         let (shown, rest) = cells.split_at(cells.len().min(SHOWN_ROWS));
         let (folded, left) = rest.split_at(rest.len().min(FOLDED_ROWS));
-        text.push_str(&format!(
-            "\n**{}**\n\n| cell | what | more |\n| --- | --- | --- |\n",
-            heading(kind, cells.len())
-        ));
-        shown.iter().for_each(|change| text.push_str(&row(change)));
+        let title = heading(kind, cells.len());
+        let mut table = format!("\n**{title}**\n\n| cell | what | more |\n| --- | --- | --- |\n");
+        shown.iter().for_each(|change| table.push_str(&row(change)));
         if !folded.is_empty() {
             // Folded rows are short: a list in one paragraph.
             let ids: Vec<String> = folded.iter().map(|change| quoted(&change.cell.0)).collect();
             let left = if left.is_empty() { String::new() } else { format!(" and {} more", left.len()) };
-            text.push_str(&format!(
+            table.push_str(&format!(
                 "\n<details><summary>{} more</summary>\n\n{}{left}\n\n</details>\n",
                 rest.len(),
                 ids.join(", ")
             ));
         }
+        if text.lines().count() + table.lines().count() > MOST_LINES {
+            return;
+        }
+        text.push_str(&table);
     }
 }
 

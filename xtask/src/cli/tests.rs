@@ -124,6 +124,15 @@ fn other_verbs_parse() {
         "qemu-stand-in --fault sigint --reached f -- -nodefaults -S",
         "compare-loaders",
         "compare-loaders target/e2e/sweep --format markdown",
+        "history add",
+        "history add r --host h --revision abc --history d",
+        "history --history d list",
+        "history show 20261129",
+        "history prune --keep 30",
+        "e2e smoke --record --history d",
+        "report --since last --since good --since 20261129 --fail-on new",
+        "report r --format html --out night.html",
+        "report --night last --fail-on any --history d",
     ] {
         parse(words).unwrap_or_else(|error| panic!("{words}: {error}"));
     }
@@ -146,6 +155,12 @@ fn bad_input_is_refused_with_what_was_expected() {
         ("e2e --patience 0", "0.01 to 100"),
         ("e2e --patience nan", "0.01 to 100"),
         ("faults --slice sigint", "cannot be used with"),
+        ("e2e --record --failed", "cannot be used with"),
+        ("e2e --history d", "--record"),
+        ("report --since last --html a", "cannot be used with"),
+        ("report r --night last", "cannot be used with"),
+        ("report --fail-on old", "new, any"),
+        ("history", "Usage: cargo xtask history"),
         ("e2e --i686 gcc", "auto, rustup, debian"),
         ("shells", "unrecognized subcommand"),
         ("shell", "<ID>"),

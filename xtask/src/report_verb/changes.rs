@@ -82,3 +82,54 @@ fn exit(fail_on: Option<FailOn>, now: &Night, changes: Option<&Changes>) -> Exit
         None => Exit::AsExpected,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A night's file with these verdicts of a cell, or of none, and its end.
+    fn night(day: u32, verdict: Option<&str>, end: &str) -> Night {
+        let head = format!(
+            r#"{{"kind":"night","format":1,"id":"1970010{day}-x","began":{},"time":"","host":null,"accel":"tcg","jobs":2,"suites":["s"],"selection":null,"qemu":null,"versions":{{}},"revision":null}}"#,
+            day * 86_400
+        );
+        let cell = |verdict| {
+            format!(
+                r#"{{"kind":"cell","id":"a","suite":"s","expected":"","outcome":"captured","words":"","verdict":"{verdict}","seconds":{{}},"shared":false,"attempts":1,"runs":1,"passed":1,"evidence":"","versions":null}}"#
+            ) + "\n"
+        };
+        let cells = verdict.map(cell);
+        let count = usize::from(cells.is_some());
+        let end = format!(r#"{{"kind":"end","ended":{},"counts":{{}},"cells":{count},{end}}}"#, day * 86_400);
+        Night::parse(&format!("{head}\n{}{end}\n", cells.unwrap_or_default())).unwrap()
+    }
+
+    const WHOLE: &str = r#""not_run":0,"interrupted":false"#;
+    const HALF: &str = r#""not_run":0,"interrupted":true"#;
+
+    /// Bug: a nightly job that is green although something broke, or red for what was broken before; or the rig's trouble, or a run
+    /// that somebody interrupted, that ends as a loader's fault or as none at all.
+    #[test]
+    fn the_status_follows_what_was_asked_for() {
+        let status = |was: Option<&str>, is: &str, end: &str, fail_on| {
+            let (was, now) = (night(1, was, WHOLE), night(2, Some(is), end));
+            exit(fail_on, &now, Some(&compare(&now, &[&was], &Since::Last, None))).status()
+        };
+        let (new, any) = (Some(FailOn::New), Some(FailOn::Any));
+        for (was, is, end, wanted) in [
+            (Some("pass"), "pass", WHOLE, [0, 0, 0]),
+            (Some("pass"), "fail", WHOLE, [0, 1, 1]),
+            (Some("fail"), "fail", WHOLE, [0, 0, 1]),
+            (None, "fail", WHOLE, [0, 1, 1]),
+            (Some("fail"), "pass", WHOLE, [0, 0, 0]),
+            (Some("pass"), "error", WHOLE, [0, 3, 3]),
+            (Some("error"), "error", WHOLE, [0, 0, 3]),
+            (Some("pass"), "flaky", WHOLE, [0, 0, 0]),
+            (Some("pass"), "pass", HALF, [0, 3, 3]),
+            (Some("pass"), "fail", HALF, [0, 1, 1]),
+        ] {
+            let got = [None, new, any].map(|fail_on| status(was, is, end, fail_on));
+            assert_eq!(got, wanted, "{was:?} {is} {end}");
+        }
+    }
+}
