@@ -6,6 +6,9 @@ use std::ffi::OsString;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
 
+/// What QEMU calls the chardev of the first serial port.
+pub const CONSOLE: &str = "console";
+
 /// All that QEMU must be told of a guest.
 #[derive(Clone, Copy, Debug)]
 pub struct MachineSpec<'a> {
@@ -127,7 +130,7 @@ fn wire(args: &mut Vec<OsString>, wiring: Wiring<'_>) {
             args.extend(["-action".into(), "shutdown=pause".into()]);
             let events = if cpu_log.trace { "cpu_reset,int" } else { "cpu_reset" };
             args.extend(["-d".into(), events.into(), "-D".into(), cpu_log.pipe.into()]);
-            let mut port = option_path("socket,id=console,path=", console);
+            let mut port = option_path(&format!("socket,id={CONSOLE},path="), console);
             port.push(option_path(",logfile=", console_log));
             args.extend(["-chardev".into(), port, "-serial".into(), "chardev:console".into()]);
             let port = option_path("socket,id=channel,path=", channel);

@@ -347,6 +347,9 @@ impl Checked<'_> {
                 let place = at.item(group).item(number);
                 if factors.0[..number].contains(factor) {
                     made.wrong(place, format!("`{}` stands twice in this group", factor.name()));
+                } else if Factor::OF_ON.contains(factor) && self.block.on.is_none() {
+                    let what = format!("`{}` is what an `on` lists, and this block has none", factor.name());
+                    made.wrong(place, what);
                 } else if *factor == Factor::Limit && matches!(self.block.region, Regions::Plain(_)) {
                     let what = "`limit` is the name that regions stand under, and those of this block stand under none";
                     made.wrong(place, what.to_owned());

@@ -8,7 +8,7 @@ use super::position::NodePath;
 use super::problem::{At, Finding};
 use super::rules::{self, Rule};
 use super::written::{Block, Scenario, Text};
-use super::{Catalog, SkippedCell, Suite, circumstances, fit, id};
+use super::{Catalog, SkippedCell, Suite, circumstances, fit, id, trigger};
 use crate::artifacts::capture_userspace;
 use crate::cell::{Cell, CellId, Kernel, Loader, Platform, Reader};
 use guest_protocol::Arch;
@@ -71,6 +71,9 @@ pub(super) fn why_impossible(cell: &Cell, catalog: &Catalog) -> Option<(&'static
     }
     if let Some(why) = circumstances::why_not(cell) {
         return Some(("circumstances", why));
+    }
+    if let Some(why) = trigger::why_not(cell) {
+        return Some(("trigger", why));
     }
     if let Loader::KexecTools(version) = &cell.loader
         && let Some(why) = why_no_kexec_tools(version, cell.userspace, catalog)

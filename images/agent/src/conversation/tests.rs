@@ -122,6 +122,10 @@ impl Guest for Scripted {
         self.asked.push("log");
         Ok(())
     }
+    fn panic(&mut self, _: u32) -> Failure {
+        self.asked.push("panic");
+        Failure::new("the kernel goes on")
+    }
     fn set(&mut self, setting: &Setting) -> Result<(), Failure> {
         self.asked.push("set");
         self.settings.push(*setting);
@@ -171,6 +175,7 @@ fn load_order() -> LoadOrder {
         timeout_seconds: 1,
         circumstances: Circumstances::None,
         arm_unloaded: false,
+        sysrq: false,
     }
 }
 
