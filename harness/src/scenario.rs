@@ -197,7 +197,7 @@ fn hardware(written: &written::Scenario, file: &str, find: &FindBase<'_>) -> Res
     let (platforms, text) = find(PLATFORMS);
     let text = text.map_err(|error| {
         let what = format!(
-            "a block has an `on`, whose names are those of {platforms}, which cannot be read: {error}"
+            "a block has `machines`, whose names are those of {platforms}, which cannot be read: {error}"
         );
         Problems::of_file(file, vec![what])
     })?;

@@ -152,7 +152,7 @@ impl Expansion<'_> {
             suite: &self.written.suite.0,
             firsts: self.kernels(&block.first.0, &at.key("first")),
             captures: self.kernels(&block.capture.0, &at.key("capture")),
-            regions: self.regions(block, &at.key("region"), &at.key("on")),
+            regions: self.regions(block, &at.key("region"), &at.key("machines")),
             at: at.clone(),
         };
         let made = checked.cells(self.catalog);
@@ -233,12 +233,12 @@ impl Expansion<'_> {
                 },
                 (Some(name), Some(_)) => self.wrong(
                     at,
-                    format!("this block says on which machines its regions are by `on`: remove `on {name}`"),
+                    format!("this block says on which machines its regions are by `machines`: remove `on {name}`"),
                 ),
                 (None, None) => self.wrong(
                     at,
                     format!(
-                        "{} is on no platform: name one, such as \"{} on pc-4g\", or give the block an `on`",
+                        "{} is on no platform: name one, such as \"{} on pc-4g\", or give the block `machines`",
                         region.reservation, region.reservation
                     ),
                 ),

@@ -366,3 +366,25 @@ fn the_reader_runs_last_and_where_there_is_a_vmcore() {
     assert_eq!(talk(None, reader()).kinds(), ["up", "vmcore", "told", "done"]);
     assert!(talk(core(), Some(vec![])).trouble().contains("without a program"));
 }
+
+/// Bug: the rig's order to panic is taken before anything is armed, which would be a panic without a crash image; or is not taken at all.
+#[test]
+fn only_an_armed_kernel_is_panicked() {
+    let panic = Order::Panic { cpu: 1 };
+    let early = Scripted::new(&[panic.clone()]).talk(Side::First);
+    assert!(early.trouble().contains("not armed") && !early.asked.contains(&"panic"));
+    let armed = Scripted::new(&[Order::Load(load_order()), panic.clone()]).talk(Side::First);
+    assert!(armed.asked.ends_with(&["panic"]), "{:?}", armed.asked);
+    let capture = Scripted::new(&[panic]).talk(Side::Capture);
+    assert!(capture.trouble().contains("the capture kernel"));
+}
+
+/// Bug: keyboard and console are left with what a distribution allows, and their triggers do nothing.
+#[test]
+fn sysrq_is_let_loose_where_it_is_ordered() {
+    for sysrq in [false, true] {
+        let guest = Scripted::new(&[Order::Load(LoadOrder { sysrq, ..load_order() })]).talk(Side::First);
+        let is_set = |setting: &Setting| (setting.path, setting.value) == ("/proc/sys/kernel/sysrq", "1");
+        assert_eq!(guest.settings.iter().any(is_set), sysrq);
+    }
+}
