@@ -287,16 +287,44 @@ pub enum FirstBoot {
 pub enum Trigger {
     /// QMP's `inject-nmi`, with `unknown_nmi_panic` on the first kernel's command line.
     Nmi,
+    /// Alt-SysRq-c on the machine's keyboard, by QMP's `send-key`.
+    SysrqKey,
+    /// A break on the console's line, by QMP's `chardev-send-break`, and a `c`.
+    SerialBreak,
+    /// /proc/sysrq-trigger, written by the agent on [`Trigger::SYSRQ_CPU`].
+    SysrqTrigger,
 }
 
 impl Trigger {
     /// All triggers, in the order of their documentation.
-    pub const ALL: [Self; 1] = [Self::Nmi];
+    pub const ALL: [Self; 4] = [Self::Nmi, Self::SysrqKey, Self::SerialBreak, Self::SysrqTrigger];
 
-    /// The command that pulls it in QEMU's monitor.
+    /// The CPU that [`Trigger::SysrqTrigger`] is pulled on: one other than that which booted.
+    pub const SYSRQ_CPU: u32 = 1;
+
+    /// The command that pulls it in QEMU's monitor. Of one that the agent pulls another one, which panics the kernel too.
     pub const fn monitor_command(self) -> &'static str {
         match self {
-            Self::Nmi => "nmi",
+            Self::Nmi | Self::SysrqTrigger => "nmi",
+            Self::SysrqKey => "sendkey alt-sysrq-c",
+            Self::SerialBreak => "chardev-send-break console",
+        }
+    }
+
+    /// What is to be typed on the console after it.
+    pub const fn typed(self) -> &'static str {
+        match self {
+            Self::SerialBreak => "c",
+            Self::Nmi | Self::SysrqKey | Self::SysrqTrigger => "",
+        }
+    }
+
+    /// Whether the first kernel must let the magic SysRq key do all that it can: by default Debian's let it do no crash.
+    /// (/proc/sysrq-trigger always may.)
+    pub const fn needs_sysrq(self) -> bool {
+        match self {
+            Self::SysrqKey | Self::SerialBreak => true,
+            Self::Nmi | Self::SysrqTrigger => false,
         }
     }
 
@@ -304,6 +332,9 @@ impl Trigger {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Nmi => "nmi",
+            Self::SysrqKey => "sysrq-key",
+            Self::SerialBreak => "serial-break",
+            Self::SysrqTrigger => "sysrq-trigger",
         }
     }
 
@@ -312,6 +343,10 @@ impl Trigger {
         match self {
             // arch/x86/kernel/nmi.c, `unknown_nmi_error`, and kernel/panic.c.
             Self::Nmi => "Kernel panic - not syncing: NMI: Not continuing",
+            // drivers/tty/sysrq.c, `sysrq_handle_crash`.
+            Self::SysrqKey | Self::SerialBreak | Self::SysrqTrigger => {
+                "Kernel panic - not syncing: sysrq triggered crash"
+            }
         }
     }
 }

@@ -17,6 +17,7 @@ mod position;
 mod problem;
 mod rules;
 mod surprises;
+mod trigger;
 mod written;
 
 use crate::cell::{Cell, Kernel};
@@ -111,9 +112,17 @@ pub struct SkippedCell {
 /// # Errors
 /// Everything that is wrong with it; one problem where it cannot be read at all.
 pub fn load(path: &Path, catalog: &Catalog) -> Result<Suite, Problems> {
+    load_covering(path, catalog, None)
+}
+
+/// The same, with another coverage of the blocks that are generated, where one is given.
+///
+/// # Errors
+/// As [`load`]; and a coverage is given for a suite without such blocks.
+pub fn load_covering(path: &Path, catalog: &Catalog, coverage: Option<Coverage>) -> Result<Suite, Problems> {
     let file = path.display().to_string();
     match std::fs::read_to_string(path) {
-        Ok(text) => parse(&file, &text, catalog, &|suite| {
+        Ok(text) => parse_covering(&file, &text, catalog, coverage, &|suite| {
             let path = path.with_file_name(format!("{suite}.yaml"));
             let text = std::fs::read_to_string(&path);
             (path.display().to_string(), text.map_err(|error| error.to_string()))
@@ -130,9 +139,35 @@ pub type FindBase<'f> = dyn Fn(&str) -> (String, Result<String, String>) + 'f;
 /// # Errors
 /// Everything that is wrong with it.
 pub fn parse(file: &str, text: &str, catalog: &Catalog, base: &FindBase<'_>) -> Result<Suite, Problems> {
+    parse_covering(file, text, catalog, None, base)
+}
+
+/// As [`load_covering`], from a text.
+///
+/// # Errors
+/// Everything that is wrong with it.
+pub fn parse_covering(
+    file: &str,
+    text: &str,
+    catalog: &Catalog,
+    coverage: Option<Coverage>,
+    base: &FindBase<'_>,
+) -> Result<Suite, Problems> {
+    let covered = |written: written::Scenario| match coverage {
+        None => Ok(written),
+        Some(coverage) => {
+            let suite = written.suite.0.clone();
+            written.covered(coverage).ok_or_else(|| {
+                let what =
+                    format!("no block of suite {suite} has a `coverage`: all of its cells are made anyway");
+                Problems::of_file(file, vec![what])
+            })
+        }
+    };
     let wrong = |problem| Problems::all(file, text, vec![problem]);
     match written::read(text).map_err(wrong)? {
         Document::Whole(written) => {
+            let written = covered(*written)?;
             let hardware = hardware(&written, file, base)?;
             expand::suite(file, &written, &hardware, catalog)
                 .map_err(|problems| Problems::all(file, text, problems))
@@ -147,7 +182,7 @@ pub fn parse(file: &str, text: &str, catalog: &Catalog, base: &FindBase<'_>) -> 
             let Document::Whole(written) = written else {
                 return Err(at_base(format!("{base_file} is based on another suite itself: name that one")));
             };
-            let whole = derived.over(*written).map_err(at_base)?;
+            let whole = covered(derived.over(*written).map_err(at_base)?)?;
             let hardware = hardware(&whole, &base_file, base)?;
             expand::suite(&base_file, &whole, &hardware, catalog).map_err(in_base)
         }
@@ -162,7 +197,7 @@ fn hardware(written: &written::Scenario, file: &str, find: &FindBase<'_>) -> Res
     let (platforms, text) = find(PLATFORMS);
     let text = text.map_err(|error| {
         let what = format!(
-            "a block has an `on`, whose names are those of {platforms}, which cannot be read: {error}"
+            "a block has `machines`, whose names are those of {platforms}, which cannot be read: {error}"
         );
         Problems::of_file(file, vec![what])
     })?;

@@ -137,7 +137,7 @@ impl Shell<'_> {
             parts: &parts,
             args: &args,
             args_of_rig: None,
-            trigger: cell.trigger.monitor_command(),
+            trigger: cell.trigger,
         };
         let path = folder.join("shell.sh");
         write(&path, &script.text())?;
@@ -283,6 +283,7 @@ fn orders(argv: Vec<String>, circumstances: Circumstances) -> Vec<u8> {
         timeout_seconds: u32::try_from(timeout).unwrap_or(u32::MAX),
         circumstances,
         arm_unloaded: false,
+        sysrq: false,
     });
     // Orders always serialise.
     let mut line = serde_json::to_vec(&order).unwrap_or_default();

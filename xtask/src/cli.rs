@@ -17,7 +17,7 @@ pub(crate) use history::{
 pub(crate) use reports::{CompareLoadersArgs, JudgeArgs, ReportArgs};
 pub(crate) use spread::DurationsArgs;
 pub(crate) use values::{
-    AccelArg, DoctorFormat, I686Arg, JudgeFormat, KernelArg, KernelArgs, KernelSide, ListFormat, LoaderArg,
+    AccelArg, CoverageArg, DoctorFormat, I686Arg, JudgeFormat, KernelArg, KernelArgs, KernelSide, ListFormat, LoaderArg,
     Patience, ShellArg, TableFormat, WayArg,
 };
 
@@ -141,6 +141,10 @@ pub(crate) struct E2eArgs {
     /// Take only the cells of part M of N. Each cell is in one part, together with those that share its boot.
     #[arg(long, value_name = "M/N")]
     pub(crate) partition: Option<String>,
+    /// How many combinations generated blocks make: `pairwise`, with every pair of values and every group of `every`, or `full`.
+    /// Default: as the suite says.
+    #[arg(long, value_enum)]
+    pub(crate) coverage: Option<CoverageArg>,
     /// Loader in place of the suite's: in-tree, kexec-tools@VERSION, or the path of a program. Repeatable.
     #[arg(long, value_name = "LOADER")]
     pub(crate) loader: Vec<LoaderArg>,
@@ -217,6 +221,7 @@ impl E2eArgs {
             format: ListFormat::Text,
             filter: None,
             partition: None,
+            coverage: None,
             failed: false,
             loader: Vec::new(),
             kernel: Vec::new(),

@@ -22,7 +22,7 @@ use harness::durations::Durations;
 use harness::guest::Deadlines;
 use harness::report::{CellResult, ReportError};
 use harness::runner::{self, Conclusion, Options, RunError, RunEvent, Summary};
-use harness::scenario::SkippedCell;
+use harness::scenario::{Coverage, SkippedCell};
 use harness::stop;
 use plan::Plan;
 use ready::GuestFiles;
@@ -39,6 +39,9 @@ pub(crate) async fn run(args: &E2eArgs, host: &Host) -> Result<Exit, Failure> {
         return Ok(Exit::AsExpected);
     }
     let recorder = args.record.then(|| history_verb::recorder(args, &host.repo));
+    if let Some(told) = list::left_out(&plan) {
+        output::note(told);
+    }
     let artifacts = provide(&plan, args, host).await?;
     let ran = run_cells(plan, artifacts, args, host).await?;
     let Some(recorder) = recorder else { return Ok(ran.exit) };
@@ -286,6 +289,9 @@ fn again(args: &E2eArgs) -> String {
 /// The words of a command line that give the same cells and QEMU to another verb as well.
 fn same_cells(args: &E2eArgs) -> String {
     let mut words: Vec<_> = args.suites.iter().map(|suite| shell_word(suite)).collect();
+    if let Some(coverage) = args.coverage {
+        words.push(format!("--coverage {}", Coverage::from(coverage).name()));
+    }
     for loader in &args.loader {
         let value = match loader {
             LoaderArg::InTree => "in-tree".to_owned(),

@@ -142,7 +142,7 @@ impl Axis {
             Self::Memory => "the size of RAM, such as 4G or 3520M",
             Self::Cpus => "the number of CPUs",
             Self::Firmware => "bios or uefi",
-            Self::Trigger => "nmi",
+            Self::Trigger => "nmi, sysrq-key, serial-break or sysrq-trigger",
             Self::Reader => "none, or what reads the vmcore beside the agent: vmcore-dmesg@VERSION",
             Self::Tamper => {
                 "none, or the part of the loaded image that the rig changes: kernel, initrd, boot_params, purgatory, elfcorehdr"

@@ -60,6 +60,8 @@ pub struct Running {
     events: mpsc::UnboundedReceiver<Unasked>,
     chunks: mpsc::Receiver<Chunk>,
     order_port: OwnedWriteHalf,
+    /// What is typed on the console.
+    keyboard: OwnedWriteHalf,
     cpu_log: CpuLogPipe,
     /// Where a gdb stub of QEMU may connect to.
     gdb_socket: PathBuf,
@@ -114,7 +116,8 @@ impl Running {
     }
 
     fn begin(stopped: Stopped, zero: Instant, walk: Walk, record: Reaped) -> Self {
-        let Stopped { started, process, qmp, events, chunks, orders, cpu_log, gdb_socket } = stopped;
+        let Stopped { started, process, qmp, events, chunks, orders, keyboard, cpu_log, gdb_socket } =
+            stopped;
         let now = Instant::now();
         let patience = Patience::begin(process.pid());
         let mark = Mark {
@@ -130,6 +133,7 @@ impl Running {
             events,
             chunks,
             order_port: orders,
+            keyboard,
             cpu_log,
             gdb_socket,
             zero,
@@ -480,7 +484,7 @@ impl Running {
                 }
                 Action::Trigger => {
                     self.change_memory(plan).await?;
-                    self.trigger().await?;
+                    self.trigger(plan.cell.trigger).await?;
                 }
                 Action::OrderRead(planted) => {
                     let reads = self.reads(&planted);

@@ -30,6 +30,8 @@ pub struct Stopped {
     pub(super) events: mpsc::UnboundedReceiver<Unasked>,
     pub(super) chunks: mpsc::Receiver<Chunk>,
     pub(super) orders: OwnedWriteHalf,
+    /// The console, for what is typed on it.
+    pub(super) keyboard: OwnedWriteHalf,
     pub(super) cpu_log: CpuLogPipe,
     /// Where a gdb stub of QEMU may connect to.
     pub(super) gdb_socket: PathBuf,
@@ -86,7 +88,7 @@ impl Stopped {
             // It ends at once when it does not like its arguments.
             ended = process.wait() => Err(GuestEnd::Trouble { what: ended_early(ended, &process) }),
         };
-        let (qmp, mut events, chunks, orders) = match attached {
+        let (qmp, mut events, chunks, orders, keyboard) = match attached {
             Ok(attached) => attached,
             Err(end) => {
                 let end = with_its_own_words(end, &mut process).await;
@@ -109,7 +111,7 @@ impl Stopped {
             }
         }
         let gdb_socket = scratch.path("gdb");
-        Ok(Self { started, process, qmp, events, chunks, orders, cpu_log, gdb_socket })
+        Ok(Self { started, process, qmp, events, chunks, orders, keyboard, cpu_log, gdb_socket })
     }
 
     /// Process id of QEMU.
@@ -155,7 +157,8 @@ async fn ended(mut process: Process, started: Instant, end: GuestEnd) -> Reaped 
     reaped
 }
 
-type Attached = (Qmp, mpsc::UnboundedReceiver<Unasked>, mpsc::Receiver<Chunk>, OwnedWriteHalf);
+type Attached =
+    (Qmp, mpsc::UnboundedReceiver<Unasked>, mpsc::Receiver<Chunk>, OwnedWriteHalf, OwnedWriteHalf);
 
 /// `command` is how long QEMU may take for a command; to start, and then to greet, it may take twice as long. All of it takes a tenth
 /// of a second on an idle host.
@@ -167,7 +170,8 @@ async fn attach(listeners: Listeners, command: Duration) -> Result<Attached, Str
     let (qmp, events) = Qmp::negotiate(qmp, start).await.map_err(|error| error.to_string())?;
     let qmp = qmp.with_command_deadline(command);
     let (channel, orders) = channel.into_split();
-    Ok((qmp, events, drain(console, channel), orders))
+    let (console, keyboard) = console.into_split();
+    Ok((qmp, events, drain(console, channel), orders, keyboard))
 }
 
 fn ended_early(

@@ -6,6 +6,9 @@ use std::ffi::OsString;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
 
+/// What QEMU calls the chardev of the first serial port.
+pub const CONSOLE: &str = "console";
+
 /// All that QEMU must be told of a guest.
 #[derive(Clone, Copy, Debug)]
 pub struct MachineSpec<'a> {
@@ -127,7 +130,7 @@ fn wire(args: &mut Vec<OsString>, wiring: Wiring<'_>) {
             args.extend(["-action".into(), "shutdown=pause".into()]);
             let events = if cpu_log.trace { "cpu_reset,int" } else { "cpu_reset" };
             args.extend(["-d".into(), events.into(), "-D".into(), cpu_log.pipe.into()]);
-            let mut port = option_path("socket,id=console,path=", console);
+            let mut port = option_path(&format!("socket,id={CONSOLE},path="), console);
             port.push(option_path(",logfile=", console_log));
             args.extend(["-chardev".into(), port, "-serial".into(), "chardev:console".into()]);
             let port = option_path("socket,id=channel,path=", channel);
@@ -165,7 +168,8 @@ pub(crate) fn option_path(prefix: &str, path: &Path) -> OsString {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cell::{Firmware, FirstBoot, Mib};
+    use crate::cell::{Firmware, FirstBoot, Hardware, Mib};
+    use guest_protocol::CpuIdentity;
     use std::num::NonZeroU32;
 
     fn mib(size: u32) -> Mib {
@@ -268,6 +272,27 @@ chardev=qmp,mode=control";
         );
         let counted = text(qemu_args(&MachineSpec { counted: true, ..spec }));
         assert_eq!(counted, golden.replacen("\ntcg\n", "\ntcg\n-icount\nshift=0\n", 1));
+    }
+
+    /// Bug: a feature that the emulator lacks is taken off in silence, and a guest is another hardware than it stands for.
+    #[test]
+    fn hardware_is_what_it_is_or_does_not_start() {
+        let identity = CpuIdentity { vendor: "GenuineIntel".into(), family: 6, model: 86, stepping: 3 };
+        let hardware = Some(Hardware { name: "broadwell-de".into(), identity });
+        let platform = Platform { hardware, ..platform() };
+        let spec = |accel| MachineSpec {
+            platform: &platform,
+            accel,
+            firmware: None,
+            kernel: Path::new("k"),
+            initrd: None,
+            cmdline: "",
+            wiring: Wiring::ByHand { folder: Path::new("f") },
+            start: Start::PowerOn,
+            counted: false,
+        };
+        assert!(text(qemu_args(&spec(Accel::Tcg))).contains("-cpu\nqemu64,enforce=on\n"));
+        assert!(text(qemu_args(&spec(Accel::Kvm))).contains("-cpu\nqemu64\n"));
     }
 
     /// Bug: the script of a failed cell waits stopped, or needs the rig's sockets; or its machine starts with another firmware.

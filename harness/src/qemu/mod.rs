@@ -5,7 +5,7 @@ mod script;
 mod version;
 
 pub(crate) use args::option_path;
-pub use args::{CpuLog, MachineSpec, Start, Wiring, qemu_args};
+pub use args::{CONSOLE, CpuLog, MachineSpec, Start, Wiring, qemu_args};
 #[cfg(test)]
 pub(crate) use script::STATUS_LINE;
 pub use script::{Purpose, Script, in_quotes, quoted};

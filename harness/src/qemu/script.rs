@@ -1,6 +1,7 @@
 //! The script in a cell's evidence folder that starts the same guest by hand, `repro.sh`: what is the cell's own, as variables
 //! and functions of the shell, followed by files of the folder `script`, which are the same for every cell. Pure.
 
+use crate::cell::Trigger;
 use guest_protocol::{Order, ReaderOrder};
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
@@ -64,8 +65,8 @@ pub struct Script<'a> {
     pub args: &'a [OsString],
     /// Those that the rig gave, for a comment.
     pub args_of_rig: Option<&'a [OsString]>,
-    /// The command of QEMU's monitor that panics the first kernel.
-    pub trigger: &'a str,
+    /// What panics the first kernel.
+    pub trigger: Trigger,
 }
 
 impl Script<'_> {
@@ -90,7 +91,13 @@ impl Script<'_> {
         assign(&mut text, "qemu", self.qemu);
         text.extend(b"qemu=${QEMU:-$qemu}\n");
         assign(&mut text, "kernel", self.kernel);
-        assign(&mut text, "trigger", self.trigger);
+        assign(&mut text, "trigger", self.trigger.monitor_command());
+        assign(&mut text, "typed", self.trigger.typed());
+        let by_agent = match self.trigger {
+            Trigger::SysrqTrigger => json(&Order::Panic { cpu: Trigger::SYSRQ_CPU }),
+            Trigger::Nmi | Trigger::SysrqKey | Trigger::SerialBreak => String::new(),
+        };
+        assign(&mut text, "panic_order", by_agent);
         assign(&mut text, "power_off", json(&Order::PowerOff));
         text.extend(b"initramfs() {\n    cat");
         for part in self.parts {

@@ -240,7 +240,7 @@ fn orders(reaped: &Reaped) -> Vec<u8> {
         match &order.what {
             Order::Load(_) => push_line(&mut lines, &order.what),
             // For the capture kernel: the first one's agent would take it.
-            Order::Read { .. } | Order::PowerOff => {}
+            Order::Read { .. } | Order::Panic { .. } | Order::PowerOff => {}
         }
     }
     lines

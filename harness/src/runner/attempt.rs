@@ -233,7 +233,7 @@ async fn run_from(
         parts: &beside,
         args: &args_by_hand,
         args_of_rig: Some(&args_of_rig),
-        trigger: cell.trigger.monitor_command(),
+        trigger: cell.trigger,
     };
     let script = script.text();
     let mut tell = |news| {

@@ -30,7 +30,7 @@ pub(super) struct Checked<'b> {
 pub(super) struct PlacedRegion<'b> {
     pub(super) region: &'b Region,
     pub(super) platform: Platform,
-    /// The name of its machine, where the block's `on` made it.
+    /// The name of its machine, where the block's `machines` made it.
     pub(super) machine: Option<String>,
     /// The name that it stands under.
     pub(super) limit: Option<&'b str>,
@@ -150,7 +150,7 @@ impl Factor {
         Self::Cpus,
     ];
 
-    /// What an `on` lists.
+    /// What `machines` lists.
     const OF_ON: [Self; 5] = [Self::Hardware, Self::Memory, Self::Machine, Self::Firmware, Self::Cpus];
 
     /// As it is written.
@@ -347,6 +347,9 @@ impl Checked<'_> {
                 let place = at.item(group).item(number);
                 if factors.0[..number].contains(factor) {
                     made.wrong(place, format!("`{}` stands twice in this group", factor.name()));
+                } else if Factor::OF_ON.contains(factor) && self.block.on.is_none() {
+                    let what = format!("`{}` is of `machines`, and this block has none", factor.name());
+                    made.wrong(place, what);
                 } else if *factor == Factor::Limit && matches!(self.block.region, Regions::Plain(_)) {
                     let what = "`limit` is the name that regions stand under, and those of this block stand under none";
                     made.wrong(place, what.to_owned());
@@ -374,7 +377,7 @@ impl Checked<'_> {
                 let place = match factor {
                     Factor::Region => region,
                     Factor::Hardware | Factor::Memory | Factor::Machine | Factor::Firmware | Factor::Cpus => {
-                        self.at.key("on").key(factor.name())
+                        self.at.key("machines").key(factor.name())
                     }
                     _ => self.at.key(factor.name()),
                 };
@@ -392,7 +395,7 @@ impl Checked<'_> {
     fn covering<'c>(&self, possible: Vec<Combination<'c>>, made: &mut Made) -> Vec<Combination<'c>> {
         let several =
             |factor: &Factor| possible.iter().map(|one| factor.value(one)).collect::<BTreeSet<_>>().len() > 1;
-        // A platform that `on` makes is five axes; any other is one with its region.
+        // A platform that `machines` make is five axes; any other is one with its region.
         let own = |factor: &Factor| self.block.on.is_some() || !Factor::OF_ON.contains(factor);
         let mut axes: Vec<Factor> = Factor::AXES.into_iter().filter(own).filter(several).collect();
         if axes.len() < 2 {

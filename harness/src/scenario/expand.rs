@@ -8,7 +8,7 @@ use super::position::NodePath;
 use super::problem::{At, Finding};
 use super::rules::{self, Rule};
 use super::written::{Block, Scenario, Text};
-use super::{Catalog, SkippedCell, Suite, circumstances, fit, id};
+use super::{Catalog, SkippedCell, Suite, circumstances, fit, id, trigger};
 use crate::artifacts::capture_userspace;
 use crate::cell::{Cell, CellId, Kernel, Loader, Platform, Reader};
 use guest_protocol::Arch;
@@ -71,6 +71,9 @@ pub(super) fn why_impossible(cell: &Cell, catalog: &Catalog) -> Option<(&'static
     }
     if let Some(why) = circumstances::why_not(cell) {
         return Some(("circumstances", why));
+    }
+    if let Some(why) = trigger::why_not(cell) {
+        return Some(("trigger", why));
     }
     if let Loader::KexecTools(version) = &cell.loader
         && let Some(why) = why_no_kexec_tools(version, cell.userspace, catalog)
@@ -149,7 +152,7 @@ impl Expansion<'_> {
             suite: &self.written.suite.0,
             firsts: self.kernels(&block.first.0, &at.key("first")),
             captures: self.kernels(&block.capture.0, &at.key("capture")),
-            regions: self.regions(block, &at.key("region"), &at.key("on")),
+            regions: self.regions(block, &at.key("region"), &at.key("machines")),
             at: at.clone(),
         };
         let made = checked.cells(self.catalog);
@@ -230,12 +233,12 @@ impl Expansion<'_> {
                 },
                 (Some(name), Some(_)) => self.wrong(
                     at,
-                    format!("this block says on which machines its regions are by `on`: remove `on {name}`"),
+                    format!("this block says on which machines its regions are by `machines`: remove `on {name}`"),
                 ),
                 (None, None) => self.wrong(
                     at,
                     format!(
-                        "{} is on no platform: name one, such as \"{} on pc-4g\", or give the block an `on`",
+                        "{} is on no platform: name one, such as \"{} on pc-4g\", or give the block `machines`",
                         region.reservation, region.reservation
                     ),
                 ),

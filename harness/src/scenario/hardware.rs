@@ -1,4 +1,4 @@
-//! The hardware that machines stand for, as `platforms.yaml` beside the suites has it, and the platforms that a block's `on` makes of it.
+//! The hardware that machines stand for, as `platforms.yaml` beside the suites has it, and the platforms that a block's `machines` makes of it.
 
 use super::position::NodePath;
 use super::problem::{At, Finding};
@@ -55,7 +55,7 @@ impl Written {
     }
 }
 
-/// A platform that a block's `on` makes, with the values that make it.
+/// A platform that a block's `machines` makes, with the values that make it.
 #[derive(Clone)]
 pub(super) struct Made {
     pub(super) platform: Platform,
@@ -70,7 +70,7 @@ impl Platforms {
         serde_yaml::from_str(text).map_err(|error| finding(&error))
     }
 
-    /// Every platform that `on` asks for, in its order. `at` is its place; names that are not known are told.
+    /// Every platform that `machines` ask for, in its order. `at` is its place; names that are not known are told.
     pub(super) fn cross(&self, on: &On, at: &NodePath) -> Result<Vec<Made>, Vec<Finding>> {
         let mut unknown = Vec::new();
         let hardware = look_up(&self.hardware, &on.hardware, &at.key("hardware"), "hardware", &mut unknown);

@@ -50,6 +50,7 @@ pub(crate) fn further(cell: &Cell) -> Vec<String> {
     }
     match cell.trigger {
         Trigger::Nmi => {}
+        other => parts.push(other.name().to_owned()),
     }
     match &cell.reader {
         None => {}

@@ -4,7 +4,7 @@ use super::problem::Problems;
 use super::{Catalog, SkippedCell, Suite, expand, id, rules};
 use crate::cell::{Cell, CellId, Kernel, Loader};
 use guest_protocol::Arch;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What is taken in place of the suite's own. Empty and none change nothing.
 #[derive(Clone, Debug, Default)]
@@ -131,10 +131,14 @@ pub fn combine(suites: Vec<Suite>) -> Result<(Vec<Cell>, Vec<SkippedCell>), Prob
     let mut skipped: Vec<SkippedCell> = Vec::new();
     let mut problems = Vec::new();
     let mut file = String::new();
+    let mut places: BTreeMap<CellId, usize> = BTreeMap::new();
     for suite in suites {
         for cell in suite.cells {
-            match cells.iter().find(|known| known.id == cell.id) {
-                None => cells.push(cell),
+            match places.get(&cell.id).and_then(|&place| cells.get(place)) {
+                None => {
+                    places.insert(cell.id.clone(), cells.len());
+                    cells.push(cell);
+                }
                 Some(known) if same_trial(known, &cell) => {}
                 Some(known) => {
                     let CellId(id) = &cell.id;
@@ -149,7 +153,7 @@ pub fn combine(suites: Vec<Suite>) -> Result<(Vec<Cell>, Vec<SkippedCell>), Prob
         skipped.extend(suite.skipped);
     }
     // What one suite skips and another runs is run.
-    skipped.retain(|skipped| !cells.iter().any(|cell| cell.id == skipped.cell.id));
+    skipped.retain(|skipped| !places.contains_key(&skipped.cell.id));
     if problems.is_empty() { Ok((cells, skipped)) } else { Err(Problems::of_file(&file, problems)) }
 }
 

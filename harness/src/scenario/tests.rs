@@ -1,6 +1,7 @@
 //! The scenarios of this repository, and what a file can have wrong.
 
 mod generated;
+mod machines;
 mod refused;
 
 use super::*;

@@ -118,6 +118,7 @@ pub(super) struct Block {
     pub(super) circumstances: Filled<Literal<CircumstancesName>>,
     pub(super) capture: Filled<Text>,
     pub(super) region: Regions,
+    #[serde(rename = "machines")]
     pub(super) on: Option<On>,
     #[serde(default = "nmi")]
     pub(super) trigger: Filled<Literal<Trigger>>,
@@ -190,7 +191,7 @@ pub(super) enum Factor {
     Pair,
     /// The name that regions stand under.
     Limit,
-    /// Of the machines of an `on`.
+    /// Of the machines of `machines`.
     Hardware,
     Memory,
     Machine,

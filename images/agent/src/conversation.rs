@@ -66,6 +66,8 @@ pub trait Guest {
     fn cover_memory_map(&mut self, text: &str) -> Result<(), Failure>;
     /// /sys/kernel/kexec_crash_loaded; `None` where the kernel has no such file.
     fn crash_loaded(&mut self) -> Result<Option<bool>, Failure>;
+    /// Panics the kernel from this CPU. Returns only where that failed.
+    fn panic(&mut self, cpu: u32) -> Failure;
     /// /proc/sys/kernel/unknown_nmi_panic; `None` where the kernel has no such file.
     fn unknown_nmi_panic(&mut self) -> Result<Option<bool>, Failure>;
     /// Whether there is such a file.
@@ -95,12 +97,21 @@ fn first_kernel(guest: &mut impl Guest) {
     let mut fresh = greet(guest, Message::Ready, |guest, facts| {
         lacks::at_ready(facts.crash_loaded, guest.has_file(lacks::PAGEMAP))
     });
+    let mut armed = false;
     loop {
         match next_order(guest) {
             Order::Load(order) if fresh => {
                 fresh = false;
-                attempt(guest, |guest| load_and_arm(guest, &order));
+                attempt(guest, |guest| {
+                    armed = load_and_arm(guest, &order)?;
+                    Ok(())
+                });
             }
+            Order::Panic { cpu } if armed => {
+                let failure = guest.panic(cpu);
+                trouble(guest, &failure.to_string());
+            }
+            Order::Panic { .. } => trouble(guest, "ordered to panic a kernel that is not armed"),
             Order::Load(_) => trouble(guest, "this guest has had its load: a new cell needs a new boot"),
             Order::Read { .. } => trouble(guest, "ordered to read a vmcore in the first kernel"),
             Order::PowerOff => return,
@@ -118,6 +129,7 @@ fn capture_kernel(guest: &mut impl Guest) {
                 }
             }
             Order::Load(_) => trouble(guest, "ordered to load in the capture kernel"),
+            Order::Panic { .. } => trouble(guest, "ordered to panic the capture kernel"),
             Order::PowerOff => return,
         }
     }
@@ -159,13 +171,14 @@ fn next_order(guest: &mut impl Guest) -> Order {
     }
 }
 
-fn load_and_arm(guest: &mut impl Guest, order: &LoadOrder) -> Result<(), Failure> {
+/// Whether the guest is armed.
+fn load_and_arm(guest: &mut impl Guest, order: &LoadOrder) -> Result<bool, Failure> {
     check_load(order)?;
     if lacks::loads_by_kexec_load(&order.argv) {
         let (has_call, has_kcore) = (guest.has_kexec_load(), guest.has_file(lacks::KCORE));
         if let Some(lack) = lacks::at_load(has_call, has_kcore) {
             say_lack(guest, lack);
-            return Ok(());
+            return Ok(false);
         }
     }
     let cmdline = guest.facts()?.cmdline;
@@ -184,7 +197,11 @@ fn load_and_arm(guest: &mut impl Guest, order: &LoadOrder) -> Result<(), Failure
         time: Some(run.time),
     }));
     if !crash_loaded && !order.arm_unloaded {
-        return Ok(());
+        return Ok(false);
+    }
+    if order.sysrq {
+        // Every function: what distributions allow has the dump of a crash not among it.
+        guest.set(&Setting { mount: None, path: "/proc/sys/kernel/sysrq", value: "1" })?;
     }
     if cmdline::wants_unknown_nmi_panic(&cmdline) && guest.unknown_nmi_panic()? == Some(false) {
         return Err(Failure::new(
@@ -195,7 +212,7 @@ fn load_and_arm(guest: &mut impl Guest, order: &LoadOrder) -> Result<(), Failure
     // The kernel may have moved a page since it was planted: the addresses of now are what counts.
     let planted = pages.iter().map(|page| guest.locate(page)).collect::<Result<Vec<_>, _>>()?;
     guest.report(Message::Armed { planted });
-    Ok(())
+    Ok(true)
 }
 
 /// Runs the loader in the circumstances that are ordered. Where they ask for two runs it says of the second whether the first one left

@@ -425,6 +425,15 @@ pub enum Order {
     },
     /// To either: power the guest off.
     PowerOff,
+    /// To the first kernel's agent when it is armed: panic the kernel from a CPU of its choice, by /proc/sysrq-trigger.
+    Panic {
+        /// The CPU's number.
+        cpu: u32,
+    },
+}
+
+const fn is_false(value: &bool) -> bool {
+    !*value
 }
 
 /// What the first kernel's agent is to do.
@@ -444,6 +453,9 @@ pub struct LoadOrder {
     pub circumstances: Circumstances,
     /// Whether to arm after a load that left nothing loaded as well, so that what the panic then does can be seen.
     pub arm_unloaded: bool,
+    /// Whether to let every function of the magic SysRq key happen, from keyboard and console as well (/proc/sys/kernel/sysrq).
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub sysrq: bool,
 }
 
 /// An independent reader of /proc/vmcore to run in the capture kernel.

@@ -28,6 +28,7 @@ fn order_round_trips() {
         timeout_seconds: 30,
         circumstances: Circumstances::None,
         arm_unloaded: false,
+        sysrq: false,
     });
     let text = serde_json::to_string(&order).unwrap();
     assert!(text.contains(r#""bytes":"00ff1a""#), "{text}");

@@ -76,8 +76,9 @@ fn every_documented_flag_of_e2e_parses() {
                     --loader kexec-tools@2.0.25 --loader ./mine -j 3 --accel tcg --retries 2 --repeat 4 --fresh \
                     --report /tmp/r --install --qemu /opt/q --fail-fast --failed --mirror http://m \
                     --mirror bullseye=http://a --artifacts /d --offline --kernel first=/b --kernel capture=c \
-                    --i686 debian --partition 2/4");
+                    --i686 debian --partition 2/4 --coverage full");
     assert_eq!(args.partition.as_deref(), Some("2/4"));
+    assert_eq!(args.coverage, Some(CoverageArg::Full));
     assert!(e2e("sweep --resume --report r").resume);
     assert_eq!(args.suites, ["smoke", "my.yaml"]);
     assert_eq!(args.format, ListFormat::Json);

@@ -1,6 +1,7 @@
 //! Values of the command line: what may stand behind a flag.
 
 use clap::ValueEnum;
+use harness::scenario::Coverage;
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -79,6 +80,24 @@ pub(crate) enum I686Arg {
     Rustup,
     /// Debian's.
     Debian,
+}
+
+/// A value of `--coverage`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum CoverageArg {
+    /// Enough of them for every pair of values.
+    Pairwise,
+    /// All of them.
+    Full,
+}
+
+impl From<CoverageArg> for Coverage {
+    fn from(coverage: CoverageArg) -> Self {
+        match coverage {
+            CoverageArg::Pairwise => Self::Pairwise,
+            CoverageArg::Full => Self::Full,
+        }
+    }
 }
 
 /// A value of `--patience`: a factor of deadlines, from a hundredth to a hundred.

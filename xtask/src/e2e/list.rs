@@ -7,6 +7,7 @@ use crate::cli::ListFormat;
 use crate::output;
 use harness::cell::Cell;
 use harness::judge::describe_expectation;
+use harness::scenario::Covered;
 
 /// Prints the cells, one a line, in the order in which they would start; then, for people only, those that are skipped.
 pub(super) fn print(plan: &Plan, format: ListFormat) {
@@ -20,6 +21,9 @@ pub(super) fn print(plan: &Plan, format: ListFormat) {
                 output::line(format_args!("{:<width$}  skipped: {}", skipped.cell.id, skipped.why));
             }
             if let Some(told) = impossible(plan) {
+                output::note(told);
+            }
+            if let Some(told) = left_out(plan) {
                 output::note(told);
             }
         }
@@ -40,6 +44,16 @@ fn impossible(plan: &Plan) -> Option<String> {
             axes.join(", ")
         )
     })
+}
+
+/// What the coverage leaves out of what can be; none where it takes everything.
+pub(super) fn left_out(plan: &Plan) -> Option<String> {
+    let Covered { taken, possible, demands } = plan.covered;
+    let left_out = possible.checked_sub(taken).filter(|&left_out| left_out > 0)?;
+    Some(format!(
+        "note: {taken} of the {possible} combinations that can be are taken, and {left_out} left out; in those that are taken occur all \
+         {demands} pairs of values, and groups of `every`, that can be. `--coverage full` takes all"
+    ))
 }
 
 fn text(cell: &Cell, width: usize) -> String {

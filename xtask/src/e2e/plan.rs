@@ -11,7 +11,7 @@ use harness::filter::Filter;
 use harness::outcome::Expectation;
 use harness::partition::Partition;
 use harness::report;
-use harness::scenario::{self, Catalog, Overrides, ReferenceLoader, SkippedCell};
+use harness::scenario::{self, Catalog, Covered, Overrides, ReferenceLoader, SkippedCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
@@ -24,6 +24,8 @@ pub(crate) struct Plan {
     pub(crate) skipped: Vec<SkippedCell>,
     /// How many combinations the suites leave out because they cannot be, by the axis to blame.
     pub(crate) impossible: BTreeMap<&'static str, usize>,
+    /// How much of what can be the suites take, before any filter.
+    pub(crate) covered: Covered,
 }
 
 /// The plan that these arguments ask for.
@@ -48,9 +50,11 @@ pub(crate) fn make(args: &E2eArgs, repo: &Repo) -> Result<Plan, Failure> {
     let mut suites = Vec::new();
     for suite in &args.suites {
         let file = suite_file(&repo.scenarios(), suite).or_input()?;
-        let suite = scenario::load(&file, &catalog).or_input()?;
+        let suite = scenario::load_covering(&file, &catalog, args.coverage.map(Into::into)).or_input()?;
         suites.push(suite.with(&overrides, &catalog).or_input()?);
     }
+    let mut covered = Covered::default();
+    suites.iter().for_each(|suite| covered += suite.covered);
     let mut impossible = BTreeMap::new();
     for (axis, combinations) in suites.iter().flat_map(|suite| &suite.impossible) {
         *impossible.entry(*axis).or_insert(0) += combinations;
@@ -59,7 +63,7 @@ pub(crate) fn make(args: &E2eArgs, repo: &Repo) -> Result<Plan, Failure> {
     let failed =
         args.failed.then(|| report::not_as_expected(&report_folder(args, repo))).transpose().or_input()?;
     let plan = select(cells, skipped, filter.as_ref(), failed.as_ref()).or_input()?;
-    let plan = Plan { impossible, ..plan };
+    let plan = Plan { impossible, covered, ..plan };
     match partition {
         Some(partition) => part(plan, partition).or_input(),
         None => Ok(plan),
@@ -108,6 +112,7 @@ fn select(
         cells: cells.into_iter().filter(wanted).collect(),
         skipped: skipped.into_iter().filter(|skipped| wanted(&skipped.cell)).collect(),
         impossible: BTreeMap::new(),
+        covered: Covered::default(),
     };
     if !plan.cells.is_empty() {
         return Ok(plan);

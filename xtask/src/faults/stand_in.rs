@@ -168,6 +168,8 @@ impl Guest {
                         return self.power_off();
                     }
                 }
+                // It is armed by no cell whose trigger that is.
+                Input::Order(Order::Panic { cpu }) => anyhow::bail!("ordered to panic CPU {cpu}"),
                 Input::Order(Order::PowerOff) => return self.power_off(),
             }
         }

@@ -73,7 +73,7 @@ impl Running {
         for address in [*jump].iter().chain(&entries) {
             gdb.break_at(*address).await.map_err(trouble)?;
         }
-        self.trigger().await.map_err(trouble)?;
+        self.trigger(plan.cell.trigger).await.map_err(trouble)?;
         // For both phases, since breakpoints make either slower.
         let limit = plan.deadlines.of(Phase::Panicking).and(plan.deadlines.of(Phase::Purgatory));
         let (mut gdb, to_purgatory) = self.leg(gdb, &[*jump], Phase::Panicking, limit).await?;

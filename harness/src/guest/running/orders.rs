@@ -1,12 +1,15 @@
 //! What a running guest is told: its agents' orders, and the panic.
 
 use super::Running;
+use crate::cell::Trigger;
 use crate::cmdline::reader_argv;
 use crate::evidence::Timed;
 use crate::guest::{GuestPlan, nonces};
 use crate::phase::Phase;
+use crate::qemu::CONSOLE;
 use guest_protocol::{LoadOrder, Order, Planted, Read, ReaderOrder};
-use qapi::qmp;
+use qapi::Command;
+use qapi::qmp::{self, KeyValue, QKeyCode, QKeyCodeWrapper};
 use std::time::Duration;
 use tokio::io::AsyncWriteExt;
 
@@ -33,6 +36,7 @@ impl Running {
             timeout_seconds: limit.max(1.0) as u32,
             circumstances: plan.cell.circumstances,
             arm_unloaded: false,
+            sysrq: plan.cell.trigger.needs_sysrq(),
         }
     }
 
@@ -61,11 +65,39 @@ impl Running {
         }
     }
 
-    pub(super) async fn trigger(&mut self) -> Result<(), String> {
+    pub(super) async fn trigger(&mut self, trigger: Trigger) -> Result<(), String> {
         self.record.evidence.console_at_trigger = Some(self.record.evidence.console.len());
         self.record.evidence.triggered_ms = Some(self.now_ms());
-        // The reply says nothing about the guest; what follows on console and channel does.
-        self.qmp.execute(qmp::inject_nmi {}).await.map(|_| ()).map_err(|error| error.to_string())
+        // The replies say nothing about the guest; what follows on console and channel does.
+        match trigger {
+            Trigger::Nmi => self.pull(qmp::inject_nmi {}).await,
+            Trigger::SysrqKey => {
+                let keys = [QKeyCode::alt, QKeyCode::sysrq, QKeyCode::c];
+                let keys = keys.map(|data| KeyValue::qcode(QKeyCodeWrapper { data })).to_vec();
+                self.pull(qmp::send_key { hold_time: None, keys }).await
+            }
+            Trigger::SerialBreak => {
+                // Into the port's queue before the byte, which the kernel then reads behind it.
+                self.pull(qmp::chardev_send_break { id: CONSOLE.into() }).await?;
+                self.type_on_console(trigger.typed().as_bytes()).await
+            }
+            Trigger::SysrqTrigger => self.order(Order::Panic { cpu: Trigger::SYSRQ_CPU }).await,
+        }
+    }
+
+    async fn pull<C: Command>(&self, command: C) -> Result<(), String> {
+        self.qmp.execute(command).await.map(|_| ()).map_err(|error| error.to_string())
+    }
+
+    async fn type_on_console(&mut self, bytes: &[u8]) -> Result<(), String> {
+        match tokio::time::timeout(ORDER_PATIENCE, self.keyboard.write_all(bytes)).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => Err(format!("cannot type on the guest's console: {error}")),
+            Err(_) => Err(format!(
+                "QEMU did not take what was typed on the console within {} s",
+                ORDER_PATIENCE.as_secs()
+            )),
+        }
     }
 }
 

@@ -79,9 +79,13 @@ while next_line; do
         seen='the first kernel was armed, and no agent of a capture kernel followed'
         if [ "$by_hand" = yes ]; then
             say "armed; to panic the kernel: Ctrl-A c, then: $trigger"
+        elif [ -n "$panic_order" ]; then
+            say "armed; the agent is ordered to panic the kernel. Should nothing more come: Ctrl-A x"
+            order "$panic_order"
         else
             say "armed; $trigger. Should nothing more come: Ctrl-A x"
             monitor "$trigger"
+            [ -z "$typed" ] || say "now type $typed, within five seconds"
         fi
         ;;
     *'"message":{"type":"up",'*)

@@ -38,7 +38,7 @@ impl Stage {
             parts: &["one part".into(), "part".into()],
             args: &["machine".into(), "-append".into(), "a b='c' $HOME".into()],
             args_of_rig: Some(&["-S\nexit 9".into()]),
-            trigger: "nmi",
+            trigger: Trigger::Nmi,
         };
         std::fs::write(folder.join("script.sh"), script.text()).unwrap();
         stage
@@ -80,6 +80,7 @@ fn orders(plants: Vec<Plant>) -> String {
         timeout_seconds: 1,
         circumstances: Circumstances::None,
         arm_unloaded: false,
+        sysrq: false,
     });
     json(&order) + "\n"
 }

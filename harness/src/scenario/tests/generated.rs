@@ -105,7 +105,7 @@ fn what_every_asks_for_must_make_sense() {
     for (from, to, expected) in [
         ("    coverage: pairwise\n", "", "14:5: `every` says nothing without `coverage`"),
         ("[first, capture, limit]", "[first, first]", "15:21: `first` stands twice"),
-        ("[first, capture, limit]", "[first, machine]", "unknown variant `machine`"),
+        ("[first, capture, limit]", "[first, machine]", "15:21: `machine` is of `machines`"),
         ("coverage: pairwise", "coverage: most", "unknown variant `most`"),
         (
             "\n      512M: [128M@384M on pc-4g, 128M@513M on pc-4g]\n      2G: [128M@1920M on pc-4g, 128M@2049M on pc-4g]",

@@ -142,6 +142,10 @@ impl Guest for Scripted {
         self.asked.push("log");
         Ok(())
     }
+    fn panic(&mut self, _: u32) -> Failure {
+        self.asked.push("panic");
+        Failure::new("the kernel goes on")
+    }
     fn set(&mut self, setting: &Setting) -> Result<(), Failure> {
         self.asked.push("set");
         self.settings.push(*setting);
@@ -191,6 +195,7 @@ fn load_order() -> LoadOrder {
         timeout_seconds: 1,
         circumstances: Circumstances::None,
         arm_unloaded: false,
+        sysrq: false,
     }
 }
 
@@ -409,4 +414,26 @@ fn a_kernel_that_lacks_something_says_so_and_no_more() {
     let mut guest = Scripted::new(&[read()]);
     guest.has_symbol = Some(false);
     assert_eq!(option(&guest.talk(Side::Capture)), "CONFIG_PROC_VMCORE");
+}
+
+/// Bug: the rig's order to panic is taken before anything is armed, which would be a panic without a crash image; or is not taken at all.
+#[test]
+fn only_an_armed_kernel_is_panicked() {
+    let panic = Order::Panic { cpu: 1 };
+    let early = Scripted::new(&[panic.clone()]).talk(Side::First);
+    assert!(early.trouble().contains("not armed") && !early.asked.contains(&"panic"));
+    let armed = Scripted::new(&[Order::Load(load_order()), panic.clone()]).talk(Side::First);
+    assert!(armed.asked.ends_with(&["panic"]), "{:?}", armed.asked);
+    let capture = Scripted::new(&[panic]).talk(Side::Capture);
+    assert!(capture.trouble().contains("the capture kernel"));
+}
+
+/// Bug: keyboard and console are left with what a distribution allows, and their triggers do nothing.
+#[test]
+fn sysrq_is_let_loose_where_it_is_ordered() {
+    for sysrq in [false, true] {
+        let guest = Scripted::new(&[Order::Load(LoadOrder { sysrq, ..load_order() })]).talk(Side::First);
+        let is_set = |setting: &Setting| (setting.path, setting.value) == ("/proc/sys/kernel/sysrq", "1");
+        assert_eq!(guest.settings.iter().any(is_set), sysrq);
+    }
 }

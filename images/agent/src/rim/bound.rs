@@ -1,6 +1,8 @@
 //! Bounds that a process takes on for itself before it becomes the loader.
 
+use alloc::format;
 use guest_agent::circumstances::Bound;
+use guest_agent::failure::Failure;
 use syscalls::{Errno, Sysno, syscall};
 
 /// PER_LINUX32 (include/uapi/linux/personality.h). It outlives execve, as setarch(8) relies on.
@@ -74,4 +76,21 @@ pub(crate) fn has_kexec_load() -> bool {
     // SAFETY: no segments are passed, so no memory of ours is touched.
     let answer = unsafe { syscall!(Sysno::kexec_load, 0, 0, 0, UNKNOWN_FLAGS) };
     answer.err().map(|error| error.into_raw()) != Some(ENOSYS)
+}
+
+/// CPUs that the mask below has room for.
+const MASK_BITS: usize = usize::BITS as usize;
+
+/// Binds this process to one CPU: it runs there when this returns.
+pub(crate) fn to_cpu(cpu: u32) -> Result<(), Failure> {
+    let failed = |error| Failure::errno(format!("run on CPU {cpu}"), error);
+    let number = usize::try_from(cpu).unwrap_or(usize::MAX);
+    if number >= MASK_BITS {
+        return Err(Failure::new(format!("CPU {cpu} is beyond the {MASK_BITS} that can be named")));
+    }
+    let mask = 1_usize << number;
+    // SAFETY: sched_setaffinity(2) reads as many bytes as the mask has, and it lives until the call returns; 0 is the caller.
+    unsafe { syscall!(Sysno::sched_setaffinity, 0, size_of::<usize>(), core::ptr::from_ref(&mask)) }
+        .map(drop)
+        .map_err(|error| failed(guest_agent::failure::Errno(error.into_raw())))
 }

@@ -115,6 +115,13 @@ impl Guest for Rim {
         files::read_switch("/sys/kernel/kexec_crash_loaded")
     }
 
+    fn panic(&mut self, cpu: u32) -> Failure {
+        match bound::to_cpu(cpu).and_then(|()| files::write_once("/proc/sysrq-trigger", b"c")) {
+            Ok(()) => Failure::new("/proc/sysrq-trigger took a c, and the kernel goes on"),
+            Err(failure) => failure,
+        }
+    }
+
     fn unknown_nmi_panic(&mut self) -> Result<Option<bool>, Failure> {
         files::read_switch("/proc/sys/kernel/unknown_nmi_panic")
     }
