@@ -1,5 +1,6 @@
 //! How long each phase may take. An expired deadline is an outcome with evidence, the weakest proof of a hang.
 
+use crate::outcome::Outcome;
 use crate::patience::Limit;
 use crate::phase::Phase;
 use crate::probe::Calibration;
@@ -59,6 +60,20 @@ impl Deadlines {
         Limit { wall: scaled(self.calibration.wall()), own: scaled(self.calibration.own()) }
     }
 
+    /// Whether a guest whose outcome is proven, and which wrote nothing for so long, is to be ended. Who knows hangs by silence alone
+    /// waits for it; a script sees what a guest says as well as the rig does.
+    pub(super) fn is_over(&self, outcome: &Outcome, quiet: Duration) -> bool {
+        match (outcome, self.silence) {
+            (Outcome::Hung { .. }, Some(silence)) => quiet >= silence,
+            _ => true,
+        }
+    }
+
+    /// Whether this silence is a hang by itself.
+    pub(super) fn is_hang(&self, quiet: Duration) -> bool {
+        self.silence.is_some_and(|silence| quiet >= silence)
+    }
+
     /// So long may QEMU take for a command of QMP; and twice that to start, and to greet.
     pub fn command(&self) -> Duration {
         let factor = (self.calibration.wall() * self.factor).max(1.0);
@@ -104,6 +119,25 @@ mod tests {
         let calibration = Calibration::new(Accel::Tcg, loaded, 1, 1);
         let limit = Deadlines { calibration, ..Deadlines::default() }.of(Phase::Firmware);
         assert_eq!(limit, Limit { wall: s(240), own: s(60) });
+    }
+
+    /// Bug: the loop that the rig is compared with has the rig's own eye for hangs; or it waits for the silence of guests that have
+    /// said all there is to say; or the rig waits as the loop does.
+    #[test]
+    fn silence_is_waited_for_by_those_alone_who_see_nothing_else() {
+        let hung = Outcome::Hung {
+            at: Phase::Decompression,
+            proof: crate::outcome::HangProof::Silence { seconds: 1 },
+            cause: crate::outcome::HangCause::Unknown,
+        };
+        let captured = Outcome::captured(crate::outcome::VmcoreState::Verified);
+        let script = Deadlines { silence: Some(s(30)), ..Deadlines::default() };
+        let over = |of: &Deadlines, outcome, quiet| (of.is_over(outcome, s(quiet)), of.is_hang(s(quiet)));
+        assert_eq!(over(&script, &hung, 29), (false, false));
+        assert_eq!(over(&script, &hung, 30), (true, true));
+        assert_eq!(over(&script, &captured, 0), (true, false));
+        assert_eq!(over(&Deadlines::default(), &hung, 0), (true, false));
+        assert_eq!(over(&Deadlines::default(), &hung, 600), (true, false));
     }
 
     /// Bug: a fast KVM leaves a phase no time at all, or an override of nothing ends it at once.

@@ -24,7 +24,6 @@ use crate::classify::console::Landmark;
 use crate::cost;
 use crate::evidence::{GuestEnd, PhaseWait, QmpEvent, Timed};
 use crate::ledger::Mark;
-use crate::outcome::Outcome;
 use crate::patience::{self, Looked, Patience};
 use crate::phase::Phase;
 use crate::process::Process;
@@ -259,8 +258,8 @@ impl Running {
                 // would let this be asked again.
                 _ = sampler.tick() => {
                     self.tell_console(listener);
-                    if let Some(silence) = plan.deadlines.silence {
-                        if self.walk.phase() < Phase::Done && self.last_output.elapsed() >= silence {
+                    if plan.deadlines.silence.is_some() {
+                        if self.walk.phase() < Phase::Done && plan.deadlines.is_hang(self.last_output.elapsed()) {
                             return self.at_deadline(plan, Looked::Spent).await;
                         }
                         continue;
@@ -320,11 +319,8 @@ impl Running {
     }
 
     fn is_concluded(&self, plan: &GuestPlan<'_>) -> bool {
-        let Some(conclusion) = classify::conclude(plan.cell, &self.record.evidence) else { return false };
-        match (conclusion.outcome, plan.deadlines.silence) {
-            (Outcome::Hung { .. }, Some(silence)) => self.last_output.elapsed() >= silence,
-            _ => true,
-        }
+        classify::conclude(plan.cell, &self.record.evidence)
+            .is_some_and(|concluded| plan.deadlines.is_over(&concluded.outcome, self.last_output.elapsed()))
     }
 
     fn ms(&self, at: Instant) -> u64 {
