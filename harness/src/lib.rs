@@ -13,6 +13,7 @@ pub mod channel;
 pub mod classify;
 pub mod cmdline;
 pub mod cost;
+pub mod durations;
 mod elf;
 pub mod evidence;
 pub mod filter;

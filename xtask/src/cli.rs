@@ -4,12 +4,14 @@
 
 mod checks;
 mod reports;
+mod spread;
 mod values;
 
 pub(crate) use checks::{
     BenchLoaderArgs, FaultsArgs, FuzzArgs, MutantsArgs, SoakArgs, StandInArgs, TestArgs,
 };
 pub(crate) use reports::{CompareLoadersArgs, JudgeArgs, ReportArgs};
+pub(crate) use spread::DurationsArgs;
 pub(crate) use values::{
     AccelArg, DoctorFormat, I686Arg, JudgeFormat, KernelArg, KernelSide, ListFormat, LoaderArg, Patience,
     ShellArg, TableFormat,
@@ -84,6 +86,8 @@ pub(crate) enum Verb {
     /// Write it to a file once, and have the shell source that: bash in .bashrc, zsh in .zshrc behind compinit, fish in
     /// config.fish.
     Completions(CompletionsArgs),
+    /// Record how long the cells of these reports took: what runs are ordered and parted by.
+    Durations(DurationsArgs),
 }
 
 #[derive(Debug, Subcommand)]

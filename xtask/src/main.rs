@@ -6,6 +6,7 @@ mod cli;
 mod compare_verb;
 mod completions;
 mod doctor;
+mod durations_verb;
 mod e2e;
 mod exit;
 mod faults;
@@ -85,6 +86,7 @@ fn run(command_line: CommandLine) -> Result<Exit, Failure> {
             Verb::Shell(args) => shell_verb::run(&args, &host).await,
             Verb::Doctor(args) => doctor::run(&args, &host).await,
             Verb::Completions(args) => completions::run(args, &host),
+            Verb::Durations(args) => durations_verb::run(&args, &host),
         }
     });
     // A fetch that an interruption left behind in its thread must not keep the program from ending.

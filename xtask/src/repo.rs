@@ -26,6 +26,11 @@ impl Repo {
         self.root.join("scenarios")
     }
 
+    /// How long cells took when they were last run.
+    pub(crate) fn durations(&self) -> PathBuf {
+        self.scenarios().join("durations.json")
+    }
+
     /// The loader's fuzzers and their corpus.
     pub(crate) fn fuzz(&self) -> PathBuf {
         self.root.join("loader/fuzz")
