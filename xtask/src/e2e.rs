@@ -151,7 +151,8 @@ pub(crate) async fn run_cells_by(
     let mut table = Table::new(host.style, context);
     let skipped = plan.skipped.len();
     plan.skipped.iter().for_each(|skipped| table.show_skipped(skipped));
-    let Plan { cells, skipped: not_run, .. } = plan;
+    let Plan { cells, skipped: not_run, part, .. } = plan;
+    let options = Options { part, ..options(args, host) };
     let show = |told| match told {
         Told::Event(event) => table.show(event),
         Told::Asked => table.show_now(),
@@ -230,7 +231,7 @@ pub(crate) fn failure_of(error: RunError) -> Failure {
     }
 }
 
-const fn exit_of(conclusion: Conclusion) -> Exit {
+pub(crate) const fn exit_of(conclusion: Conclusion) -> Exit {
     match conclusion {
         Conclusion::AsExpected => Exit::AsExpected,
         Conclusion::SomeFailed => Exit::NotAsExpected,
@@ -258,6 +259,7 @@ pub(crate) fn options(args: &E2eArgs, host: &Host) -> Options {
         dump: args.dump,
         deadlines: Deadlines { factor: args.patience.0, ..Deadlines::default() },
         durations: durations(host),
+        part: None,
     }
 }
 

@@ -3,6 +3,7 @@
 use crate::accel::AccelChoice;
 use crate::durations::Durations;
 use crate::guest::Deadlines;
+use crate::partition::PartOfPlan;
 use std::num::NonZeroU32;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -37,6 +38,8 @@ pub struct Options {
     pub deadlines: Deadlines,
     /// What cells took when they were last run: the longest go first.
     pub durations: Durations,
+    /// The part of a whole plan that the cells are; none where they are all.
+    pub part: Option<PartOfPlan>,
 }
 
 impl Default for Options {
@@ -56,6 +59,7 @@ impl Default for Options {
             dump: false,
             deadlines: Deadlines::default(),
             durations: Durations::default(),
+            part: None,
         }
     }
 }
