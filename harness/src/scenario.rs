@@ -22,7 +22,7 @@ use crate::cell::{Cell, Kernel};
 pub(crate) use fit::low_memory_end;
 use guest_protocol::Arch;
 pub(crate) use id::further;
-pub use overrides::{Overrides, combine, with_loader};
+pub use overrides::{Overrides, combine, with_kernels, with_loader};
 use position::NodePath;
 use problem::{At, Finding};
 pub use problem::{Problem, Problems};

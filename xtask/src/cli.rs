@@ -2,10 +2,12 @@
 //!
 //! Turning it into something that can run is the verbs' work.
 
+mod bisect;
 mod checks;
 mod reports;
 mod values;
 
+pub(crate) use bisect::{BisectAction, InstallArgs, JudgingArgs, StepArgs};
 pub(crate) use checks::{
     BenchLoaderArgs, FaultsArgs, FuzzArgs, MutantsArgs, SoakArgs, StandInArgs, TestArgs,
 };
@@ -84,6 +86,11 @@ pub(crate) enum Verb {
     /// Write it to a file once, and have the shell source that: bash in .bashrc, zsh in .zshrc behind compinit, fish in
     /// config.fish.
     Completions(CompletionsArgs),
+    /// Find the commit, kernel or loader release that broke a cell.
+    Bisect {
+        #[command(subcommand)]
+        action: BisectAction,
+    },
 }
 
 #[derive(Debug, Subcommand)]

@@ -1,0 +1,101 @@
+//! Arguments of `bisect`.
+
+use super::{AccelArg, HostArgs, KernelArg, StoreArgs};
+use crate::bisect::{Confidence, Criterion};
+use clap::{Args, Subcommand};
+use std::num::{NonZeroU32, NonZeroUsize};
+use std::path::PathBuf;
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum BisectAction {
+    /// Test what a checkout holds, and answer as `git bisect run` wants it.
+    ///
+    /// Builds this repository's loader from the checkout, or what --build builds, runs the cells until it is sure, and ends with a status
+    /// that git understands.
+    Step(Box<StepArgs>),
+    /// Write a folder that `git bisect run` can use whatever the checkout's own xtask is worth.
+    Install(InstallArgs),
+}
+
+/// The statuses of `bisect step`, for its help.
+const STEP_HELP: &str = "Exit status:
+    0  good
+    1  bad
+  125  cannot be tested: does not build, does not boot, no such region, rig trouble, not sure after --most-runs
+  128  stop: bad arguments, something missing, disk full, a process that outlived its guest
+  130  interrupted";
+
+#[derive(Args, Debug)]
+#[command(after_help = STEP_HELP)]
+pub(crate) struct StepArgs {
+    /// The checkout to test. Default: the one that this is started in.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) checkout: Option<PathBuf>,
+    /// Shell command that builds what is tested, in the checkout's folder. Default: this repository's loader is built.
+    #[arg(long, value_name = "CMD")]
+    pub(crate) build: Option<String>,
+    /// The loader that is tested, a static program; relative to the checkout. {arch} in it is the userspace: i386 or x86_64.
+    #[arg(long, value_name = "PATH", conflicts_with = "kernel")]
+    pub(crate) loader: Option<PathBuf>,
+    /// The kernel that is tested, a bzImage: first=PATH or capture=PATH, relative to the checkout. One of each at most.
+    #[arg(long, value_name = "SIDE=PATH")]
+    pub(crate) kernel: Vec<KernelArg>,
+    #[command(flatten)]
+    pub(crate) judging: JudgingArgs,
+    #[command(flatten)]
+    pub(crate) host: HostArgs,
+    #[command(flatten)]
+    pub(crate) store: StoreArgs,
+}
+
+/// Which cells are run, what counts as bad, and how sure one must be.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct JudgingArgs {
+    /// Cells by their ids, or expressions over their axes as `e2e -E` takes them. Default: all of the suites.
+    #[arg(value_name = "CELL|FILTER")]
+    pub(crate) cells: Vec<String>,
+    /// Suites, by name or as files, that cells are taken from. An id that is not in them is looked for in all. Repeatable.
+    #[arg(long, value_name = "SUITE|FILE.yaml", default_value = "smoke")]
+    pub(crate) suite: Vec<String>,
+    /// Outcomes that are bad, such as hung, 'refused | reset' or 'console~"REGEX"'. Default: all that the cell does not expect.
+    #[arg(long = "bad-is", visible_alias = "bad", value_name = "WHAT")]
+    pub(crate) bad_is: Option<Criterion>,
+    /// Outcomes that are good. With both, an outcome that is neither cannot be tested.
+    #[arg(long = "good-is", visible_alias = "good", value_name = "WHAT")]
+    pub(crate) good_is: Option<Criterion>,
+    /// How sure a verdict must be. A cell is run as often as its flakes make necessary.
+    #[arg(long, value_name = "P", default_value = "0.99")]
+    pub(crate) confidence: Confidence,
+    /// Runs of a cell after which a verdict that is not sure is given up.
+    #[arg(long, value_name = "N", default_value = "40")]
+    pub(crate) most_runs: NonZeroU32,
+    /// Run everything anew: do not use what earlier runs of the very same programs and kernels showed.
+    #[arg(long)]
+    pub(crate) again: bool,
+    /// Folder of what earlier runs showed, of builds and of evidence. Default: `bisect` in the rig's cache.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) cache: Option<PathBuf>,
+    /// Guests that run at the same time. Default: as many as CPUs and free memory allow.
+    #[arg(short, long, value_name = "N")]
+    pub(crate) jobs: Option<NonZeroUsize>,
+    /// Acceleration. `auto` takes KVM only where a probe shows that it really runs.
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) accel: AccelArg,
+    /// QEMU to use. Default: qemu-system-x86_64 in PATH.
+    #[arg(long, value_name = "PATH")]
+    pub(crate) qemu: Option<PathBuf>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct InstallArgs {
+    /// The folder. One that an earlier `bisect install` wrote is brought up to date; any other must be empty or not be there.
+    #[arg(value_name = "DIR")]
+    pub(crate) folder: PathBuf,
+    /// Suites, by name, whose kernels and loaders are fetched now, so that no step needs the network. Repeatable.
+    #[arg(long, value_name = "SUITE", default_values = ["smoke", "seed"])]
+    pub(crate) suite: Vec<String>,
+    #[command(flatten)]
+    pub(crate) host: HostArgs,
+    #[command(flatten)]
+    pub(crate) store: StoreArgs,
+}
