@@ -1,18 +1,25 @@
 //! `cargo xtask bisect`: which commit, kernel or loader release broke a cell.
 //!
-//! `step` tests one checkout and answers in git's language; `install` makes a folder from which it works whatever the checkout is worth.
+//! `step` tests one checkout and answers in git's language; `install` makes a folder from which it works whatever the checkout is worth;
+//! `run` drives a whole hunt alone.
 
+mod axis;
 mod candidate;
 mod confidence;
 mod criterion;
+mod git;
+mod hunt;
 mod install;
+mod log;
 mod memory;
+mod paper;
+mod search;
 mod select;
 mod step;
 mod tester;
 
 pub(crate) use confidence::Confidence;
-pub(crate) use criterion::Criterion;
+pub(crate) use criterion::{Criteria, Criterion};
 
 use crate::Host;
 use crate::cli::BisectAction;
@@ -23,6 +30,9 @@ pub(crate) async fn run(action: &BisectAction, host: &Host) -> Result<Exit, Fail
     match action {
         BisectAction::Step(args) => step::run(args, host).await,
         BisectAction::Install(args) => install::run(args, host).await,
+        BisectAction::Run(args) => hunt::run(args, host).await,
+        BisectAction::Log(args) => hunt::print_log(args),
+        BisectAction::Replay(args) => hunt::replay(args, host).await,
     }
 }
 

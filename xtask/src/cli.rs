@@ -7,7 +7,9 @@ mod checks;
 mod reports;
 mod values;
 
-pub(crate) use bisect::{BisectAction, InstallArgs, JudgingArgs, StepArgs};
+pub(crate) use bisect::{
+    BisectAction, HuntArgs, HuntSide, InstallArgs, JudgingArgs, LogArgs, Over, ReplayArgs, StepArgs,
+};
 pub(crate) use checks::{
     BenchLoaderArgs, FaultsArgs, FuzzArgs, MutantsArgs, SoakArgs, StandInArgs, TestArgs,
 };

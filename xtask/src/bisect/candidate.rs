@@ -27,6 +27,8 @@ pub(crate) enum Recipe {
     Loader { build: Option<String>, path: PathBuf },
     /// bzImages that are there after the build.
     Kernels { build: Option<String>, kernels: Vec<(KernelSide, PathBuf)> },
+    /// Nothing is built: released packages.
+    Released,
 }
 
 impl Recipe {
@@ -63,7 +65,7 @@ impl Recipe {
     pub(crate) fn takes(&self, cell: &Cell) -> bool {
         match self {
             Self::OwnLoader | Self::Loader { .. } => cell.loader == Loader::InTree,
-            Self::Kernels { .. } => true,
+            Self::Kernels { .. } | Self::Released => true,
         }
     }
 }
@@ -174,6 +176,7 @@ impl Builder<'_> {
                 };
                 archs.iter().map(of).collect::<Result<_, _>>().map(Candidate::Programs)
             }
+            Recipe::Released => Err(NoCandidate::Untestable("a released package is not built".to_owned())),
             Recipe::Kernels { build, kernels } => {
                 self.command(build.as_deref(), checkout).await?;
                 let mut of = BTreeMap::new();

@@ -25,21 +25,21 @@ pub(crate) async fn run(args: &StepArgs, host: &Host) -> Result<Exit, Failure> {
     let store = store::open(&args.store)?;
     let needs = Needs { tools: needed_tools(args), components: &[] };
     let i686 = setup::provide(&needs, args.host, &store, &host.interrupts).await?;
-    let tester = Tester::new(&args.judging, args.host, &args.store, store, cells, &i686, host).await?;
+    let tester =
+        Tester::new(&args.judging, args.criteria(), args.host, &args.store, store, cells, &i686, host)
+            .await?;
     let name = memory::digest_of(&serde_json::json!(checkout.to_string_lossy()));
     let builder = Builder {
-        folder: cache_folder(&args.judging)?.join("builds").join(&name[..12]),
+        folder: cache_folder(args.judging.cache.as_deref())?.join("builds").join(&name[..12]),
         i686: &i686,
         interrupts: &host.interrupts,
     };
     let tested = match builder.build(&recipe, &checkout, &tester.archs()).await {
         Ok(candidate) => {
-            let how = Thoroughness { least: 1, again: args.judging.again };
+            let how = Thoroughness { least: 1, again: args.judging.again, exactly: false };
             tester.test(&candidate, how).await?
         }
-        Err(NoCandidate::Untestable(why)) => {
-            Tested { finding: Finding::Untestable { why }, cells: Vec::new(), runs: 0, seconds: 0.0 }
-        }
+        Err(NoCandidate::Untestable(why)) => Tested::untestable(why),
         Err(NoCandidate::Failed(failure)) => return Err(failure),
     };
     tell(&tested);

@@ -28,7 +28,7 @@ use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 /// Runs that say nothing of what is tested (rig trouble, no region, no first kernel) after which a cell is given up.
-const VAIN_RUNS: u32 = 3;
+const VAIN_RUNS: usize = 3;
 
 /// Everything that every step of a bisection has in common.
 pub(crate) struct Tester<'a> {
@@ -99,6 +99,15 @@ pub(crate) struct Thoroughness {
     pub(crate) least: u32,
     /// Do not use what is known of the same content.
     pub(crate) again: bool,
+    /// Exactly `least` runs of every cell, whether they are enough for a verdict or not: for ends, which are judged beside each other.
+    pub(crate) exactly: bool,
+}
+
+impl Tested {
+    /// What cannot be tested.
+    pub(crate) const fn untestable(why: String) -> Self {
+        Self { finding: Finding::Untestable { why }, cells: Vec::new(), runs: 0, seconds: 0.0 }
+    }
 }
 
 impl<'a> Tester<'a> {
@@ -108,6 +117,7 @@ impl<'a> Tester<'a> {
     /// Whatever keeps every step from being done.
     pub(crate) async fn new(
         args: &JudgingArgs,
+        criteria: Criteria,
         host_args: HostArgs,
         store_args: &StoreArgs,
         store: Shared,
@@ -115,7 +125,6 @@ impl<'a> Tester<'a> {
         i686: &build::Toolchain,
         host: &'a Host,
     ) -> Result<Tester<'a>, Failure> {
-        let criteria = Criteria { good: args.good_is.clone(), bad: args.bad_is.clone() };
         let nothing_is_bad =
             cells.iter().find(|cell| cell.expected == harness::outcome::Expectation::Observed);
         if let (Some(cell), true) = (nothing_is_bad, criteria.by_expectation()) {
@@ -129,7 +138,7 @@ impl<'a> Tester<'a> {
         let qemu = args.qemu.clone().unwrap_or_else(|| QEMU.program.into());
         let qemu = qemu.to_str().and_then(tools::find).unwrap_or(qemu);
         let qemu = harness::qemu::qemu_version(&qemu).await.or_input()?;
-        let folder = cache_folder(args)?;
+        let folder = cache_folder(args.cache.as_deref())?;
         Ok(Tester {
             host,
             args: args.clone(),
@@ -173,12 +182,7 @@ impl<'a> Tester<'a> {
     /// What ends the bisection: an interruption, a full disk, a process that outlived its guest, a broken host.
     pub(crate) async fn test(&self, candidate: &Candidate, how: Thoroughness) -> Result<Tested, Failure> {
         let began = Instant::now();
-        let untestable = |why: String| Tested {
-            finding: Finding::Untestable { why },
-            cells: Vec::new(),
-            runs: 0,
-            seconds: began.elapsed().as_secs_f64(),
-        };
+        let untestable = |why| Tested { seconds: began.elapsed().as_secs_f64(), ..Tested::untestable(why) };
         let mut put = Vec::new();
         for cell in &self.cells {
             match candidate.put_into(cell) {
@@ -208,14 +212,15 @@ impl<'a> Tester<'a> {
         let mut runs = 0;
         loop {
             let confidence = self.args.confidence;
-            let rules = Rules { confidence, least: how.least, most: self.args.most_runs.get() };
+            let rules =
+                Rules { confidence, least: how.least, most: self.args.most_runs.get(), exactly: how.exactly };
             let open: Vec<(usize, u32)> = (0..)
                 .zip(&trials)
                 .filter_map(|(at, trial)| Some((at, trial.to_run(&self.criteria, rules)?)))
                 .collect();
-            let decided = trials
-                .iter()
-                .any(|trial| matches!(trial.finding(&self.criteria, rules), Some(Finding::Bad { .. })));
+            let is_bad =
+                |trial: &Trial| matches!(trial.finding(&self.criteria, rules), Some(Finding::Bad { .. }));
+            let decided = !how.exactly && trials.iter().any(is_bad);
             if open.is_empty() || decided {
                 let cells: Vec<_> =
                     trials.into_iter().map(|trial| trial.end(&self.criteria, rules)).collect();
@@ -355,6 +360,7 @@ struct Rules {
     confidence: Confidence,
     least: u32,
     most: u32,
+    exactly: bool,
 }
 
 impl Trial {
@@ -364,7 +370,7 @@ impl Trial {
         match self.belief.say(counts, rules.confidence, rules.least) {
             Said::Good { error } => Some(Finding::Good { error }),
             Said::Bad { error } => Some(Finding::Bad { error }),
-            Said::Undecided { .. } if self.vain.len() as u64 >= u64::from(VAIN_RUNS) => {
+            Said::Undecided { .. } if self.vain.len() >= VAIN_RUNS => {
                 let last = self.vain.last().map(String::as_str).unwrap_or_default();
                 Some(Finding::Untestable { why: last.to_owned() })
             }
@@ -382,6 +388,10 @@ impl Trial {
 
     /// How often it is to be run now; none where no more is needed.
     fn to_run(&self, criteria: &Criteria, rules: Rules) -> Option<u32> {
+        if rules.exactly {
+            let total = memory::count(&self.seen, criteria).total();
+            return (total < rules.least && self.vain.len() < VAIN_RUNS).then(|| rules.least - total);
+        }
         if self.finding(criteria, rules).is_some() {
             return None;
         }
@@ -419,6 +429,7 @@ fn whole(cells: &[CellFinding]) -> Finding {
             Some(Finding::Untestable { why }) => {
                 return Finding::Untestable { why: format!("{}: {why}", cell.id) };
             }
+            // None: of the ends, which have no verdict of their own.
             Some(Finding::Bad { .. }) | None => {}
         }
     }
@@ -434,9 +445,9 @@ fn is_disk_full(what: &str) -> bool {
 ///
 /// # Errors
 /// [`Failure::Input`]: none is named, and the environment names no home.
-pub(crate) fn cache_folder(args: &JudgingArgs) -> Result<PathBuf, Failure> {
-    let folder = match &args.cache {
-        Some(folder) => folder.clone(),
+pub(crate) fn cache_folder(named: Option<&Path>) -> Result<PathBuf, Failure> {
+    let folder = match named {
+        Some(folder) => folder.to_owned(),
         None => images::default_cache_folder()
             .ok_or_else(|| anyhow!("no folder for what runs showed: set HOME, or name one: --cache DIR"))
             .or_input()?

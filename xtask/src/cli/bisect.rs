@@ -1,8 +1,8 @@
 //! Arguments of `bisect`.
 
 use super::{AccelArg, HostArgs, KernelArg, StoreArgs};
-use crate::bisect::{Confidence, Criterion};
-use clap::{Args, Subcommand};
+use crate::bisect::{Confidence, Criteria, Criterion};
+use clap::{Args, Subcommand, ValueEnum};
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::PathBuf;
 
@@ -15,6 +15,12 @@ pub(crate) enum BisectAction {
     Step(Box<StepArgs>),
     /// Write a folder that `git bisect run` can use whatever the checkout's own xtask is worth.
     Install(InstallArgs),
+    /// Hunt from two ends to the culprit, alone: in a work tree of its own, with a report at the end.
+    Run(Box<HuntArgs>),
+    /// Print the log of the last hunt, as `git bisect log` does.
+    Log(LogArgs),
+    /// Hunt with the verdicts of a log, and go on where it ends. Lines may be taken out of it before.
+    Replay(ReplayArgs),
 }
 
 /// The statuses of `bisect step`, for its help.
@@ -40,6 +46,12 @@ pub(crate) struct StepArgs {
     /// The kernel that is tested, a bzImage: first=PATH or capture=PATH, relative to the checkout. One of each at most.
     #[arg(long, value_name = "SIDE=PATH")]
     pub(crate) kernel: Vec<KernelArg>,
+    /// Outcomes that are bad, such as hung, 'refused | reset' or 'console~"REGEX"'. Default: all that the cell does not expect.
+    #[arg(long = "bad-is", visible_alias = "bad", value_name = "WHAT")]
+    pub(crate) bad_is: Option<Criterion>,
+    /// Outcomes that are good. With both, an outcome that is neither cannot be tested.
+    #[arg(long = "good-is", visible_alias = "good", value_name = "WHAT")]
+    pub(crate) good_is: Option<Criterion>,
     #[command(flatten)]
     pub(crate) judging: JudgingArgs,
     #[command(flatten)]
@@ -57,12 +69,6 @@ pub(crate) struct JudgingArgs {
     /// Suites, by name or as files, that cells are taken from. An id that is not in them is looked for in all. Repeatable.
     #[arg(long, value_name = "SUITE|FILE.yaml", default_value = "smoke")]
     pub(crate) suite: Vec<String>,
-    /// Outcomes that are bad, such as hung, 'refused | reset' or 'console~"REGEX"'. Default: all that the cell does not expect.
-    #[arg(long = "bad-is", visible_alias = "bad", value_name = "WHAT")]
-    pub(crate) bad_is: Option<Criterion>,
-    /// Outcomes that are good. With both, an outcome that is neither cannot be tested.
-    #[arg(long = "good-is", visible_alias = "good", value_name = "WHAT")]
-    pub(crate) good_is: Option<Criterion>,
     /// How sure a verdict must be. A cell is run as often as its flakes make necessary.
     #[arg(long, value_name = "P", default_value = "0.99")]
     pub(crate) confidence: Confidence,
@@ -98,4 +104,109 @@ pub(crate) struct InstallArgs {
     pub(crate) host: HostArgs,
     #[command(flatten)]
     pub(crate) store: StoreArgs,
+}
+
+/// What a hunt goes over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Over {
+    /// Commits of a loader's repository: this one's, or another with --repo, --build and --loader.
+    Loader,
+    /// Commits of a kernel's repository.
+    Kernel,
+    /// The kernels that the lock file knows, by their series, such as 6.1.
+    KernelPackages,
+    /// The kexec-tools that the lock file knows, by their versions.
+    KexecTools,
+}
+
+/// Which kernel of a cell is changed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum HuntSide {
+    First,
+    Capture,
+    #[default]
+    Both,
+}
+
+/// The statuses of `bisect run`, for its help.
+const HUNT_HELP: &str = "Exit status:
+    0  the culprit is found, and was so once more
+    1  the culprit is one of several, of which all but one cannot be tested
+    2  bad input, or ends that do not differ
+    3  the rig or the host failed, or the culprit was not so once more
+  130  interrupted; `bisect run --resume` goes on";
+
+#[derive(Args, Debug)]
+#[command(after_help = HUNT_HELP)]
+pub(crate) struct HuntArgs {
+    /// What the hunt goes over.
+    #[arg(long, value_enum, required_unless_present = "resume")]
+    pub(crate) over: Option<Over>,
+    /// The repository. Default: this one. Its work tree, index and branches are left as they are.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) repo: Option<PathBuf>,
+    /// A revision, series or version at which it is good.
+    #[arg(long, value_name = "REV", required_unless_present = "resume")]
+    pub(crate) good: Option<String>,
+    /// One at which it is bad.
+    #[arg(long, value_name = "REV", required_unless_present = "resume")]
+    pub(crate) bad: Option<String>,
+    /// Which kernel of the cells is another one, for --over kernel-packages.
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) side: HuntSide,
+    /// Shell command that builds what is tested, in the checkout's folder. Default: this repository's loader is built.
+    #[arg(long, value_name = "CMD")]
+    pub(crate) build: Option<String>,
+    /// The loader that is tested, as of `bisect step`.
+    #[arg(long, value_name = "PATH", conflicts_with = "kernel")]
+    pub(crate) loader: Option<PathBuf>,
+    /// The kernel that is tested, as of `bisect step`.
+    #[arg(long, value_name = "SIDE=PATH")]
+    pub(crate) kernel: Vec<KernelArg>,
+    /// Outcomes that are bad. Default: all that the cell does not expect.
+    #[arg(long, value_name = "WHAT")]
+    pub(crate) bad_is: Option<Criterion>,
+    /// Outcomes that are good. With both, an outcome that is neither cannot be tested.
+    #[arg(long, value_name = "WHAT")]
+    pub(crate) good_is: Option<Criterion>,
+    /// Runs of each cell at both ends, and of the culprit once more: they show how often it flakes.
+    #[arg(long, value_name = "N", default_value = "3")]
+    pub(crate) end_runs: NonZeroU32,
+    /// Go on with the hunt that was begun last.
+    #[arg(long, conflicts_with_all = ["over", "good", "bad"])]
+    pub(crate) resume: bool,
+    #[command(flatten)]
+    pub(crate) judging: JudgingArgs,
+    #[command(flatten)]
+    pub(crate) host: HostArgs,
+    #[command(flatten)]
+    pub(crate) store: StoreArgs,
+}
+
+impl StepArgs {
+    /// What counts as good and as bad.
+    pub(crate) fn criteria(&self) -> Criteria {
+        Criteria { good: self.good_is.clone(), bad: self.bad_is.clone() }
+    }
+}
+
+impl HuntArgs {
+    /// What counts as good and as bad.
+    pub(crate) fn criteria(&self) -> Criteria {
+        Criteria { good: self.good_is.clone(), bad: self.bad_is.clone() }
+    }
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct LogArgs {
+    /// Folder of hunts. Default: `bisect` in the rig's cache.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) cache: Option<PathBuf>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct ReplayArgs {
+    /// The log.
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
 }
