@@ -61,12 +61,6 @@ impl Default for Confidence {
     }
 }
 
-impl Confidence {
-    pub(crate) const fn value(self) -> f64 {
-        self.0
-    }
-}
-
 impl std::str::FromStr for Confidence {
     type Err = String;
 

@@ -113,6 +113,16 @@ struct Hunt<'a> {
     steps: Vec<Step>,
 }
 
+/// Where a search came to its end.
+struct Found {
+    first_bad: String,
+    /// Those before it that cannot be tested and may be it instead.
+    among: Vec<String>,
+}
+
+/// How many verdicts are corrected, one after the other, before that is given up.
+const MOST_CORRECTIONS: u32 = 5;
+
 /// The ends, verified.
 struct Verified {
     good: Tested,
@@ -216,61 +226,117 @@ impl Hunt<'_> {
     async fn hunt(&mut self, good: &str, bad: &str) -> Result<Exit, Failure> {
         let began = Instant::now();
         let verified = self.verify_ends(good, bad).await?;
+        // A culprit that is not one when it is tested once more was a flake's victim: the search goes on without that verdict. Each time
+        // one verdict is corrected, so that there is an end to it.
+        for _ in 0..=MOST_CORRECTIONS {
+            let found = self.search(good, bad).await?;
+            let (confirmed, sides) = self.confirm(&found, &verified).await?;
+            if confirmed == Confirmed::Corrected {
+                continue;
+            }
+            let errors = self.steps.iter().filter_map(|step| step.error).chain([verified.error]);
+            let error = accumulated(errors);
+            return self.conclude(found, confirmed, sides, error, began).await;
+        }
+        Err(Failure::Rig(anyhow!(
+            "{MOST_CORRECTIONS} verdicts had to be corrected, one after the other: the cells flake in ways that their ends do not show; \
+             more --end-runs, or another --confidence, may help. `bisect log` has what is known"
+        )))
+    }
+
+    /// Halves what lies between the ends until there is nothing left to test.
+    async fn search(&mut self, good: &str, bad: &str) -> Result<Found, Failure> {
+        let began = Instant::now();
         let mut goods = vec![good.to_owned()];
         let mut first_bad = bad.to_owned();
-        let mut streak = 0;
-        let mut among = Vec::new();
-        let mut tested_now = 0_u32;
-        let mut errors = vec![verified.error];
+        let (mut streak, mut tested_now) = (0, 0_u32);
         loop {
             let between = self.axis.between(&goods, &first_bad).await?;
-            let skipped: BTreeSet<String> = self
-                .steps
-                .iter()
-                .filter(|step| step.mark == Mark::Skip)
-                .map(|step| step.revision.clone())
-                .collect();
+            let skipped = self.steps.iter().filter(|step| step.mark == Mark::Skip);
+            let skipped: BTreeSet<String> = skipped.map(|step| step.revision.clone()).collect();
             let revision = match search::next(&between, &skipped, streak) {
-                Next::Found => break,
-                Next::Bracketed(revisions) => {
-                    among = revisions;
-                    break;
-                }
+                Next::Found => return Ok(Found { first_bad, among: Vec::new() }),
+                Next::Bracketed(among) => return Ok(Found { first_bad, among }),
                 Next::Test(revision) => revision,
             };
-            let step = match self.known(&revision) {
-                Some(step) => step,
-                None => {
-                    let step = self.test(&revision).await?;
-                    tested_now += 1;
-                    log::add(&self.folder.join(LOG), &step).or_rig()?;
-                    self.steps.push(step.clone());
-                    step
-                }
+            let (step, is_new) = match self.known(&revision) {
+                Some(step) => (step, false),
+                None => (self.test(&revision).await?, true),
             };
-            errors.extend(step.error);
             match step.mark {
                 Mark::Good => goods.push(revision),
                 Mark::Bad => first_bad = revision,
                 Mark::Skip => {}
             }
             streak = if step.mark == Mark::Skip { streak + 1 } else { 0 };
+            if !is_new {
+                continue;
+            }
+            tested_now += 1;
             let left = self.axis.between(&goods, &first_bad).await?.len();
-            let steps = search::steps_left(left);
-            let each = began.elapsed().as_secs_f64() / f64::from(tested_now.max(1));
-            let time = if tested_now == 0 { 0.0 } else { each * f64::from(steps) };
-            output::line(format_args!(
-                "{} {:<12} {} ({} runs, {:.0} s; {left} left, about {steps} steps, {}) {}",
-                self.short(&step.revision),
-                step.mark.name(),
-                clip(&step.subject, 60),
-                step.runs,
-                step.seconds,
-                duration(time),
-                if step.mark == Mark::Skip { clip(&step.words, 90) } else { String::new() }
-            ));
+            let each = began.elapsed().as_secs_f64() / f64::from(tested_now);
+            self.record(step, Some((left, each)))?;
         }
-        self.conclude(&verified, &first_bad, among, accumulated(errors), began).await
+    }
+
+    /// Writes a step down, and shows it. It takes the place of an earlier one on the same revision.
+    fn record(&mut self, step: Step, left: Option<(usize, f64)>) -> Result<(), Failure> {
+        log::add(&self.folder.join(LOG), &step).or_rig()?;
+        let left = left.map_or_else(String::new, |(left, each)| {
+            let steps = search::steps_left(left);
+            format!("; {left} left, about {steps} steps, {}", duration(each * f64::from(steps)))
+        });
+        output::line(format_args!(
+            "{} {:<4} {} ({} runs, {:.0} s{left}) {}",
+            self.short(&step.revision),
+            step.mark.name(),
+            clip(&step.subject, 60),
+            step.runs,
+            step.seconds,
+            clip(&step.words, 90)
+        ));
+        self.steps.retain(|earlier| earlier.revision != step.revision);
+        self.steps.push(step);
+        Ok(())
+    }
+
+    /// Tests the culprit and what comes before it anew, with what both showed then. A verdict that does not stand is corrected.
+    async fn confirm(
+        &mut self,
+        found: &Found,
+        verified: &Verified,
+    ) -> Result<(Confirmed, (Tested, Tested)), Failure> {
+        let ends = (verified.good.clone(), verified.bad.clone());
+        if !found.among.is_empty() {
+            return Ok((Confirmed::NotTried, ends));
+        }
+        let Some(before) = self.axis.before(&found.first_bad).await? else {
+            return Ok((Confirmed::NotTried, ends));
+        };
+        output::line(format_args!("once more: {} and what comes before it", self.short(&found.first_bad)));
+        let how = Thoroughness { least: self.args.end_runs.get(), again: true, exactly: false };
+        let of_before = self.try_revision(&before, how).await?;
+        let of_culprit = self.try_revision(&found.first_bad, how).await?;
+        let stands = |tested: &Tested, mark: Mark| tested.mark() == mark;
+        let mut corrected = false;
+        for (revision, tested, mark) in
+            [(before.as_str(), &of_before, Mark::Good), (found.first_bad.as_str(), &of_culprit, Mark::Bad)]
+        {
+            // An end, and what nobody had a verdict on (a parent off the path), cannot be corrected.
+            if !stands(tested, mark) && self.known(revision).is_some() {
+                let step = self.step_of(revision, tested.clone()).await?;
+                self.record(step, None)?;
+                corrected = true;
+            }
+        }
+        let confirmed = if corrected {
+            Confirmed::Corrected
+        } else if stands(&of_before, Mark::Good) && stands(&of_culprit, Mark::Bad) {
+            Confirmed::Yes
+        } else {
+            Confirmed::No
+        };
+        Ok((confirmed, (of_before, of_culprit)))
     }
 
     /// What was found out of a revision before.
@@ -386,12 +452,17 @@ impl Hunt<'_> {
     async fn test(&self, revision: &str) -> Result<Step, Failure> {
         let how = Thoroughness { least: 1, again: self.args.judging.again, exactly: false };
         let tested = self.try_revision(revision, how).await?;
+        self.step_of(revision, tested).await
+    }
+
+    /// What is written down of a test.
+    async fn step_of(&self, revision: &str, tested: Tested) -> Result<Step, Failure> {
+        let mark = tested.mark();
         let words = tested.cells.iter().filter_map(CellFinding::telling).map(|seen| one_line(&seen.words));
         let words = words.collect::<Vec<_>>().join("; ");
-        let (mark, error, words) = match tested.finding {
-            Finding::Good { error } => (Mark::Good, Some(error), words),
-            Finding::Bad { error } => (Mark::Bad, Some(error), words),
-            Finding::Untestable { why } => (Mark::Skip, None, one_line(&why)),
+        let (error, words) = match tested.finding {
+            Finding::Good { error } | Finding::Bad { error } => (Some(error), words),
+            Finding::Untestable { why } => (None, one_line(&why)),
         };
         let subject = self.axis.subject(revision).await?;
         let (runs, seconds) = (tested.runs, tested.seconds);
@@ -406,37 +477,22 @@ impl Hunt<'_> {
         }
     }
 
-    /// Tests the culprit and what comes before it once more, tries without it, and writes the report.
+    /// Tries the bad end without the culprit, and writes the report.
     async fn conclude(
         &mut self,
-        verified: &Verified,
-        first_bad: &str,
-        among: Vec<String>,
+        found: Found,
+        confirmed: Confirmed,
+        sides: (Tested, Tested),
         error: f64,
         began: Instant,
     ) -> Result<Exit, Failure> {
+        let Found { first_bad, among } = found;
+        let first_bad = first_bad.as_str();
         let bad_end = self.axis.resolve(self.args.bad.as_deref().unwrap_or_default()).await?;
-        let (mut confirmed, mut reverted) = (Confirmed::NotTried, Reverted::NotTried);
-        let mut sides = (verified.good.clone(), verified.bad.clone());
-        if among.is_empty()
-            && let Some(before) = self.axis.before(first_bad).await?
-        {
-            let how = Thoroughness { least: self.args.end_runs.get(), again: true, exactly: true };
-            output::line(format_args!("once more: {} and what comes before it", self.short(first_bad)));
-            let of_before = self.try_revision(&before, how).await?;
-            let of_culprit = self.try_revision(first_bad, how).await?;
-            let all = of_before.cells.iter().zip(&of_culprit.cells).map(|(good, bad)| {
-                ends(&Belief::after(&[]), good.counts, bad.counts, self.args.judging.confidence)
-            });
-            let all: Vec<Ends> = all.collect();
-            let differs = all.iter().any(|told| matches!(told, Ends::Differ { .. }));
-            confirmed = if differs { Confirmed::Yes } else { Confirmed::No };
-            if matches!(of_before.finding, Finding::Untestable { .. }) {
-                confirmed = Confirmed::No;
-            }
-            sides = (of_before, of_culprit);
-            reverted = self.without(first_bad, &bad_end, how).await?;
-        }
+        let reverted = match confirmed {
+            Confirmed::Yes => self.without(first_bad, &bad_end).await?,
+            Confirmed::No | Confirmed::NotTried | Confirmed::Corrected => Reverted::NotTried,
+        };
         let paper = Paper {
             found: self.short(first_bad),
             subject: self.axis.subject(first_bad).await?,
@@ -453,6 +509,10 @@ impl Hunt<'_> {
             confirmed,
             reverted,
             error,
+            rates: match sides.0.cells.first() {
+                Some(cell) => self.tester.belief(&cell.key)?.rates(),
+                None => Belief::after(&[]).rates(),
+            },
             seconds: began.elapsed().as_secs_f64(),
             steps: self
                 .steps
@@ -472,12 +532,12 @@ impl Hunt<'_> {
         Ok(match (paper.among.is_empty(), paper.confirmed) {
             (true, Confirmed::Yes) => Exit::AsExpected,
             (false, _) => Exit::NotAsExpected,
-            (true, Confirmed::No | Confirmed::NotTried) => Exit::RigFailed,
+            (true, Confirmed::No | Confirmed::NotTried | Confirmed::Corrected) => Exit::RigFailed,
         })
     }
 
     /// Whether the bad end is good without the culprit.
-    async fn without(&self, culprit: &str, bad_end: &str, how: Thoroughness) -> Result<Reverted, Failure> {
+    async fn without(&self, culprit: &str, bad_end: &str) -> Result<Reverted, Failure> {
         let Axis::Git { git, .. } = &self.axis else { return Ok(Reverted::NotTried) };
         if culprit == bad_end {
             return Ok(Reverted::IsTheEnd);
@@ -487,9 +547,8 @@ impl Hunt<'_> {
             return Ok(Reverted::DoesNotApply);
         }
         let began = Instant::now();
-        let tested = self
-            .try_candidate(self.axis.built().await, Thoroughness { exactly: false, ..how }, began)
-            .await?;
+        let how = Thoroughness { least: self.args.end_runs.get(), again: false, exactly: false };
+        let tested = self.try_candidate(self.axis.built().await, how, began).await?;
         // The next checkout takes the half-done revert away.
         Ok(match tested.finding {
             Finding::Good { .. } => Reverted::Mends,

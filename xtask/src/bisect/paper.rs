@@ -15,6 +15,8 @@ pub(crate) enum Confirmed {
     NotTried,
     Yes,
     No,
+    /// A verdict did not stand, and the search goes on.
+    Corrected,
 }
 
 /// What came of the bad end without the culprit.
@@ -42,6 +44,8 @@ pub(crate) struct Paper {
     pub(crate) reverted: Reverted,
     /// The probability that a verdict on the way is wrong.
     pub(crate) error: f64,
+    /// How often a good run looks bad, and a bad one good.
+    pub(crate) rates: (f64, f64),
     pub(crate) seconds: f64,
     pub(crate) steps: Vec<Step>,
     /// What comes before the culprit, or the good end.
@@ -66,7 +70,9 @@ pub(crate) fn sentence(paper: &Paper) -> String {
     }
     let sure = match confirmed {
         Confirmed::Yes => "",
-        Confirmed::No => "; tested once more, it and what comes before it did NOT differ: do not trust this",
+        Confirmed::No | Confirmed::Corrected => {
+            "; tested once more, it and what comes before it did NOT differ: do not trust this"
+        }
         Confirmed::NotTried => "; nothing comes before it that it could be held against",
     };
     format!("the first bad one is {found} ({subject}){sure}")
@@ -89,7 +95,7 @@ pub(crate) fn write(paper: &Paper) -> String {
     };
     let verify = match paper.confirmed {
         Confirmed::Yes => "good before it and bad with it, tested once more",
-        Confirmed::No => "NOT confirmed when tested once more",
+        Confirmed::No | Confirmed::Corrected => "NOT confirmed when tested once more",
         Confirmed::NotTried => "not tried",
     };
     // Writing to a string cannot fail.
@@ -102,6 +108,15 @@ pub(crate) fn write(paper: &Paper) -> String {
     }
     line("judged by", &paper.criteria);
     line("probability that a verdict on the way is wrong", &format!("{:.1e}", paper.error));
+    let (alarm, miss) = paper.rates;
+    line(
+        "flakes",
+        &format!(
+            "{:.1} % of good runs look bad, {:.1} % of bad ones look good, as far as was seen",
+            100.0 * alarm,
+            100.0 * miss
+        ),
+    );
     line("took", &format!("{:.0} s, {} steps", paper.seconds, paper.steps.len()));
     for (name, subject, why) in &paper.among {
         line(&format!("cannot be tested: {name} ({subject})"), why);
@@ -210,6 +225,7 @@ mod tests {
             confirmed,
             reverted: Reverted::Mends,
             error: 0.02,
+            rates: (0.003, 0.1),
             seconds: 60.0,
             steps: vec![step],
             good: Tested::untestable(String::new()),

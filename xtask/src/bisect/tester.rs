@@ -4,6 +4,7 @@ use super::candidate::{self, Candidate};
 use super::confidence::{Belief, Confidence, Counts, Label, Past, Said, accumulated};
 use super::criterion::{Criteria, Side};
 use super::memory::{self, Key, Memory, Observation};
+use super::search::Mark;
 use crate::Host;
 use crate::cli::{E2eArgs, HostArgs, JudgingArgs, StoreArgs};
 use crate::e2e::ready::{self, GuestFiles};
@@ -104,6 +105,15 @@ pub(crate) struct Thoroughness {
 }
 
 impl Tested {
+    /// As git names it.
+    pub(crate) const fn mark(&self) -> Mark {
+        match self.finding {
+            Finding::Good { .. } => Mark::Good,
+            Finding::Bad { .. } => Mark::Bad,
+            Finding::Untestable { .. } => Mark::Skip,
+        }
+    }
+
     /// What cannot be tested.
     pub(crate) const fn untestable(why: String) -> Self {
         Self { finding: Finding::Untestable { why }, cells: Vec::new(), runs: 0, seconds: 0.0 }
