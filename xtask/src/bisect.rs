@@ -5,6 +5,7 @@
 
 mod axis;
 mod candidate;
+mod compare;
 mod confidence;
 mod criterion;
 mod git;
@@ -18,6 +19,7 @@ mod select;
 mod step;
 mod tester;
 
+pub(crate) use compare::run as compare;
 pub(crate) use confidence::Confidence;
 pub(crate) use criterion::{Criteria, Criterion};
 

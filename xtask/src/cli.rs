@@ -8,7 +8,8 @@ mod reports;
 mod values;
 
 pub(crate) use bisect::{
-    BisectAction, HuntArgs, HuntSide, InstallArgs, JudgingArgs, LogArgs, Over, ReplayArgs, StepArgs,
+    BisectAction, CompareArgs, ComparedArg, HuntArgs, HuntSide, InstallArgs, JudgingArgs, LogArgs, Over,
+    ReplayArgs, StepArgs,
 };
 pub(crate) use checks::{
     BenchLoaderArgs, FaultsArgs, FuzzArgs, MutantsArgs, SoakArgs, StandInArgs, TestArgs,
@@ -93,6 +94,8 @@ pub(crate) enum Verb {
         #[command(subcommand)]
         action: BisectAction,
     },
+    /// Run the same cells with two loaders or two kernels, in turns, and show where they part.
+    Compare(Box<CompareArgs>),
 }
 
 #[derive(Debug, Subcommand)]

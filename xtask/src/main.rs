@@ -97,6 +97,7 @@ fn run(command_line: CommandLine) -> Result<Exit, Failure> {
             Verb::Doctor(args) => doctor::run(&args, &host).await,
             Verb::Completions(args) => completions::run(args, &host),
             Verb::Bisect { action } => bisect::run(&action, &host).await,
+            Verb::Compare(args) => bisect::compare(&args, &host).await,
         }
     });
     // A fetch that an interruption left behind in its thread must not keep the program from ending.

@@ -107,7 +107,8 @@ fn xtask(words: &[&str]) -> Output {
 /// All that a user has in a work tree and its index, as one text.
 fn state_of(repo: &Path) -> String {
     let diff = git(repo, &["diff", "HEAD"]);
-    let (status, head) = (git(repo, &["status", "--porcelain=v2", "--branch"]), git(repo, &["rev-parse", "HEAD"]));
+    let (status, head) =
+        (git(repo, &["status", "--porcelain=v2", "--branch"]), git(repo, &["rev-parse", "HEAD"]));
     let branches = git(repo, &["for-each-ref"]);
     format!("{head}\n{branches}\n{status}\n{diff}")
 }
@@ -127,11 +128,28 @@ fn the_culprit_of_twenty_commits_is_found() {
     let before = state_of(&repo);
     let (repo_word, cache_word) = (repo.to_str().unwrap(), cache.to_str().unwrap());
 
-    let hunt = ["bisect", "run", "--over", "loader", "--repo", repo_word, "--good", &commits[&1], "--bad", &commits[&COMMITS]];
+    let hunt = [
+        "bisect",
+        "run",
+        "--over",
+        "loader",
+        "--repo",
+        repo_word,
+        "--good",
+        &commits[&1],
+        "--bad",
+        &commits[&COMMITS],
+    ];
     let output = xtask(&[&hunt[..], &["--cache", cache_word, "--", CELL]].concat());
     let told = String::from_utf8_lossy(&output.stdout);
     assert_eq!(output.status.code(), Some(0), "{output:?}");
-    assert!(told.contains(&format!("the first bad one is {} (Loader: one limit less ({CULPRIT}))", &commits[&CULPRIT][..12])), "{told}");
+    assert!(
+        told.contains(&format!(
+            "the first bad one is {} (Loader: one limit less ({CULPRIT}))",
+            &commits[&CULPRIT][..12]
+        )),
+        "{told}"
+    );
     assert!(told.contains("skip Loader: half of a change"), "{told}");
     assert_eq!(state_of(&repo), before);
     let report = told.lines().find_map(|line| line.strip_prefix("report: ")).unwrap();
@@ -149,7 +167,8 @@ fn the_culprit_of_twenty_commits_is_found() {
     git(&folder, &["clone", "--quiet", repo_word, clone.to_str().unwrap()]);
     git(&clone, &["bisect", "start", &commits[&COMMITS], &commits[&1]]);
     let launcher = installed.join("kdump-bisect");
-    let told = git(&clone, &["bisect", "run", launcher.to_str().unwrap(), "step", "--cache", cache_word, CELL]);
+    let told =
+        git(&clone, &["bisect", "run", launcher.to_str().unwrap(), "step", "--cache", cache_word, CELL]);
     println!("{told}");
     assert!(told.contains(&format!("{} is the first bad commit", commits[&CULPRIT])), "{told}");
 }

@@ -70,6 +70,8 @@ pub(crate) struct CellFinding {
     /// What it was seen to do, the last time on each side.
     pub(crate) good: Option<Observation>,
     pub(crate) bad: Option<Observation>,
+    /// All that was seen, those runs that say nothing of what is tested among it.
+    pub(crate) seen: Vec<Observation>,
 }
 
 impl CellFinding {
@@ -263,7 +265,7 @@ impl<'a> Tester<'a> {
                         self.memory().add(&trial.key, &observation).or_rig()?;
                         trial.seen.push(observation);
                     }
-                    Some(Side::Neither) | None => trial.vain.push(observation.words),
+                    Some(Side::Neither) | None => trial.vain.push(observation),
                 }
             }
         }
@@ -332,6 +334,7 @@ impl<'a> Tester<'a> {
         };
         let summary = e2e::drive(cells, &[], artifacts, options, self.host, show).await;
         live.finish();
+        share(&report.join("kernels"), &self.folder.join("kernels"));
         let summary = summary?;
         if summary.interrupted {
             return Err(Failure::Interrupted);
@@ -354,6 +357,22 @@ impl<'a> Tester<'a> {
     }
 }
 
+/// Makes the kernels of a round's report, which its scripts start from, the same files as those of the rounds before: they are named by
+/// their content, and dozens of rounds of a hunt would each have its sixty megabytes.
+fn share(own: &Path, all: &Path) {
+    for entry in std::fs::read_dir(own).into_iter().flatten().flatten() {
+        let (path, known) = (entry.path(), all.join(entry.file_name()));
+        let length = |path: &Path| std::fs::metadata(path).map(|meta| meta.len()).ok();
+        // Where it cannot be done, on a file system without links say, the round keeps its own.
+        if length(&known).is_some() && length(&known) == length(&path) {
+            let link = path.with_extension("link");
+            let _ = std::fs::hard_link(&known, &link).and_then(|()| std::fs::rename(&link, &path));
+        } else {
+            let _ = std::fs::create_dir_all(all).and_then(|()| std::fs::hard_link(&path, &known));
+        }
+    }
+}
+
 /// A cell with what is tested in it, while it is tested.
 struct Trial {
     id: CellId,
@@ -362,7 +381,7 @@ struct Trial {
     belief: Belief,
     seen: Vec<Observation>,
     /// What runs said that say nothing of what is tested.
-    vain: Vec<String>,
+    vain: Vec<Observation>,
 }
 
 #[derive(Clone, Copy)]
@@ -381,8 +400,8 @@ impl Trial {
             Said::Good { error } => Some(Finding::Good { error }),
             Said::Bad { error } => Some(Finding::Bad { error }),
             Said::Undecided { .. } if self.vain.len() >= VAIN_RUNS => {
-                let last = self.vain.last().map(String::as_str).unwrap_or_default();
-                Some(Finding::Untestable { why: last.to_owned() })
+                let last = self.vain.last().map(|seen| seen.words.clone());
+                Some(Finding::Untestable { why: last.unwrap_or_default() })
             }
             Said::Undecided { bad, .. } if counts.total() >= rules.most => Some(Finding::Untestable {
                 why: format!(
@@ -419,6 +438,7 @@ impl Trial {
             counts: memory::count(&self.seen, criteria),
             good: of(Side::Good),
             bad: of(Side::Bad),
+            seen: self.seen.into_iter().chain(self.vain).collect(),
             id: self.id,
             key: self.key,
             finding,
@@ -510,6 +530,7 @@ mod tests {
             finding: Some(finding),
             good: None,
             bad: None,
+            seen: Vec::new(),
         }
     }
 
