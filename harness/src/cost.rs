@@ -28,7 +28,7 @@ pub struct Cost {
 
 impl Cost {
     /// What several runs have cost together: their times added, their peaks the highest. Of their median times to a verdict, the
-    /// highest as well, for single times are not kept.
+    /// highest as well, for single times are not kept. Where the time went stays with each of them.
     pub fn sum<'a>(costs: impl IntoIterator<Item = &'a Self>) -> Self {
         costs.into_iter().fold(Self::default(), |sum, cost| Self {
             rig_cpu_seconds: sum.rig_cpu_seconds + cost.rig_cpu_seconds,
@@ -37,6 +37,8 @@ impl Cost {
             guest_peak_mib: sum.guest_peak_mib.max(cost.guest_peak_mib),
             verdict_median_seconds: sum.verdict_median_seconds.max(cost.verdict_median_seconds),
             verdict_longest_seconds: sum.verdict_longest_seconds.max(cost.verdict_longest_seconds),
+            // Where time went is told of the places of one host: those of several do not add up.
+            ledger: Ledger::default(),
         })
     }
 

@@ -2,12 +2,17 @@
 //!
 //! Turning it into something that can run is the verbs' work.
 
+mod bisect;
 mod checks;
 mod history;
 mod reports;
 mod spread;
 mod values;
 
+pub(crate) use bisect::{
+    BisectAction, CompareArgs, ComparedArg, HuntArgs, HuntSide, InstallArgs, JudgingArgs, LogArgs, Over,
+    ReplayArgs, StepArgs,
+};
 pub(crate) use checks::{
     BenchLoaderArgs, BenchMatrixArgs, FaultsArgs, FuzzArgs, MutantsArgs, SoakArgs, StandInArgs, TestArgs,
 };
@@ -17,8 +22,8 @@ pub(crate) use history::{
 pub(crate) use reports::{CompareLoadersArgs, JudgeArgs, ReportArgs};
 pub(crate) use spread::{DurationsArgs, Engine, MergeArgs, NightlyArgs, SlurmCheckArgs};
 pub(crate) use values::{
-    AccelArg, CoverageArg, DoctorFormat, I686Arg, JudgeFormat, KernelArg, KernelArgs, KernelSide, ListFormat, LoaderArg,
-    Patience, ShellArg, TableFormat, WayArg,
+    AccelArg, CoverageArg, DoctorFormat, I686Arg, JudgeFormat, KernelArg, KernelArgs, KernelSide, ListFormat,
+    LoaderArg, Patience, ShellArg, TableFormat, WayArg,
 };
 
 use crate::exit::Exit;
@@ -104,6 +109,13 @@ pub(crate) enum Verb {
     /// Run some cells in parts on a Slurm of its own on this host, kill one of its tasks, and hold the merged report against that of a
     /// plain run.
     SlurmCheck(SlurmCheckArgs),
+    /// Find the commit, kernel or loader release that broke a cell.
+    Bisect {
+        #[command(subcommand)]
+        action: BisectAction,
+    },
+    /// Run the same cells with two loaders or two kernels, in turns, and show where they part.
+    Compare(Box<CompareArgs>),
 }
 
 #[derive(Debug, Subcommand)]

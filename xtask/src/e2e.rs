@@ -4,7 +4,7 @@
 //! select (`plan`, no network, nothing built), and everything that those need to run (`ready`).
 
 mod list;
-mod local_kernel;
+pub(crate) mod local_kernel;
 pub(crate) mod plan;
 pub(crate) mod ready;
 

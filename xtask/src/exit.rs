@@ -17,10 +17,14 @@ pub(crate) enum Exit {
     RigFailed,
     /// Interrupted by Ctrl-C, SIGTERM or SIGHUP.
     Interrupted,
+    /// Of `bisect step` alone: what the checkout holds cannot be tested, in git's language.
+    CannotTest,
+    /// Of `bisect step` alone: nothing can be tested here, and the bisection is to stop, in git's language.
+    Stop,
 }
 
 impl Exit {
-    /// Every status, in the order in which `--help` lists them.
+    /// Every status but those of `bisect step`, in the order in which `--help` lists them.
     pub(crate) const ALL: [Self; 5] =
         [Self::AsExpected, Self::NotAsExpected, Self::BadInput, Self::RigFailed, Self::Interrupted];
 
@@ -33,6 +37,9 @@ impl Exit {
             Self::RigFailed => 3,
             // 128 + SIGINT, the shells' convention.
             Self::Interrupted => 130,
+            // git-bisect(1): 125 skips, 128 and above end the bisection.
+            Self::CannotTest => 125,
+            Self::Stop => 128,
         }
     }
 
@@ -44,6 +51,8 @@ impl Exit {
             Self::BadInput => "bad input or a missing host tool; nothing was run",
             Self::RigFailed => "the rig, the host or the platform failed, and no loader was shown wrong",
             Self::Interrupted => "interrupted",
+            Self::CannotTest => "cannot be tested",
+            Self::Stop => "nothing can be tested: stop",
         }
     }
 

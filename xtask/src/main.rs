@@ -1,6 +1,7 @@
 //! `cargo xtask`: the command line of the rig. Thin: each verb is a few lines over `harness` and `images`.
 
 mod bench;
+mod bisect;
 mod build;
 mod cli;
 mod compare_verb;
@@ -50,17 +51,27 @@ struct Host {
 }
 
 fn main() -> ExitCode {
-    // Ends the program by itself on usage errors (status 2, as documented) and on --help.
-    let command_line = CommandLine::parse();
+    // A step of a bisection has statuses of its own: the usual ones would all be "bad" to git.
+    let is_step = bisect::is_step(std::env::args_os());
+    let status = |usual: Exit| if is_step { bisect::status_of_trouble(usual) } else { usual };
+    let command_line = match CommandLine::try_parse() {
+        Ok(command_line) => command_line,
+        Err(error) if is_step && error.use_stderr() => {
+            output::note(error.render());
+            return status(Exit::BadInput).into();
+        }
+        // Ends the program on usage errors (status 2, as documented) and on --help.
+        Err(error) => error.exit(),
+    };
     // The panic's own message has been printed by the time that it is caught; a bug of this program says nothing on a loader.
     let ended = std::panic::catch_unwind(AssertUnwindSafe(|| run(command_line)));
     match ended {
         Ok(Ok(exit)) => exit.into(),
         Ok(Err(failure)) => {
             output::note(format_args!("error: {failure}"));
-            failure.exit().into()
+            status(failure.exit()).into()
         }
-        Err(_) => Exit::RigFailed.into(),
+        Err(_) => status(Exit::RigFailed).into(),
     }
 }
 
@@ -95,6 +106,8 @@ fn run(command_line: CommandLine) -> Result<Exit, Failure> {
             Verb::Merge(args) => merge_verb::run(&args, &host),
             Verb::Nightly(args) => nightly::run(&args, &host).await,
             Verb::SlurmCheck(args) => slurm_check::run(&args, &host).await,
+            Verb::Bisect { action } => bisect::run(&action, &host).await,
+            Verb::Compare(args) => bisect::compare(&args, &host).await,
         }
     });
     // A fetch that an interruption left behind in its thread must not keep the program from ending.

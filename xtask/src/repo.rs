@@ -2,6 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
+/// The file that makes a folder one that `bisect install` wrote.
+pub(crate) const INSTALLED_MARK: &str = "kdump-rig.json";
+
 /// The repository's root and the folders in it that this program reads and writes.
 #[derive(Clone, Debug)]
 pub(crate) struct Repo {
@@ -18,10 +21,20 @@ impl Repo {
         if let Some(root) = std::env::var_os(Self::ROOT).filter(|root| !root.is_empty()) {
             return Self { root: root.into() };
         }
+        if let Some(root) = Self::installed_at() {
+            return Self { root };
+        }
         let package = std::env::var_os("CARGO_MANIFEST_DIR")
             .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")), PathBuf::from);
         let root = package.parent().map_or_else(|| package.clone(), Path::to_path_buf);
         Self { root }
+    }
+
+    /// The folder that `bisect install` wrote, where this program is the one in it.
+    pub(crate) fn installed_at() -> Option<PathBuf> {
+        let program = std::env::current_exe().ok()?;
+        let folder = program.parent()?.parent()?;
+        folder.join(INSTALLED_MARK).is_file().then(|| folder.to_owned())
     }
 
     pub(crate) fn root(&self) -> &Path {

@@ -124,7 +124,7 @@ fn report(done: &[Done]) {
         let word = match step.ended {
             Exit::AsExpected => "ok",
             Exit::NotAsExpected => "FAILED",
-            Exit::BadInput | Exit::RigFailed => "ERROR",
+            Exit::BadInput | Exit::RigFailed | Exit::CannotTest | Exit::Stop => "ERROR",
             Exit::Interrupted => "interrupted",
         };
         output::line(format_args!("{word:>12} [{:>8.1}s] {}", step.took.as_secs_f64(), step.name));
@@ -137,7 +137,7 @@ fn worst(steps: impl Iterator<Item = Exit>) -> Exit {
         match exit {
             Exit::AsExpected => 0,
             Exit::RigFailed => 1,
-            Exit::BadInput => 2,
+            Exit::BadInput | Exit::CannotTest | Exit::Stop => 2,
             Exit::NotAsExpected => 3,
             Exit::Interrupted => 4,
         }

@@ -98,6 +98,17 @@ pub fn with_loader(cell: &Cell, loader: Loader) -> Cell {
     changed
 }
 
+/// The cell with another kernel on one side or both, and the id that goes with it. What is expected of it stays: it is for another
+/// build or version of the *same* kernel.
+#[must_use]
+pub fn with_kernels(cell: &Cell, first: Option<Kernel>, capture: Option<Kernel>) -> Cell {
+    let mut changed = cell.clone();
+    changed.first = first.unwrap_or(changed.first);
+    changed.capture = capture.unwrap_or(changed.capture);
+    changed.id = id::of(&changed);
+    changed
+}
+
 /// Why another loader than this repository's cannot be given the cell's arguments. A loader given by its path is taken for a
 /// kexec-tools: it would end at the option, and say nothing on the cell.
 pub(super) fn foreign_argument(cell: &Cell) -> Option<String> {

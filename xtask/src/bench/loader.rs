@@ -155,7 +155,7 @@ fn worse(one: Exit, other: Exit) -> Exit {
     let weight = |exit: Exit| match exit {
         Exit::AsExpected => 0,
         Exit::RigFailed => 1,
-        Exit::BadInput => 2,
+        Exit::BadInput | Exit::CannotTest | Exit::Stop => 2,
         Exit::NotAsExpected => 3,
         Exit::Interrupted => 4,
     };

@@ -28,7 +28,7 @@ const SETUP_LIMIT: u64 = 64 * 512;
 ///
 /// # Errors
 /// The file cannot be read, or is no bzImage.
-pub(super) fn read(path: &Path) -> anyhow::Result<Kernel> {
+pub(crate) fn read(path: &Path) -> anyhow::Result<Kernel> {
     let absolute = std::path::absolute(path).with_context(|| format!("cannot use {}", path.display()))?;
     let mut setup = Vec::new();
     std::fs::File::open(&absolute)

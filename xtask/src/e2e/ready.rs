@@ -24,7 +24,7 @@ pub(crate) struct GuestFiles {
 
 impl GuestFiles {
     /// Those that [`GuestFiles::file_name`] names in a folder, whether they are there or not.
-    pub(super) fn in_folder(folder: &Path) -> Self {
+    pub(crate) fn in_folder(folder: &Path) -> Self {
         let all = |program| {
             [Arch::I386, Arch::X86_64].map(|arch| (arch, folder.join(Self::file_name(program, arch)))).into()
         };

@@ -151,6 +151,7 @@ fn a_merged_report_is_one() {
                 outcome: result.outcome.clone(),
                 verdict: result.verdict,
                 seconds: 1.0,
+                peak_mib: None,
                 boot: None,
                 notes: Vec::new(),
                 last_phase: None,

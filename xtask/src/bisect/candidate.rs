@@ -1,0 +1,331 @@
+//! What a step tests: a loader or a kernel that a checkout's build left, or a released one by name; and the build itself.
+
+use super::memory;
+use crate::build::{Build, Effort, Place, Program, Toolchain};
+use crate::cli::{KernelArg, KernelSide};
+use crate::e2e::local_kernel;
+use crate::exit::{Failure, OrFail};
+use crate::interrupt::Interrupts;
+use crate::process::{self, RunError};
+use crate::{build, tools};
+use anyhow::{Context, anyhow};
+use guest_protocol::Arch;
+use harness::cell::{Cell, Kernel, Loader};
+use harness::scenario;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use tokio::process::Command;
+
+/// Where what is tested comes from, for every step of a bisection the same.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Recipe {
+    /// This repository's loader, built from the checkout.
+    OwnLoader,
+    /// A static program that is there after the build, if one is needed. `{arch}` in it is the userspace.
+    Loader { build: Option<String>, path: PathBuf },
+    /// bzImages that are there after the build.
+    Kernels { build: Option<String>, kernels: Vec<(KernelSide, PathBuf)> },
+    /// Nothing is built: released packages.
+    Released,
+}
+
+impl Recipe {
+    /// What the command line says.
+    ///
+    /// # Errors
+    /// A build whose product is not named.
+    pub(crate) fn new(
+        build: Option<&str>,
+        loader: Option<&Path>,
+        kernels: &[KernelArg],
+    ) -> Result<Self, Failure> {
+        let build = build.map(str::to_owned);
+        match (build, loader, kernels) {
+            (None, None, []) => Ok(Self::OwnLoader),
+            (Some(_), None, []) => Err(Failure::Input(anyhow!(
+                "--build: what does it build? Name it, relative to the checkout: --loader PATH or --kernel first=PATH"
+            ))),
+            (build, Some(path), []) => Ok(Self::Loader { build, path: path.to_owned() }),
+            (build, None, kernels) => {
+                let sides: BTreeSet<bool> =
+                    kernels.iter().map(|kernel| kernel.side == KernelSide::First).collect();
+                if sides.len() < kernels.len() {
+                    return Err(Failure::Input(anyhow!("--kernel: one kernel a side, please")));
+                }
+                let kernels = kernels.iter().map(|kernel| (kernel.side, kernel.path.clone())).collect();
+                Ok(Self::Kernels { build, kernels })
+            }
+            (_, Some(_), _) => Err(Failure::Input(anyhow!("--loader and --kernel: one of them at a time"))),
+        }
+    }
+
+    /// Whether a cell can be used with it: an in-tree loader is tested in the cells of the in-tree loader.
+    pub(crate) fn takes(&self, cell: &Cell) -> bool {
+        match self {
+            Self::OwnLoader | Self::Loader { .. } => cell.loader == Loader::InTree,
+            Self::Kernels { .. } | Self::Released => true,
+        }
+    }
+}
+
+/// What is tested.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Candidate {
+    /// Builds of this repository's loader.
+    OwnLoader(BTreeMap<Arch, PathBuf>),
+    /// A static program for each userspace.
+    Programs(BTreeMap<Arch, PathBuf>),
+    /// A released kexec-tools, by its upstream version.
+    KexecTools(String),
+    /// Other kernels, local or out of the lock file.
+    Kernels { first: Option<Kernel>, capture: Option<Kernel> },
+}
+
+impl Candidate {
+    /// The cell with it in its place; none where it cannot be in this cell.
+    pub(crate) fn put_into(&self, cell: &Cell) -> Option<Cell> {
+        match self {
+            Self::OwnLoader(_) => Some(cell.clone()),
+            Self::Programs(by_arch) => {
+                let path = by_arch.get(&cell.userspace)?;
+                Some(scenario::with_loader(cell, Loader::Path(path.clone())))
+            }
+            Self::KexecTools(version) => {
+                Some(scenario::with_loader(cell, Loader::KexecTools(version.clone())))
+            }
+            Self::Kernels { first, capture } => {
+                let fits = |kernel: &Option<Kernel>, own: &Kernel| {
+                    kernel.as_ref().is_none_or(|kernel| kernel.arch == own.arch)
+                };
+                (fits(first, &cell.first) && fits(capture, &cell.capture))
+                    .then(|| scenario::with_kernels(cell, first.clone(), capture.clone()))
+            }
+        }
+    }
+
+    /// The cell without it, in a form that is the same whatever is tested: what names the cell in the memory.
+    pub(crate) fn taken_out_of(&self, cell: &Cell) -> serde_json::Value {
+        let mut cell = serde_json::to_value(cell).unwrap_or_else(|_| cell.id.0.clone().into());
+        let fields: &[&str] = match self {
+            Self::OwnLoader(_) | Self::Programs(_) | Self::KexecTools(_) => &["loader"],
+            Self::Kernels { first: Some(_), capture: Some(_) } => &["first", "capture"],
+            Self::Kernels { first: Some(_), .. } => &["first"],
+            Self::Kernels { .. } => &["capture"],
+        };
+        for field in fields.iter().chain(&["id", "suite"]) {
+            cell[field] = serde_json::Value::Null;
+        }
+        cell
+    }
+
+    pub(crate) const fn tests_first(&self) -> bool {
+        matches!(self, Self::Kernels { first: Some(_), .. })
+    }
+
+    pub(crate) const fn tests_capture(&self) -> bool {
+        matches!(self, Self::Kernels { capture: Some(_), .. })
+    }
+
+    pub(crate) const fn tests_loader(&self) -> bool {
+        !matches!(self, Self::Kernels { .. })
+    }
+}
+
+/// Why there is nothing to test.
+pub(crate) enum NoCandidate {
+    /// This checkout cannot be tested, for this reason.
+    Untestable(String),
+    /// None can.
+    Failed(Failure),
+}
+
+impl From<Failure> for NoCandidate {
+    fn from(failure: Failure) -> Self {
+        Self::Failed(failure)
+    }
+}
+
+/// Builds from checkouts.
+pub(crate) struct Builder<'a> {
+    /// Folder of builds and their logs, outside of any checkout.
+    pub(crate) folder: PathBuf,
+    pub(crate) i686: &'a Toolchain,
+    pub(crate) interrupts: &'a Interrupts,
+}
+
+impl Builder<'_> {
+    /// Builds what the checkout holds, for these userspaces.
+    ///
+    /// # Errors
+    /// As [`NoCandidate`] has them.
+    pub(crate) async fn build(
+        &self,
+        recipe: &Recipe,
+        checkout: &Path,
+        archs: &BTreeSet<Arch>,
+    ) -> Result<Candidate, NoCandidate> {
+        match recipe {
+            Recipe::OwnLoader => self.own_loader(checkout, archs).await.map(Candidate::OwnLoader),
+            Recipe::Loader { build, path } => {
+                self.command(build.as_deref(), checkout).await?;
+                let of = |arch: &Arch| {
+                    let path = path.to_string_lossy().replace("{arch}", arch.name());
+                    product(&checkout.join(path)).map(|path| (*arch, path))
+                };
+                archs.iter().map(of).collect::<Result<_, _>>().map(Candidate::Programs)
+            }
+            Recipe::Released => Err(NoCandidate::Untestable("a released package is not built".to_owned())),
+            Recipe::Kernels { build, kernels } => {
+                self.command(build.as_deref(), checkout).await?;
+                let mut of = BTreeMap::new();
+                for (side, path) in kernels {
+                    let path = product(&checkout.join(path))?;
+                    let kernel = local_kernel::read(&path)
+                        .map_err(|error| NoCandidate::Untestable(format!("{error:#}")))?;
+                    of.insert(*side == KernelSide::First, kernel);
+                }
+                Ok(Candidate::Kernels { first: of.remove(&true), capture: of.remove(&false) })
+            }
+        }
+    }
+
+    fn log(&self) -> PathBuf {
+        self.folder.join("build.log")
+    }
+
+    fn open_log(&self) -> Result<File, Failure> {
+        std::fs::create_dir_all(&self.folder)
+            .and_then(|()| File::create(self.log()))
+            .with_context(|| format!("cannot write {}", self.log().display()))
+            .or_rig()
+    }
+
+    /// The end of a build that failed: this checkout's fault, unless the disk is full.
+    fn not_built(&self, what: &str) -> NoCandidate {
+        let words = std::fs::read(self.log()).unwrap_or_default();
+        let words = String::from_utf8_lossy(&words);
+        // strerror(ENOSPC), as cargo, make and compilers print it.
+        if words.contains("No space left on device") {
+            return Failure::Rig(anyhow!("the disk is full: {what}; see {}", self.log().display())).into();
+        }
+        NoCandidate::Untestable(format!("does not build: {}", telling_line(&words).unwrap_or(what)))
+    }
+
+    async fn own_loader(
+        &self,
+        checkout: &Path,
+        archs: &BTreeSet<Arch>,
+    ) -> Result<BTreeMap<Arch, PathBuf>, NoCandidate> {
+        if !checkout.join("loader/Cargo.toml").is_file() {
+            return Err(NoCandidate::Untestable("there is no loader/Cargo.toml in it".to_owned()));
+        }
+        self.cargo_is_there().await?;
+        let target = self.folder.join("target");
+        let mut built = BTreeMap::new();
+        for &arch in archs {
+            let toolchain = match arch {
+                Arch::X86_64 => &Toolchain::InUse,
+                Arch::I386 => self.i686,
+            };
+            let place = Place { root: checkout, target: &target, cargo_home: None };
+            // As it is shipped: the same to the byte wherever it is built, so that the same code is known again.
+            let one = Build { place, program: Program::Loader, arch, toolchain, effort: Effort::Shipped };
+            match one.run(Stdio::from(self.open_log()?), self.interrupts).await {
+                Ok(path) => built.insert(arch, path),
+                // Cargo ran, and does not take the sources or the manifests.
+                Err(Failure::Check(why) | Failure::Input(why)) => {
+                    return Err(self.not_built(&format!("{why:#}")));
+                }
+                Err(failure) => return Err(failure.into()),
+            };
+        }
+        Ok(built)
+    }
+
+    async fn cargo_is_there(&self) -> Result<(), Failure> {
+        let mut cargo = Command::new(tools::cargo());
+        cargo.arg("--version").stdout(Stdio::null());
+        process::run(&mut cargo, None, self.interrupts).await.map_err(|error| match error {
+            RunError::Interrupted => Failure::Interrupted,
+            other => Failure::Input(anyhow!("{other}; a Rust toolchain is needed to build the loader")),
+        })
+    }
+
+    async fn command(&self, command: Option<&str>, checkout: &Path) -> Result<(), NoCandidate> {
+        let Some(text) = command else { return Ok(()) };
+        let log = self.open_log()?;
+        let errors = log.try_clone().context("cannot share the log of the build").or_rig()?;
+        let mut shell = Command::new("sh");
+        shell.args(["-c", text]).current_dir(checkout).stdout(log).stderr(errors);
+        build::forget_this_package(&mut shell);
+        match process::run(&mut shell, None, self.interrupts).await {
+            Ok(()) => Ok(()),
+            Err(RunError::Interrupted) => Err(Failure::Interrupted.into()),
+            Err(error @ RunError::Failed { .. }) => Err(self.not_built(&error.to_string())),
+            Err(error) => Err(Failure::Rig(error.into()).into()),
+        }
+    }
+}
+
+/// A file that a build must have left.
+fn product(path: &Path) -> Result<PathBuf, NoCandidate> {
+    if path.is_file() {
+        return std::path::absolute(path)
+            .with_context(|| format!("cannot use {}", path.display()))
+            .map_err(|error| Failure::Rig(error).into());
+    }
+    Err(NoCandidate::Untestable(format!("the build left no {}", path.display())))
+}
+
+/// The line of a build's output that most likely says why it failed: the first error.
+fn telling_line(words: &str) -> Option<&str> {
+    let lines = || words.lines().map(str::trim).filter(|line| !line.is_empty());
+    let is_error =
+        |line: &&str| line.starts_with("error") || line.contains(": error:") || line.contains("***");
+    lines().find(is_error).or_else(|| lines().next_back())
+}
+
+/// Names the content of the program or image at this path.
+///
+/// # Errors
+/// It cannot be read.
+pub(crate) fn content(path: &Path) -> Result<String, Failure> {
+    memory::digest_of_file(path).with_context(|| format!("cannot read {}", path.display())).or_rig()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Bug: a build whose product nobody named, which would test what lay there before; two kernels for one side.
+    #[test]
+    fn a_recipe_says_what_it_makes() {
+        let kernel = |text: &str| text.parse::<KernelArg>().unwrap();
+        let new = |build: Option<&str>, loader: Option<&str>, kernels: &[&str]| {
+            let kernels: Vec<_> = kernels.iter().map(|text| kernel(text)).collect();
+            Recipe::new(build, loader.map(Path::new), &kernels).map_err(|failure| failure.to_string())
+        };
+        assert_eq!(new(None, None, &[]), Ok(Recipe::OwnLoader));
+        assert!(new(Some("make"), None, &[]).unwrap_err().contains("what does it build?"));
+        assert!(new(None, Some("a"), &["first=b"]).unwrap_err().contains("one of them"));
+        assert!(new(None, None, &["first=a", "first=b"]).unwrap_err().contains("one kernel a side"));
+        let both = new(Some("make"), None, &["first=a", "capture=a"]).unwrap();
+        assert!(matches!(both, Recipe::Kernels { kernels, .. } if kernels.len() == 2));
+    }
+
+    /// Bug: the reason of a failed build is its last warning, or cargo's words on what it will not build either.
+    #[test]
+    fn the_first_error_is_the_reason() {
+        let cargo =
+            "warning: unused\n\nerror[E0425]: cannot find value `y`\n --> z.rs\nerror: could not compile\n";
+        assert_eq!(telling_line(cargo), Some("error[E0425]: cannot find value `y`"));
+        assert_eq!(
+            telling_line("CC x.o\nx.c:3:1: error: expected ;\nmake: *** [x.o] Error 1\n"),
+            Some("x.c:3:1: error: expected ;")
+        );
+        assert_eq!(telling_line("sh: 1: frobnicate: not found\n"), Some("sh: 1: frobnicate: not found"));
+        assert_eq!(telling_line(""), None);
+    }
+}

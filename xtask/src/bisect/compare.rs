@@ -1,0 +1,311 @@
+//! `compare`: the same cells with one thing and with another, in turns, and where the two part.
+
+use super::candidate::Candidate;
+use super::memory::Observation;
+use super::select;
+use super::tester::{CellFinding, Tester, Thoroughness};
+use crate::Host;
+use crate::build::{self, Program};
+use crate::cli::{CompareArgs, ComparedArg, KernelSide};
+use crate::e2e::local_kernel;
+use crate::exit::{Exit, Failure, OrFail};
+use crate::setup::{self, Needs};
+use crate::table::one_line;
+use crate::tools::{CC, QEMU};
+use crate::{output, store};
+use anyhow::{Context, anyhow};
+use guest_protocol::Arch;
+use harness::cell::{Cell, Kernel, Loader};
+use harness::outcome::{Outcome, VmcoreState};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+pub(crate) async fn run(args: &CompareArgs, host: &Host) -> Result<Exit, Failure> {
+    let both = [&args.a, &args.b];
+    let recipe = super::candidate::Recipe::Released;
+    let mut cells =
+        select::cells(&args.judging.cells, &args.judging.suite, &recipe, args.host, &args.store, host)?;
+    let all = cells.len();
+    if both.iter().any(|compared| !matches!(compared, ComparedArg::Kernel(..))) {
+        // Loaders are put into the cells of the one in the tree; options of its own would end any other.
+        cells.retain(|cell| cell.loader == Loader::InTree && cell.loader_args.is_empty());
+    }
+    if cells.is_empty() {
+        return Err(Failure::Input(anyhow!(
+            "none of {all} cells is one of loader=in-tree without arguments of its own"
+        )));
+    }
+    let store = store::open(&args.store)?;
+    let mut tools = vec![CC];
+    if args.judging.qemu.is_none() {
+        tools.push(QEMU);
+    }
+    let i686 = setup::provide(&Needs { tools, components: &[] }, args.host, &store, &host.interrupts).await?;
+    let criteria = super::Criteria::default();
+    let tester =
+        Tester::new(&args.judging, criteria, args.host, &args.store, store, cells, &i686, host).await?;
+    let mut candidates = Vec::new();
+    for compared in both {
+        candidates.push(candidate(compared, &tester.cells, &i686, host).await?);
+    }
+    let mut tested = Vec::new();
+    // In turns, so that a host that grows slower does so for both.
+    for round in 1..=args.runs.get() {
+        tested.clear();
+        for candidate in &candidates {
+            let how = Thoroughness { least: round, again: false, exactly: true };
+            tested.push(tester.test(candidate, how).await?);
+        }
+    }
+    let [a, b] = &tested[..] else { return Err(Failure::Rig(anyhow!("two were to be compared"))) };
+    for (tested, compared) in [(a, &args.a), (b, &args.b)] {
+        if let super::tester::Finding::Untestable { why } = &tested.finding
+            && tested.cells.is_empty()
+        {
+            return Err(Failure::Input(anyhow!("{compared} cannot be tried: {why}")));
+        }
+    }
+    Ok(tell(&a.cells, &b.cells, [&args.a, &args.b], all))
+}
+
+/// Prints what differs, and the status that goes with it.
+fn tell(a: &[CellFinding], b: &[CellFinding], names: [&ComparedArg; 2], all: usize) -> Exit {
+    let mut different = 0;
+    let mut text = String::new();
+    for (a, b) in a.iter().zip(b) {
+        let kinds =
+            |cell: &CellFinding| cell.seen.iter().map(|seen| kind(&seen.outcome)).collect::<BTreeSet<_>>();
+        if kinds(a) == kinds(b) {
+            continue;
+        }
+        different += 1;
+        text.push_str(&format!("\n{}\n", a.id));
+        for (name, cell) in names.iter().zip([a, b]) {
+            let words: BTreeSet<String> = cell.seen.iter().map(|seen| one_line(&seen.words)).collect();
+            for words in words {
+                text.push_str(&format!("  {name}: {words}\n"));
+            }
+        }
+        for section in Section::ALL {
+            let lines =
+                |cell: &CellFinding| cell.seen.iter().map(|seen| section.lines(seen)).collect::<Vec<_>>();
+            if let Some((only_a, only_b)) = part(&lines(a), &lines(b)) {
+                text.push_str(&format!("  {}, where they part:\n", section.name()));
+                for (name, line) in names.iter().zip([only_a, only_b]) {
+                    let line = line.map_or_else(|| "(nothing of its own)".to_owned(), |line| one_line(&line));
+                    text.push_str(&format!("    {name}: {line}\n"));
+                }
+            }
+        }
+    }
+    if !text.is_empty() {
+        output::line(text.trim_start_matches('\n'));
+    }
+    let left_out = all.saturating_sub(a.len());
+    output::line(format_args!(
+        "{} cells: {different} differ{}",
+        a.len(),
+        if left_out == 0 {
+            String::new()
+        } else {
+            format!("; {left_out} left out, which only one of them understands")
+        }
+    ));
+    if different == 0 { Exit::AsExpected } else { Exit::NotAsExpected }
+}
+
+/// What must be the same for two runs to have come to the same.
+fn kind(outcome: &Outcome) -> String {
+    let state = match outcome {
+        Outcome::Captured { vmcore: VmcoreState::Verified, .. } => ", vmcore verified",
+        Outcome::Captured { vmcore: VmcoreState::Wrong { .. }, .. } => ", vmcore wrong",
+        Outcome::Captured { vmcore: VmcoreState::Absent { .. }, .. } => ", vmcore absent",
+        _ => "",
+    };
+    format!("{}{state}", outcome.kind().name())
+}
+
+/// A kind of evidence.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Section {
+    /// What the loader said, its segments among it.
+    Loader,
+    /// What the agents of both kernels reported.
+    Agents,
+    Console,
+}
+
+impl Section {
+    const ALL: [Self; 3] = [Self::Loader, Self::Agents, Self::Console];
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Loader => "the loader's words",
+            Self::Agents => "the agents' findings",
+            Self::Console => "the console",
+        }
+    }
+
+    /// Its lines in an observation's evidence, without what is another in every run.
+    fn lines(self, seen: &Observation) -> Vec<String> {
+        let read = |file: &str| {
+            let bytes = std::fs::read(seen.evidence.join(file)).unwrap_or_default();
+            String::from_utf8_lossy(&bytes).into_owned()
+        };
+        match self {
+            Self::Console => {
+                read("console.log").lines().map(without_time).filter(|line| !line.is_empty()).collect()
+            }
+            Self::Loader => loader_lines(&read("agent.jsonl")),
+            Self::Agents => agent_lines(&read("agent.jsonl")),
+        }
+    }
+}
+
+/// What the agents said, one message a value.
+fn messages(log: &str) -> impl Iterator<Item = serde_json::Value> {
+    log.lines().filter_map(|line| {
+        let value: serde_json::Value = serde_json::from_str(line).ok()?;
+        value.pointer("/what/agent/message").cloned()
+    })
+}
+
+fn loader_lines(log: &str) -> Vec<String> {
+    let words = messages(log).filter_map(|message| message["stderr"].as_str().map(str::to_owned));
+    words.flat_map(|words| words.lines().map(str::to_owned).collect::<Vec<_>>()).collect()
+}
+
+/// Each value of each message as a line, `type.path: value`.
+fn agent_lines(log: &str) -> Vec<String> {
+    fn flatten(path: &str, value: &serde_json::Value, lines: &mut Vec<String>) {
+        match value {
+            serde_json::Value::Object(fields) => {
+                // The loader's words are a section of their own; times differ always.
+                let fields = fields
+                    .iter()
+                    .filter(|(name, _)| !["type", "stderr", "milliseconds", "time"].contains(&name.as_str()));
+                fields.for_each(|(name, value)| flatten(&format!("{path}.{name}"), value, lines));
+            }
+            serde_json::Value::Array(items) => {
+                items.iter().for_each(|item| flatten(path, item, lines));
+            }
+            other => lines.push(format!("{path}: {other}")),
+        }
+    }
+    let mut lines = Vec::new();
+    for message in messages(log) {
+        flatten(message["type"].as_str().unwrap_or("message"), &message, &mut lines);
+    }
+    lines
+}
+
+/// A line of a console without the kernel's time in front.
+fn without_time(line: &str) -> String {
+    let line = line.trim();
+    match line.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        Some((time, rest)) if time.trim().parse::<f64>().is_ok() => rest.trim().to_owned(),
+        _ => line.to_owned(),
+    }
+}
+
+/// The first line that every run of the one side has and no run of the other, of each side. None where neither has such a line. What
+/// differs between runs of the same thing is no difference between things.
+fn part(a: &[Vec<String>], b: &[Vec<String>]) -> Option<(Option<String>, Option<String>)> {
+    let first = |own: &[Vec<String>], other: &[Vec<String>]| {
+        let (one, rest) = own.split_first()?;
+        let mut lines = one.iter();
+        lines
+            .find(|line| {
+                rest.iter().all(|run| run.contains(line)) && !other.iter().any(|run| run.contains(line))
+            })
+            .cloned()
+    };
+    match (first(a, b), first(b, a)) {
+        (None, None) => None,
+        parted => Some(parted),
+    }
+}
+
+/// What is put into the cells.
+async fn candidate(
+    compared: &ComparedArg,
+    cells: &[Cell],
+    i686: &build::Toolchain,
+    host: &Host,
+) -> Result<Candidate, Failure> {
+    let archs: BTreeSet<Arch> = cells.iter().map(|cell| cell.userspace).collect();
+    Ok(match compared {
+        ComparedArg::InTree => {
+            let built = build::build(&host.repo, &[Program::Loader], i686, &host.interrupts).await?;
+            Candidate::OwnLoader(built.of(Program::Loader))
+        }
+        ComparedArg::KexecTools(version) => Candidate::KexecTools(version.clone()),
+        ComparedArg::Program(path) => {
+            let of = |arch: &Arch| {
+                let path = path.to_string_lossy().replace("{arch}", arch.name());
+                let path = std::path::absolute(&path).with_context(|| format!("cannot use {path}"))?;
+                if path.is_file() {
+                    Ok((*arch, path))
+                } else {
+                    Err(anyhow!("there is no {}", path.display()))
+                }
+            };
+            Candidate::Programs(archs.iter().map(of).collect::<Result<BTreeMap<_, _>, _>>().or_input()?)
+        }
+        ComparedArg::Kernel(side, name) => {
+            let kernel = Some(kernel(name).or_input()?);
+            match side {
+                KernelSide::First => Candidate::Kernels { first: kernel, capture: None },
+                KernelSide::Capture => Candidate::Kernels { first: None, capture: kernel },
+            }
+        }
+    })
+}
+
+/// A kernel by its path, or by its name in the lock file.
+fn kernel(name: &str) -> anyhow::Result<Kernel> {
+    if name.contains('/') {
+        return local_kernel::read(Path::new(name));
+    }
+    let known = images::known_kernels()?;
+    let Some(kernel) = known.iter().find(|kernel| kernel.name == name) else {
+        let names: Vec<_> = known.iter().map(|kernel| kernel.name.as_str()).collect();
+        return Err(anyhow!(
+            "{name} is no kernel of the lock file, which has {}; a path has a slash",
+            names.join(", ")
+        ));
+    };
+    let pae = kernel.pae || kernel.arch == Arch::X86_64;
+    Ok(Kernel { name: kernel.name.clone(), arch: kernel.arch, pae, path: None })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn runs(runs: &[&str]) -> Vec<Vec<String>> {
+        runs.iter().map(|run| run.split(' ').map(str::to_owned).collect()).collect()
+    }
+
+    /// Bug: noise that is another in every run is told as the difference, or the first true one is passed over.
+    #[test]
+    fn only_what_every_run_of_one_side_has_parts_them() {
+        let told = part(&runs(&["x tsc1 a b", "x tsc2 a b"]), &runs(&["x tsc3 c", "x tsc4 c"]));
+        assert_eq!(told, Some((Some("a".into()), Some("c".into()))));
+        assert_eq!(part(&runs(&["x tsc1", "x tsc2"]), &runs(&["x tsc3", "x tsc4"])), None);
+        assert_eq!(part(&runs(&["x a"]), &runs(&["x"])), Some((Some("a".into()), None)));
+        assert_eq!(part(&[], &[]), None);
+    }
+
+    /// Bug: times make every line of a console, and every message of an agent, a difference.
+    #[test]
+    fn times_are_not_evidence() {
+        assert_eq!(without_time("[    1.234567] Kernel panic - not syncing"), "Kernel panic - not syncing");
+        assert_eq!(without_time("[drm] x"), "[drm] x");
+        let log = r#"{"ms":1,"what":{"agent":{"seq":1,"kernel":"first","message":{"type":"loaded","exit":{"status":1},"stderr":"a\nb\n","milliseconds":7}}}}
+{"ms":2,"what":{"rig":{"type":"load"}}}
+cut off"#;
+        assert_eq!(agent_lines(log), ["loaded.exit.status: 1"]);
+        assert_eq!(loader_lines(log), ["a", "b"]);
+    }
+}

@@ -1,0 +1,190 @@
+//! Git, as a hunt uses it: revisions, what lies between, and a work tree of its own. The user's tree, index and branches are only read;
+//! what is written in the repository is the entry of that work tree.
+
+use crate::exit::{Failure, OrFail};
+use crate::interrupt::Interrupts;
+use crate::process::{self, RunError};
+use anyhow::{Context, anyhow};
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+use tokio::process::Command;
+
+/// The longest that git may take: a checkout of a kernel on a slow disk.
+const LIMIT: Duration = Duration::from_secs(30 * 60);
+
+/// A repository, and where its hunts have their work tree.
+pub(crate) struct Git<'a> {
+    repo: PathBuf,
+    tree: PathBuf,
+    interrupts: &'a Interrupts,
+}
+
+impl<'a> Git<'a> {
+    /// # Errors
+    /// [`Failure::Input`]: the folder is in no git repository.
+    pub(crate) async fn open(
+        folder: &Path,
+        trees: &Path,
+        interrupts: &'a Interrupts,
+    ) -> Result<Git<'a>, Failure> {
+        let words = ["rev-parse", "--path-format=absolute", "--git-common-dir"];
+        let repo = run(folder, &words, interrupts)
+            .await?
+            .map_err(|why| Failure::Input(anyhow!("--repo {}: {why}", folder.display())))?;
+        let name = super::memory::digest_of(&serde_json::json!(repo));
+        Ok(Git { repo: repo.into(), tree: trees.join(&name[..12]), interrupts })
+    }
+
+    pub(crate) fn tree(&self) -> &Path {
+        &self.tree
+    }
+
+    async fn ask(&self, words: &[&str]) -> Result<String, Failure> {
+        run(&self.repo, words, self.interrupts).await?.map_err(|why| Failure::Input(anyhow!("{why}")))
+    }
+
+    /// The commit that a name stands for.
+    ///
+    /// # Errors
+    /// [`Failure::Input`]: there is none.
+    pub(crate) async fn commit(&self, name: &str) -> Result<String, Failure> {
+        let name = format!("{name}^{{commit}}");
+        self.ask(&["rev-parse", "--verify", "--quiet", "--end-of-options", &name])
+            .await
+            .map_err(|_| Failure::Input(anyhow!("there is no revision {name:?} in {}", self.repo.display())))
+    }
+
+    /// # Errors
+    /// Git fails.
+    pub(crate) async fn subject(&self, commit: &str) -> Result<String, Failure> {
+        self.ask(&["show", "--no-patch", "--format=%s", commit]).await
+    }
+
+    /// Whether one commit is in the history of another.
+    ///
+    /// # Errors
+    /// Git cannot be started.
+    pub(crate) async fn is_ancestor(&self, old: &str, new: &str) -> Result<bool, Failure> {
+        let words = ["merge-base", "--is-ancestor", old, new];
+        Ok(run(&self.repo, &words, self.interrupts).await?.is_ok())
+    }
+
+    /// The commits that may be the first bad one beside `bad` itself, those first that halve them best.
+    ///
+    /// # Errors
+    /// Git fails.
+    pub(crate) async fn between(&self, good: &[String], bad: &str) -> Result<Vec<String>, Failure> {
+        let mut words = vec!["rev-list", "--bisect-all", bad, "--not"];
+        words.extend(good.iter().map(String::as_str));
+        let all = self.ask(&words).await?;
+        Ok(commits(&all).filter(|commit| *commit != bad).map(str::to_owned).collect())
+    }
+
+    /// The first parent; none of a root.
+    ///
+    /// # Errors
+    /// Git cannot be started.
+    pub(crate) async fn parent(&self, commit: &str) -> Result<Option<String>, Failure> {
+        let name = format!("{commit}^1");
+        Ok(run(&self.repo, &["rev-parse", "--verify", "--quiet", &name], self.interrupts).await?.ok())
+    }
+
+    /// Makes the work tree hold a commit, and nothing else but what is ignored (builds that are continued).
+    ///
+    /// # Errors
+    /// Git fails.
+    pub(crate) async fn check_out(&self, commit: &str) -> Result<(), Failure> {
+        if !self.tree.join(".git").is_file() {
+            std::fs::create_dir_all(self.tree.parent().unwrap_or(&self.tree))
+                .with_context(|| format!("cannot make a folder for {}", self.tree.display()))
+                .or_rig()?;
+            let tree = self.tree.to_string_lossy();
+            // Twice: git registers a tree whose folder is gone, as that of a killed run may be, only then again.
+            self.ask(&["worktree", "add", "--quiet", "--force", "--force", "--detach", &tree, commit])
+                .await?;
+        }
+        for words in [&["checkout", "--quiet", "--force", "--detach", commit][..], &["clean", "-ffdq"]] {
+            self.in_tree(words).await?.map_err(|why| Failure::Rig(anyhow!("{why}")))?;
+        }
+        Ok(())
+    }
+
+    /// Takes a commit out again on top of what is checked out. Whether that applies.
+    ///
+    /// # Errors
+    /// Git cannot be started.
+    pub(crate) async fn revert(&self, commit: &str) -> Result<bool, Failure> {
+        let parents = self.ask(&["show", "--no-patch", "--format=%P", commit]).await?;
+        let mut words = vec!["revert", "--no-commit"];
+        if parents.split_whitespace().count() > 1 {
+            words.extend(["--mainline", "1"]);
+        }
+        words.push(commit);
+        let applies = self.in_tree(&words).await?.is_ok();
+        if !applies {
+            // Nothing to abort where it did not even begin.
+            let _ = self.in_tree(&["revert", "--abort"]).await?;
+        }
+        Ok(applies)
+    }
+
+    /// Takes the work tree away, and its entry in the repository.
+    ///
+    /// # Errors
+    /// Git cannot be started.
+    pub(crate) async fn remove_tree(&self) -> Result<(), Failure> {
+        let tree = self.tree.to_string_lossy();
+        run(&self.repo, &["worktree", "remove", "--force", &tree], self.interrupts).await.map(|_| ())
+    }
+
+    async fn in_tree(&self, words: &[&str]) -> Result<Result<String, String>, Failure> {
+        run(&self.tree, words, self.interrupts).await
+    }
+}
+
+/// What git prints, without the last line's end; or its words where it fails.
+async fn run(
+    folder: &Path,
+    words: &[&str],
+    interrupts: &Interrupts,
+) -> Result<Result<String, String>, Failure> {
+    let errors = tempfile::NamedTempFile::new().context("cannot make a temporary file").or_rig()?;
+    let stderr = errors.reopen().context("cannot open a temporary file").or_rig()?;
+    let mut git = Command::new("git");
+    // Hooks are the user's, for his own work.
+    git.args(["-c", "core.hooksPath=/dev/null", "-c", "advice.detachedHead=false", "-C"])
+        .arg(folder)
+        .args(words);
+    // Set where a hook or an alias started this program; they would turn git to the user's own index.
+    for name in ["GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX", "GIT_COMMON_DIR"] {
+        git.env_remove(name);
+    }
+    git.stderr(Stdio::from(stderr));
+    match process::output(&mut git, LIMIT, interrupts).await {
+        Ok(bytes) => Ok(Ok(String::from_utf8_lossy(&bytes).trim_end().to_owned())),
+        Err(RunError::Interrupted) => Err(Failure::Interrupted),
+        Err(error @ RunError::NotStarted { .. }) => Err(Failure::Input(error.into())),
+        Err(error) => {
+            let said = std::fs::read_to_string(errors.path()).unwrap_or_default();
+            Ok(Err(format!("{error}: {}", said.trim())))
+        }
+    }
+}
+
+/// The commits of `rev-list --bisect-all`: each line is a commit and, in parentheses, its names and `dist=N`.
+fn commits(listed: &str) -> impl Iterator<Item = &str> {
+    listed.lines().filter_map(|line| line.split_whitespace().next())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Bug: a commit that has a name is lost, or its name is taken for a commit.
+    #[test]
+    fn names_are_not_commits() {
+        let listed = "aa (tag: v1, dist=2)\nbb (dist=1)\ncc (HEAD -> main, dist=0)\n";
+        assert_eq!(commits(listed).collect::<Vec<_>>(), ["aa", "bb", "cc"]);
+    }
+}

@@ -1,0 +1,555 @@
+//! Runs the cells over one thing under test, until it is sure of every cell or gives up.
+
+use super::candidate::{self, Candidate};
+use super::confidence::{Belief, Confidence, Counts, Label, Past, Said, accumulated};
+use super::criterion::{Criteria, Side};
+use super::memory::{self, Key, Memory, Observation};
+use super::search::Mark;
+use crate::Host;
+use crate::cli::{E2eArgs, HostArgs, JudgingArgs, StoreArgs};
+use crate::e2e::ready::{self, GuestFiles};
+use crate::e2e::{self, Told};
+use crate::exit::{Failure, OrFail};
+use crate::repo::{INSTALLED_MARK, Repo};
+use crate::store::Shared;
+use crate::table::live::Live;
+use crate::tools::{self, QEMU};
+use crate::{build, output};
+use anyhow::{Context, anyhow};
+use guest_protocol::Arch;
+use harness::artifacts::{Artifacts, capture_userspace};
+use harness::cell::{Cell, CellId};
+use harness::outcome::Outcome;
+use harness::report::CellResult;
+use harness::runner::RunEvent;
+use std::collections::{BTreeMap, BTreeSet};
+use std::num::NonZeroU32;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+/// Runs that say nothing of what is tested (rig trouble, no region, no first kernel) after which a cell is given up.
+const VAIN_RUNS: usize = 3;
+
+/// Everything that every step of a bisection has in common.
+pub(crate) struct Tester<'a> {
+    pub(crate) host: &'a Host,
+    pub(crate) args: JudgingArgs,
+    host_args: HostArgs,
+    store_args: StoreArgs,
+    store: Shared,
+    pub(crate) criteria: Criteria,
+    /// The cells, as the suites have them.
+    pub(crate) cells: Vec<Cell>,
+    /// PID 1 of the guests, by architecture.
+    agents: BTreeMap<Arch, PathBuf>,
+    /// Names this program: another one may judge the same evidence otherwise.
+    rig: String,
+    qemu: String,
+    pub(crate) folder: PathBuf,
+    /// What is known of contents: that of the ends, once they are verified.
+    pub(crate) labels: BTreeMap<String, Label>,
+}
+
+/// What is to be said of one thing under test.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Finding {
+    Good { error: f64 },
+    Bad { error: f64 },
+    Untestable { why: String },
+}
+
+/// One cell of a thing under test.
+#[derive(Clone, Debug)]
+pub(crate) struct CellFinding {
+    /// As the suite has it.
+    pub(crate) id: CellId,
+    pub(crate) key: Key,
+    pub(crate) counts: Counts,
+    pub(crate) finding: Option<Finding>,
+    /// What it was seen to do, the last time on each side.
+    pub(crate) good: Option<Observation>,
+    pub(crate) bad: Option<Observation>,
+    /// All that was seen, those runs that say nothing of what is tested among it.
+    pub(crate) seen: Vec<Observation>,
+}
+
+impl CellFinding {
+    /// What stands for the whole.
+    pub(crate) fn telling(&self) -> Option<&Observation> {
+        if self.counts.bad > self.counts.good {
+            self.bad.as_ref()
+        } else {
+            self.good.as_ref().or(self.bad.as_ref())
+        }
+    }
+}
+
+/// What testing one thing came to.
+#[derive(Clone, Debug)]
+pub(crate) struct Tested {
+    pub(crate) finding: Finding,
+    pub(crate) cells: Vec<CellFinding>,
+    /// Runs that were made for it now; the others were known.
+    pub(crate) runs: u32,
+    pub(crate) seconds: f64,
+}
+
+/// How a thing is to be tested.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Thoroughness {
+    /// At least so many runs of each cell.
+    pub(crate) least: u32,
+    /// Do not use what is known of the same content.
+    pub(crate) again: bool,
+    /// Exactly `least` runs of every cell, whether they are enough for a verdict or not: for ends, which are judged beside each other.
+    pub(crate) exactly: bool,
+}
+
+impl Tested {
+    /// As git names it.
+    pub(crate) const fn mark(&self) -> Mark {
+        match self.finding {
+            Finding::Good { .. } => Mark::Good,
+            Finding::Bad { .. } => Mark::Bad,
+            Finding::Untestable { .. } => Mark::Skip,
+        }
+    }
+
+    /// What cannot be tested.
+    pub(crate) const fn untestable(why: String) -> Self {
+        Self { finding: Finding::Untestable { why }, cells: Vec::new(), runs: 0, seconds: 0.0 }
+    }
+}
+
+impl<'a> Tester<'a> {
+    /// Provides all but what is tested.
+    ///
+    /// # Errors
+    /// Whatever keeps every step from being done.
+    pub(crate) async fn new(
+        args: &JudgingArgs,
+        criteria: Criteria,
+        host_args: HostArgs,
+        store_args: &StoreArgs,
+        store: Shared,
+        cells: Vec<Cell>,
+        i686: &build::Toolchain,
+        host: &'a Host,
+    ) -> Result<Tester<'a>, Failure> {
+        let nothing_is_bad =
+            cells.iter().find(|cell| cell.expected == harness::outcome::Expectation::Observed);
+        if let (Some(cell), true) = (nothing_is_bad, criteria.by_expectation()) {
+            return Err(Failure::Input(anyhow!(
+                "{}: its suite expects nothing of it, so that nothing would be bad; say what is: --bad-is hung",
+                cell.id
+            )));
+        }
+        let agents = agents(&cells, i686, host).await?;
+        let program = std::env::current_exe().context("cannot find this program's own file").or_rig()?;
+        let qemu = args.qemu.clone().unwrap_or_else(|| QEMU.program.into());
+        let qemu = qemu.to_str().and_then(tools::find).unwrap_or(qemu);
+        let qemu = harness::qemu::qemu_version(&qemu).await.or_input()?;
+        let folder = cache_folder(args.cache.as_deref())?;
+        Ok(Tester {
+            host,
+            args: args.clone(),
+            host_args,
+            store_args: store_args.clone(),
+            store,
+            criteria,
+            cells,
+            agents,
+            rig: candidate::content(&program)?,
+            qemu,
+            folder,
+            labels: BTreeMap::new(),
+        })
+    }
+
+    fn memory(&self) -> Memory {
+        Memory::at(self.folder.join("seen"))
+    }
+
+    pub(crate) fn archs(&self) -> BTreeSet<Arch> {
+        self.cells.iter().map(|cell| cell.userspace).collect()
+    }
+
+    /// What is believed of a cell's flakes, from all that was run of it with other contents.
+    pub(crate) fn belief(&self, key: &Key) -> Result<Belief, Failure> {
+        let others = self.memory().others(key).or_rig()?;
+        let past: Vec<Past> = others
+            .iter()
+            .map(|(content, seen)| Past {
+                counts: memory::count(seen, &self.criteria),
+                label: self.labels.get(content).copied().unwrap_or(Label::Unknown),
+            })
+            .collect();
+        Ok(Belief::after(&past))
+    }
+
+    /// Runs the cells with this in them until it is sure.
+    ///
+    /// # Errors
+    /// What ends the bisection: an interruption, a full disk, a process that outlived its guest, a broken host.
+    pub(crate) async fn test(&self, candidate: &Candidate, how: Thoroughness) -> Result<Tested, Failure> {
+        let began = Instant::now();
+        let untestable = |why| Tested { seconds: began.elapsed().as_secs_f64(), ..Tested::untestable(why) };
+        let mut put = Vec::new();
+        for cell in &self.cells {
+            match candidate.put_into(cell) {
+                Some(changed) => put.push(changed),
+                None => return Ok(untestable(format!("{}: not with this architecture", cell.id))),
+            }
+        }
+        ready::prefetch(&put, &self.store, self.host).await?;
+        let loaders = match candidate {
+            Candidate::OwnLoader(built) => built.clone(),
+            Candidate::Programs(_) | Candidate::KexecTools(_) | Candidate::Kernels { .. } => BTreeMap::new(),
+        };
+        let files = GuestFiles { agents: self.agents.clone(), loaders };
+        // The agents are there and what is locked is fetched: what is missing or unfit now is what is tested.
+        let artifacts = match ready::resolve(&put, self.store.clone(), files, self.host).await {
+            Ok(artifacts) => artifacts,
+            Err(Failure::Input(why)) => return Ok(untestable(format!("{why:#}"))),
+            Err(failure) => return Err(failure),
+        };
+        let mut trials = Vec::new();
+        for (own, put) in self.cells.iter().zip(put) {
+            let key = self.key(candidate, own, &put, &artifacts);
+            let seen = if how.again { Vec::new() } else { self.memory().of(&key).or_rig()? };
+            let belief = self.belief(&key)?;
+            trials.push(Trial { id: own.id.clone(), cell: put, key, belief, seen, vain: Vec::new() });
+        }
+        let mut runs = 0;
+        loop {
+            let confidence = self.args.confidence;
+            let rules =
+                Rules { confidence, least: how.least, most: self.args.most_runs.get(), exactly: how.exactly };
+            let open: Vec<(usize, u32)> = (0..)
+                .zip(&trials)
+                .filter_map(|(at, trial)| Some((at, trial.to_run(&self.criteria, rules)?)))
+                .collect();
+            let is_bad =
+                |trial: &Trial| matches!(trial.finding(&self.criteria, rules), Some(Finding::Bad { .. }));
+            let decided = !how.exactly && trials.iter().any(is_bad);
+            if open.is_empty() || decided {
+                let cells: Vec<_> =
+                    trials.into_iter().map(|trial| trial.end(&self.criteria, rules)).collect();
+                let finding = whole(&cells);
+                return Ok(Tested { finding, cells, runs, seconds: began.elapsed().as_secs_f64() });
+            }
+            // As many of each as the one that needs fewest: the others are looked at again then.
+            let repeat = open.iter().map(|(_, more)| *more).min().unwrap_or(1).max(1);
+            let cells: Vec<Cell> = open.iter().map(|(at, _)| trials[*at].cell.clone()).collect();
+            let results = self.run(cells, artifacts.clone(), repeat).await?;
+            for (result, evidence) in results {
+                let Some(trial) = trials.iter_mut().find(|trial| trial.cell.id == result.id) else {
+                    continue;
+                };
+                runs += 1;
+                let observation = Observation {
+                    outcome: result.outcome.clone(),
+                    verdict: result.verdict,
+                    words: result.words.clone(),
+                    seconds: result.attempts.iter().map(|attempt| attempt.seconds).sum(),
+                    evidence,
+                };
+                if let Outcome::RigError { what } = &observation.outcome
+                    && is_disk_full(what)
+                {
+                    return Err(Failure::Rig(anyhow!("the disk is full: {what}")));
+                }
+                match observation.side(&self.criteria) {
+                    Some(Side::Good | Side::Bad) => {
+                        self.memory().add(&trial.key, &observation).or_rig()?;
+                        trial.seen.push(observation);
+                    }
+                    Some(Side::Neither) | None => trial.vain.push(observation),
+                }
+            }
+        }
+    }
+
+    /// Names what is tested, and all else that takes part.
+    fn key(&self, candidate: &Candidate, own: &Cell, put: &Cell, artifacts: &Artifacts) -> Key {
+        let kernel = |kernel| artifacts.kernel(kernel).map(|image| image.digest.clone());
+        let (first, capture) = (kernel(&put.first), kernel(&put.capture));
+        let loader = artifacts.loader(&put.loader, put.userspace).map(|files| files.version().to_owned());
+        let agents: Vec<_> = [put.userspace, capture_userspace(put)]
+            .iter()
+            .map(|arch| artifacts.agent(*arch).map(|agent| agent.digest.clone()))
+            .collect();
+        let only = |tested: bool, version: &Option<String>| if tested { None } else { version.clone() };
+        let cell = memory::digest_of(&serde_json::json!({
+            "rig": self.rig,
+            "qemu": self.qemu,
+            "accel": format!("{:?}", self.args.accel),
+            "agents": agents,
+            "cell": candidate.taken_out_of(own),
+            "first": only(candidate.tests_first(), &first),
+            "capture": only(candidate.tests_capture(), &capture),
+            "loader": only(candidate.tests_loader(), &loader),
+            "firmware": artifacts.firmware(put.platform.firmware).map(|file| file.version.clone()),
+            "reader": format!("{:?}", put.reader),
+        }));
+        let content = memory::digest_of(&serde_json::json!({
+            "first": only(!candidate.tests_first(), &first),
+            "capture": only(!candidate.tests_capture(), &capture),
+            "loader": only(!candidate.tests_loader(), &loader),
+        }));
+        Key { cell, content }
+    }
+
+    /// Runs cells so many times each; each result with its evidence's absolute path.
+    async fn run(
+        &self,
+        cells: Vec<Cell>,
+        artifacts: Arc<Artifacts>,
+        repeat: u32,
+    ) -> Result<Vec<(CellResult, PathBuf)>, Failure> {
+        let e2e_args = E2eArgs {
+            jobs: self.args.jobs,
+            accel: self.args.accel,
+            qemu: self.args.qemu.clone(),
+            repeat: NonZeroU32::new(repeat).unwrap_or(NonZeroU32::MIN),
+            // The next run of the same thing says as much, and the evidence of all is kept.
+            no_verbose_run: true,
+            report: Some(self.new_report()?),
+            ..E2eArgs::of_suites(Vec::new(), self.host_args, self.store_args.clone())
+        };
+        let options = e2e::options(&e2e_args, self.host);
+        let report = std::path::absolute(&options.report).context("no current folder").or_rig()?;
+        let mut live = Live::new(self.host.style.progress);
+        let mut results = Vec::new();
+        let show = |told: Told| match told {
+            Told::Asked => live.aside(|| live.now().iter().for_each(output::line)),
+            Told::Event(event) => {
+                live.follow(&event);
+                if let RunEvent::TrialEnded { result } = event {
+                    let evidence = report.join(&result.evidence);
+                    results.push((*result, evidence));
+                }
+            }
+        };
+        let summary = e2e::drive(cells, &[], artifacts, options, self.host, show).await;
+        live.finish();
+        share(&report.join("kernels"), &self.folder.join("kernels"));
+        let summary = summary?;
+        if summary.interrupted {
+            return Err(Failure::Interrupted);
+        }
+        if !summary.leaked.is_empty() {
+            return Err(Failure::Rig(anyhow!("outlived its guest: {}", summary.leaked.join(", "))));
+        }
+        if let Some(why) = summary.unwritten {
+            return Err(Failure::Rig(anyhow!("the report cannot be written: {why}")));
+        }
+        Ok(results)
+    }
+
+    /// A folder for one round's report that no other has.
+    fn new_report(&self) -> Result<PathBuf, Failure> {
+        let runs = self.folder.join("runs");
+        std::fs::create_dir_all(&runs).with_context(|| format!("cannot make {}", runs.display())).or_rig()?;
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Ok(runs.join(format!("{}-{:09}-{}", now.as_secs(), now.subsec_nanos(), std::process::id())))
+    }
+}
+
+/// Makes the kernels of a round's report, which its scripts start from, the same files as those of the rounds before: they are named by
+/// their content, and dozens of rounds of a hunt would each have its sixty megabytes.
+fn share(own: &Path, all: &Path) {
+    for entry in std::fs::read_dir(own).into_iter().flatten().flatten() {
+        let (path, known) = (entry.path(), all.join(entry.file_name()));
+        let length = |path: &Path| std::fs::metadata(path).map(|meta| meta.len()).ok();
+        // Where it cannot be done, on a file system without links say, the round keeps its own.
+        if length(&known).is_some() && length(&known) == length(&path) {
+            let link = path.with_extension("link");
+            let _ = std::fs::hard_link(&known, &link).and_then(|()| std::fs::rename(&link, &path));
+        } else {
+            let _ = std::fs::create_dir_all(all).and_then(|()| std::fs::hard_link(&path, &known));
+        }
+    }
+}
+
+/// A cell with what is tested in it, while it is tested.
+struct Trial {
+    id: CellId,
+    cell: Cell,
+    key: Key,
+    belief: Belief,
+    seen: Vec<Observation>,
+    /// What runs said that say nothing of what is tested.
+    vain: Vec<Observation>,
+}
+
+#[derive(Clone, Copy)]
+struct Rules {
+    confidence: Confidence,
+    least: u32,
+    most: u32,
+    exactly: bool,
+}
+
+impl Trial {
+    /// What is to be said, as soon as something is.
+    fn finding(&self, criteria: &Criteria, rules: Rules) -> Option<Finding> {
+        let counts = memory::count(&self.seen, criteria);
+        match self.belief.say(counts, rules.confidence, rules.least) {
+            Said::Good { error } => Some(Finding::Good { error }),
+            Said::Bad { error } => Some(Finding::Bad { error }),
+            Said::Undecided { .. } if self.vain.len() >= VAIN_RUNS => {
+                let last = self.vain.last().map(|seen| seen.words.clone());
+                Some(Finding::Untestable { why: last.unwrap_or_default() })
+            }
+            Said::Undecided { bad, .. } if counts.total() >= rules.most => Some(Finding::Untestable {
+                why: format!(
+                    "not sure after {} runs ({} good, {} bad): bad with a probability of {bad:.2}",
+                    counts.total(),
+                    counts.good,
+                    counts.bad
+                ),
+            }),
+            Said::Undecided { .. } => None,
+        }
+    }
+
+    /// How often it is to be run now; none where no more is needed.
+    fn to_run(&self, criteria: &Criteria, rules: Rules) -> Option<u32> {
+        if rules.exactly {
+            let total = memory::count(&self.seen, criteria).total();
+            return (total < rules.least && self.vain.len() < VAIN_RUNS).then(|| rules.least - total);
+        }
+        if self.finding(criteria, rules).is_some() {
+            return None;
+        }
+        let counts = memory::count(&self.seen, criteria);
+        match self.belief.say(counts, rules.confidence, rules.least) {
+            Said::Undecided { more, .. } => Some(more.min(rules.most.saturating_sub(counts.total()).max(1))),
+            Said::Good { .. } | Said::Bad { .. } => None,
+        }
+    }
+
+    fn end(self, criteria: &Criteria, rules: Rules) -> CellFinding {
+        let finding = self.finding(criteria, rules);
+        let of = |wanted| self.seen.iter().rfind(|seen| seen.side(criteria) == Some(wanted)).cloned();
+        CellFinding {
+            counts: memory::count(&self.seen, criteria),
+            good: of(Side::Good),
+            bad: of(Side::Bad),
+            seen: self.seen.into_iter().chain(self.vain).collect(),
+            id: self.id,
+            key: self.key,
+            finding,
+        }
+    }
+}
+
+/// What all cells together say: bad where one is, good where all are.
+fn whole(cells: &[CellFinding]) -> Finding {
+    let found = |cell: &&CellFinding| matches!(cell.finding, Some(Finding::Bad { .. }));
+    if let Some(CellFinding { finding: Some(bad), .. }) = cells.iter().find(found) {
+        return bad.clone();
+    }
+    let mut errors = Vec::new();
+    for cell in cells {
+        match &cell.finding {
+            Some(Finding::Good { error }) => errors.push(*error),
+            Some(Finding::Untestable { why }) => {
+                return Finding::Untestable { why: format!("{}: {why}", cell.id) };
+            }
+            // None: of the ends, which have no verdict of their own.
+            Some(Finding::Bad { .. }) | None => {}
+        }
+    }
+    Finding::Good { error: accumulated(errors) }
+}
+
+/// Whether words on trouble are about a full disk: strerror(ENOSPC).
+fn is_disk_full(what: &str) -> bool {
+    what.contains("No space left on device")
+}
+
+/// Where verdicts, builds and evidence are kept.
+///
+/// # Errors
+/// [`Failure::Input`]: none is named, and the environment names no home.
+pub(crate) fn cache_folder(named: Option<&Path>) -> Result<PathBuf, Failure> {
+    let folder = match named {
+        Some(folder) => folder.to_owned(),
+        None => images::default_cache_folder()
+            .ok_or_else(|| anyhow!("no folder for what runs showed: set HOME, or name one: --cache DIR"))
+            .or_input()?
+            .join("bisect"),
+    };
+    std::path::absolute(&folder).with_context(|| format!("cannot use {}", folder.display())).or_input()
+}
+
+/// The guests' agents: those of an installed folder, or built now from this repository.
+async fn agents(
+    cells: &[Cell],
+    i686: &build::Toolchain,
+    host: &Host,
+) -> Result<BTreeMap<Arch, PathBuf>, Failure> {
+    let needed: BTreeSet<Arch> =
+        cells.iter().flat_map(|cell| [cell.userspace, capture_userspace(cell)]).collect();
+    let Some(folder) = Repo::installed_at() else {
+        let built = build::build(&host.repo, &[build::Program::Agent], i686, &host.interrupts).await?;
+        return Ok(built.of(build::Program::Agent));
+    };
+    let agents = GuestFiles::in_folder(&programs_folder(&folder)).agents;
+    for arch in &needed {
+        let path = &agents[arch];
+        if !tools::is_program(path) {
+            return Err(Failure::Input(anyhow!(
+                "{} is not there: {} is not whole; write it again by `bisect install` ({INSTALLED_MARK} says from where)",
+                path.display(),
+                folder.display()
+            )));
+        }
+    }
+    Ok(agents)
+}
+
+/// Where an installed folder has the guests' programs.
+pub(crate) fn programs_folder(installed: &Path) -> PathBuf {
+    installed.join("programs")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cell(finding: Finding) -> CellFinding {
+        let key = Key { cell: "c".into(), content: "d".into() };
+        CellFinding {
+            id: CellId("x".into()),
+            key,
+            counts: Counts::default(),
+            finding: Some(finding),
+            good: None,
+            bad: None,
+            seen: Vec::new(),
+        }
+    }
+
+    /// Bug: a cell that could not be tested makes a commit good, or hides that another cell is bad.
+    #[test]
+    fn one_bad_cell_is_enough_and_good_needs_all() {
+        let good = || cell(Finding::Good { error: 0.01 });
+        let bad = || cell(Finding::Bad { error: 0.002 });
+        let lost = || cell(Finding::Untestable { why: "no region".into() });
+        assert_eq!(whole(&[good(), lost(), bad()]), Finding::Bad { error: 0.002 });
+        assert_eq!(whole(&[good(), lost()]), Finding::Untestable { why: "x: no region".into() });
+        assert!(matches!(whole(&[good(), good()]), Finding::Good { error } if (error - 0.0199).abs() < 1e-9));
+    }
+
+    /// Bug: a full disk is taken for a commit that cannot be tested, and the bisection skips everything there is.
+    #[test]
+    fn a_full_disk_is_known_by_its_words() {
+        let error = std::io::Error::from_raw_os_error(rustix::io::Errno::NOSPC.raw_os_error());
+        assert!(is_disk_full(&format!("cannot write x: {error}")), "{error}");
+        assert!(!is_disk_full("QEMU died"));
+    }
+}
