@@ -139,7 +139,7 @@ pub(crate) async fn run_cells_by(
     plan.skipped.iter().for_each(|skipped| table.show_skipped(skipped));
     let Plan { cells, skipped: not_run, .. } = plan;
     let show = |told| match told {
-        Told::Event(event) => table.show(event),
+        Told::Event(event) => table.show(*event),
         Told::Asked => table.show_now(),
     };
     let ended = drive(cells, &not_run, artifacts, options, host, show).await;
@@ -155,7 +155,7 @@ pub(crate) async fn run_cells_by(
 #[derive(Debug)]
 pub(crate) enum Told {
     /// Something happened.
-    Event(RunEvent),
+    Event(Box<RunEvent>),
     /// The user wants to know what every guest does now, by SIGUSR1.
     Asked,
 }
@@ -185,7 +185,7 @@ pub(crate) async fn drive(
         loop {
             tokio::select! {
                 event = events.recv() => match event {
-                    Some(event) => show(Told::Event(event)),
+                    Some(event) => show(Told::Event(Box::new(event))),
                     None => return,
                 },
                 Some(()) = asked.recv() => show(Told::Asked),
