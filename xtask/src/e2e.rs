@@ -154,7 +154,7 @@ pub(crate) async fn run_cells_by(
     let Plan { cells, skipped: not_run, part, .. } = plan;
     let options = Options { part, ..options(args, host) };
     let show = |told| match told {
-        Told::Event(event) => table.show(event),
+        Told::Event(event) => table.show(*event),
         Told::Asked => table.show_now(),
     };
     let ended = drive(cells, &not_run, artifacts, options, host, show).await;
@@ -170,7 +170,7 @@ pub(crate) async fn run_cells_by(
 #[derive(Debug)]
 pub(crate) enum Told {
     /// Something happened.
-    Event(RunEvent),
+    Event(Box<RunEvent>),
     /// The user wants to know what every guest does now, by SIGUSR1.
     Asked,
 }
@@ -200,7 +200,7 @@ pub(crate) async fn drive(
         loop {
             tokio::select! {
                 event = events.recv() => match event {
-                    Some(event) => show(Told::Event(event)),
+                    Some(event) => show(Told::Event(Box::new(event))),
                     None => return,
                 },
                 Some(()) = asked.recv() => show(Told::Asked),

@@ -272,7 +272,7 @@ impl Runs {
         let mut seen = BTreeMap::new();
         let show = |told: Told| {
             let event = match told {
-                Told::Event(event) => event,
+                Told::Event(event) => *event,
                 Told::Asked => return live.aside(|| live.now().iter().for_each(output::line)),
             };
             live.follow(&event);
