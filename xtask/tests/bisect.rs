@@ -13,7 +13,7 @@ const CELL: &str = "5.10-amd64.i386.in-tree.5.10-686-pae.256M@1968M.pc-4g";
 /// Commits of the history; they count from 1.
 const COMMITS: u32 = 20;
 /// Where the bug comes in.
-const CULPRIT: u32 = 12;
+const CULPRIT: u32 = 13;
 
 fn workspace() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
@@ -34,8 +34,8 @@ fn replace(folder: &Path, file: &str, find: &str, replacement: &str) {
     fs::write(&path, text.replace(find, replacement)).unwrap();
 }
 
-/// Twenty commits of this workspace. Each changes the loader's bytes; 8 flakes in two loads of five, 10 and 15 do not build, from 11 to 13
-/// the xtask does not compile, and 12 has the bug.
+/// Twenty commits of this workspace. Each changes the loader's bytes; 10 and 11, the first to be looked at, flake in two loads of five; 15 and
+/// 16, of which one comes next, do not build; from 12 to 14 the xtask does not compile; and 13 has the bug.
 fn make_history(repo: &Path) -> BTreeMap<u32, String> {
     fs::create_dir_all(repo).unwrap();
     git(repo, &["init", "--quiet", "--initial-branch", "main"]);
@@ -59,33 +59,28 @@ fn make_history(repo: &Path) -> BTreeMap<u32, String> {
         };
         replace(repo, "loader/src/program/mod.rs", &before, &format!("; unloading, {number} of {COMMITS}"));
         let subject = match number {
-            8 => {
+            10 => {
                 replace(repo, "loader/src/program/mod.rs", load, &format!("{load}{flake}"));
                 "Loader: takes its chances"
             }
-            9 => {
+            12 => {
                 replace(repo, "loader/src/program/mod.rs", flake, "");
+                append("xtask/src/main.rs", broken);
                 "Loader: takes no chances"
-            }
-            10 | 15 => {
-                append("loader/src/rule.rs", broken);
-                "Loader: half of a change"
-            }
-            11 | 16 => {
-                replace(repo, "loader/src/rule.rs", broken, "");
-                if number == 11 {
-                    append("xtask/src/main.rs", broken);
-                }
-                "Loader: the other half"
             }
             CULPRIT => {
                 let find = "Limit { last: I386_LAST, why: Why::I386Capture }";
                 replace(repo, "loader/src/rule.rs", find, "UNLIMITED");
                 "Loader: one limit less"
             }
-            14 => {
+            15 => {
                 replace(repo, "xtask/src/main.rs", broken, "");
-                "Xtask: compiles again"
+                append("loader/src/rule.rs", broken);
+                "Loader: half of a change"
+            }
+            17 => {
+                replace(repo, "loader/src/rule.rs", broken, "");
+                "Loader: the other half"
             }
             _ => "Loader: another word",
         };
@@ -150,7 +145,7 @@ fn the_culprit_of_twenty_commits_is_found() {
         )),
         "{told}"
     );
-    assert!(told.contains("skip Loader: half of a change"), "{told}");
+    assert!(told.contains(" skip Loader: "), "{told}");
     assert_eq!(state_of(&repo), before);
     let report = told.lines().find_map(|line| line.strip_prefix("report: ")).unwrap();
     let report = fs::read_to_string(report).unwrap();
@@ -158,7 +153,7 @@ fn the_culprit_of_twenty_commits_is_found() {
     assert!(report.contains("- verify: good before it and bad with it"), "{report}");
     assert!(report.contains("- revert: the bad end without it is good"), "{report}");
 
-    // The same by git's own hand, from an installed folder, in a clone whose xtask does not compile at the culprit.
+    // The same by git's own hand, from an installed folder, in a clone. Where the xtask of a commit does not compile, nobody asks it.
     let installed = folder.join("rig");
     let output = xtask(&["bisect", "install", installed.to_str().unwrap(), "--suite", "smoke"]);
     assert_eq!(output.status.code(), Some(0), "{output:?}");
@@ -171,4 +166,96 @@ fn the_culprit_of_twenty_commits_is_found() {
         git(&clone, &["bisect", "run", launcher.to_str().unwrap(), "step", "--cache", cache_word, CELL]);
     println!("{told}");
     assert!(told.contains(&format!("{} is the first bad commit", commits[&CULPRIT])), "{told}");
+}
+
+/// Installs the rig into a folder, and gives the launcher and the path of a program of its guests.
+fn install(folder: &Path) -> (PathBuf, PathBuf) {
+    let installed = folder.join("rig");
+    let output = xtask(&["bisect", "install", installed.to_str().unwrap(), "--suite", "smoke"]);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    (installed.join("kdump-bisect"), installed.join("programs"))
+}
+
+/// Bug: a status that git reads as another verdict than the one that was meant.
+#[test]
+#[ignore = "starts guests"]
+fn every_status_of_a_step() {
+    let temp = tempfile::tempdir().unwrap();
+    let (launcher, programs) = install(temp.path());
+    let checkout = temp.path().join("checkout");
+    fs::create_dir(&checkout).unwrap();
+    fs::copy("/bin/sh", checkout.join("dynamic")).unwrap();
+    let program = |name: &str| programs.join(name).to_str().unwrap().to_owned();
+    let (loader, no_loader) = (program("kexec-load.{arch}"), program("guest-agent.{arch}"));
+    let step = |words: &[&str]| {
+        let mut command = Command::new(&launcher);
+        command.args(["step", "--checkout", checkout.to_str().unwrap()]);
+        command.args(["--cache", temp.path().join("cache").to_str().unwrap()]).args(words);
+        let output = command.output().unwrap();
+        println!("{words:?}: {output:?}");
+        output.status.code()
+    };
+    assert_eq!(step(&["--loader", &loader, CELL]), Some(0));
+    assert_eq!(step(&["--loader", &no_loader, CELL]), Some(1));
+    // The same by what it is that came of it, which need not be run again.
+    assert_eq!(step(&["--loader", &no_loader, "--good", "load-failed", CELL]), Some(0));
+    assert_eq!(step(&["--loader", &loader, "--bad", "refused & words~\"0x36ffdfff\"", CELL]), Some(1));
+    assert_eq!(step(&["--build", "echo error: no >&2; exit 3", "--loader", &loader, CELL]), Some(125));
+    assert_eq!(step(&["--build", "true", "--loader", "what/it/does/not/make", CELL]), Some(125));
+    assert_eq!(step(&["--loader", "dynamic", CELL]), Some(125));
+    assert_eq!(step(&["--loader", &loader, "--bad", "hung", "--good", "captured", CELL]), Some(125));
+    assert_eq!(
+        step(&["--build", "echo No space left on device >&2; exit 1", "--loader", &loader, CELL]),
+        Some(128)
+    );
+    assert_eq!(step(&["--loader", &loader, "no.such.cell"]), Some(128));
+    assert_eq!(step(&["--no-such-flag"]), Some(128));
+    assert_eq!(step(&["--build", "kill -INT $PPID; sleep 1000", "--loader", &loader, CELL]), Some(130));
+    fs::remove_file(temp.path().join("rig/bin/xtask")).unwrap();
+    assert_eq!(step(&["--loader", &loader, CELL]), Some(128));
+}
+
+/// Bug: after an interruption what was found out is lost or tested again; contents that are the same to the byte are run again.
+#[test]
+#[ignore = "starts guests"]
+fn an_interrupted_hunt_goes_on() {
+    let temp = tempfile::tempdir().unwrap();
+    let (_, programs) = install(temp.path());
+    let repo = temp.path().join("binaries");
+    fs::create_dir(&repo).unwrap();
+    git(&repo, &["init", "--quiet"]);
+    for number in 1..=16 {
+        let program = if number < 7 { "kexec-load.i386" } else { "guest-agent.i386" };
+        fs::copy(programs.join(program), repo.join("loader")).unwrap();
+        fs::write(repo.join("number"), number.to_string()).unwrap();
+        git(&repo, &["add", "--all"]);
+        git(&repo, &["commit", "--quiet", "--message", &format!("release {number}")]);
+    }
+    let cache = temp.path().join("cache");
+    let cache_word = cache.to_str().unwrap();
+    // Once, at the second revision between the ends.
+    let flag = temp.path().join("interrupted");
+    let build = format!(
+        "echo >> {0}.all; if [ $(wc -l < {0}.all) -eq 4 ] && [ ! -e {0} ]; then touch {0}; kill -INT $PPID; sleep 1000; fi",
+        flag.display()
+    );
+    let root = git(&repo, &["rev-list", "--max-parents=0", "HEAD"]);
+    let ends = ["--over", "loader", "--repo", repo.to_str().unwrap(), "--good", &root, "--bad", "HEAD"];
+    let how = ["--build", &build, "--loader", "loader", "--cache", cache_word, "--", CELL];
+    let output = xtask(&[&["bisect", "run"], &ends[..], &how].concat());
+    assert_eq!(output.status.code(), Some(130), "{output:?}");
+    let output = xtask(&["bisect", "run", "--resume", "--cache", cache_word]);
+    let told = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    assert!(told.contains("1 steps are known") && told.contains("(release 7)"), "{told}");
+    let log = xtask(&["bisect", "log", "--cache", cache_word]);
+    let log = String::from_utf8(log.stdout).unwrap();
+    assert_eq!(log.matches("\ngit bisect start").count(), 1);
+    // git itself understands it, and comes to the same.
+    let file = temp.path().join("log");
+    fs::write(&file, &log).unwrap();
+    let replayed = git(&repo, &["bisect", "replay", file.to_str().unwrap()]);
+    assert!(replayed.contains("is the first bad commit"), "{replayed}");
+    let output = xtask(&["bisect", "replay", file.to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
 }

@@ -34,14 +34,14 @@ pub(crate) async fn run(args: &HuntArgs, host: &Host) -> Result<Exit, Failure> {
         let folder = latest(args.judging.cache.as_deref())?;
         let (started, steps) = log::read(&folder.join(LOG)).or_input()?;
         output::line(format_args!("going on with {}, {} steps are known", folder.display(), steps.len()));
-        return go_on(&started, steps, folder, host).await;
+        return go_on(started, steps, folder, host).await;
     }
     let words = std::env::args().skip(1).skip_while(|word| word != "run").skip(1).collect();
     let here = std::env::current_dir().context("there is no current folder").or_input()?;
     let folder = new_folder(args.judging.cache.as_deref())?;
-    let started = Started { words, folder: here };
+    let started = Started { words, folder: here, ends: None };
     // Begun only when it is known that it can be: a hunt with a typo is nothing to go on with.
-    Hunt::open(args, Vec::new(), folder, Some(&started), host).await
+    Hunt::open(args, Vec::new(), folder, started, true, host).await
 }
 
 /// Prints the log of the last hunt, as `git bisect log` does.
@@ -63,15 +63,15 @@ pub(crate) async fn replay(args: &ReplayArgs, host: &Host) -> Result<Exit, Failu
     std::env::set_current_dir(&started.folder)
         .with_context(|| format!("cannot go to {}, where it was started", started.folder.display()))
         .or_input()?;
-    Hunt::open(&hunt, steps, folder, Some(&started), host).await
+    Hunt::open(&hunt, steps, folder, started, true, host).await
 }
 
-async fn go_on(started: &Started, steps: Vec<Step>, folder: PathBuf, host: &Host) -> Result<Exit, Failure> {
-    let hunt = hunt_args(started)?;
+async fn go_on(started: Started, steps: Vec<Step>, folder: PathBuf, host: &Host) -> Result<Exit, Failure> {
+    let hunt = hunt_args(&started)?;
     std::env::set_current_dir(&started.folder)
         .with_context(|| format!("cannot go to {}, where it was started", started.folder.display()))
         .or_input()?;
-    Hunt::open(&hunt, steps, folder, None, host).await
+    Hunt::open(&hunt, steps, folder, started, false, host).await
 }
 
 /// The arguments that a hunt was started with.
@@ -131,12 +131,13 @@ struct Verified {
 }
 
 impl Hunt<'_> {
-    /// Provides what is needed, and hunts. `begin` begins the log.
+    /// Provides what is needed, and hunts. `begin` begins a log.
     async fn open(
         args: &HuntArgs,
         known: Vec<Step>,
         folder: PathBuf,
-        begin: Option<&Started>,
+        mut started: Started,
+        begin: bool,
         host: &Host,
     ) -> Result<Exit, Failure> {
         let (Some(over), Some(good), Some(bad)) = (args.over, &args.good, &args.bad) else {
@@ -175,7 +176,12 @@ impl Hunt<'_> {
             Over::KernelPackages => axis::kernels(&cells, args.side, good, bad)?,
             Over::KexecTools => axis::kexec_tools(good, bad)?,
         };
-        let (good, bad) = (axis.resolve(good).await?, axis.resolve(bad).await?);
+        // Names may stand for something else by the time that a hunt goes on.
+        let (good, bad) = match started.ends.clone() {
+            Some(ends) => ends,
+            None => (axis.resolve(good).await?, axis.resolve(bad).await?),
+        };
+        started.ends = Some((good.clone(), bad.clone()));
         if let Axis::Git { git, .. } = &axis
             && (good == bad || !git.is_ancestor(&good, &bad).await?)
         {
@@ -199,11 +205,11 @@ impl Hunt<'_> {
         let tester =
             Tester::new(&args.judging, criteria, args.host, &args.store, store, cells, &i686, host).await?;
         let log = folder.join(LOG);
-        if let Some(started) = begin {
+        if begin {
             std::fs::create_dir_all(&folder)
                 .with_context(|| format!("cannot make {}", folder.display()))
                 .or_rig()?;
-            log::begin(&log, started).or_rig()?;
+            log::begin(&log, &started).or_rig()?;
             for step in &known {
                 log::add(&log, step).or_rig()?;
             }
@@ -236,7 +242,7 @@ impl Hunt<'_> {
             }
             let errors = self.steps.iter().filter_map(|step| step.error).chain([verified.error]);
             let error = accumulated(errors);
-            return self.conclude(found, confirmed, sides, error, began).await;
+            return self.conclude(found, bad, confirmed, sides, error, began).await;
         }
         Err(Failure::Rig(anyhow!(
             "{MOST_CORRECTIONS} verdicts had to be corrected, one after the other: the cells flake in ways that their ends do not show; \
@@ -481,6 +487,7 @@ impl Hunt<'_> {
     async fn conclude(
         &mut self,
         found: Found,
+        bad_end: &str,
         confirmed: Confirmed,
         sides: (Tested, Tested),
         error: f64,
@@ -488,9 +495,8 @@ impl Hunt<'_> {
     ) -> Result<Exit, Failure> {
         let Found { first_bad, among } = found;
         let first_bad = first_bad.as_str();
-        let bad_end = self.axis.resolve(self.args.bad.as_deref().unwrap_or_default()).await?;
         let reverted = match confirmed {
-            Confirmed::Yes => self.without(first_bad, &bad_end).await?,
+            Confirmed::Yes => self.without(first_bad, bad_end).await?,
             Confirmed::No | Confirmed::NotTried | Confirmed::Corrected => Reverted::NotTried,
         };
         let paper = Paper {
@@ -615,12 +621,13 @@ mod tests {
     #[test]
     fn a_hunt_is_started_again_by_its_own_words() {
         let words = "--over loader --repo /r --good a --bad b --bad-is hung --confidence 0.999 -- cell";
-        let started = Started { words: words.split(' ').map(str::to_owned).collect(), folder: "/".into() };
+        let started =
+            Started { words: words.split(' ').map(str::to_owned).collect(), folder: "/".into(), ends: None };
         let args = hunt_args(&started).unwrap();
         assert_eq!((args.good.as_deref(), args.bad.as_deref()), (Some("a"), Some("b")));
         assert_eq!(args.judging.cells, ["cell"]);
         assert_eq!(args.repo.as_deref(), Some(Path::new("/r")));
-        let resume = Started { words: vec!["--resume".into()], folder: "/".into() };
+        let resume = Started { words: vec!["--resume".into()], folder: "/".into(), ends: None };
         assert!(hunt_args(&resume).is_err());
     }
 }

@@ -19,6 +19,8 @@ pub(crate) struct Started {
     pub(crate) words: Vec<String>,
     /// The folder in which they were given.
     pub(crate) folder: PathBuf,
+    /// What the names of the ends stood for then; none before that is known.
+    pub(crate) ends: Option<(String, String)>,
 }
 
 /// A verdict on one revision.
@@ -57,7 +59,9 @@ fn mark(name: &str) -> Option<Mark> {
 /// # Errors
 /// It cannot be written.
 pub(crate) fn begin(path: &Path, started: &Started) -> anyhow::Result<()> {
-    memory::append_line(path, &format!("{HEADER}{}\ngit bisect start", serde_json::to_string(started)?))
+    // As git takes them: the bad one first.
+    let ends = started.ends.as_ref().map(|(good, bad)| format!(" {bad} {good}")).unwrap_or_default();
+    memory::append_line(path, &format!("{HEADER}{}\ngit bisect start{ends}", serde_json::to_string(started)?))
 }
 
 /// Adds a step.
@@ -154,7 +158,11 @@ mod tests {
     fn a_log_comes_back_as_far_as_it_was_written() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("log");
-        let started = Started { words: vec!["--good".into(), "a b".into()], folder: "/r".into() };
+        let started = Started {
+            words: vec!["--good".into(), "a b".into()],
+            folder: "/r".into(),
+            ends: Some(("a0".into(), "d4".into())),
+        };
         begin(&path, &started).unwrap();
         let steps = [step("a1", Mark::Good), step("b2", Mark::Bad), step("c3", Mark::Skip)];
         for step in &steps {
@@ -172,7 +180,7 @@ mod tests {
     /// Bug: a log that somebody corrected is replayed as it was, or a line that is no mark is passed over in silence.
     #[test]
     fn a_corrected_log_is_what_counts() {
-        let header = format!("{HEADER}{}\n", r#"{"words":[],"folder":"/"}"#);
+        let header = format!("{HEADER}{}\n", r#"{"words":[],"folder":"/","ends":null}"#);
         let (_, steps) =
             parse(&format!("{header}git bisect start\ngit bisect good a1\n# note\ngit bisect bad a1\n"))
                 .unwrap();
