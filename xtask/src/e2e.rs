@@ -152,7 +152,7 @@ pub(crate) async fn run_cells_by(
     let skipped = plan.skipped.len();
     plan.skipped.iter().for_each(|skipped| table.show_skipped(skipped));
     let Plan { cells, skipped: not_run, part, .. } = plan;
-    let options = Options { part, ..options(args, host) };
+    let options = Options { part, ..options };
     let show = |told| match told {
         Told::Event(event) => table.show(*event),
         Told::Asked => table.show_now(),

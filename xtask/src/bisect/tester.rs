@@ -326,7 +326,7 @@ impl<'a> Tester<'a> {
             Told::Asked => live.aside(|| live.now().iter().for_each(output::line)),
             Told::Event(event) => {
                 live.follow(&event);
-                if let RunEvent::TrialEnded { result } = event {
+                if let RunEvent::TrialEnded { result } = *event {
                     let evidence = report.join(&result.evidence);
                     results.push((*result, evidence));
                 }

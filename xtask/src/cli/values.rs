@@ -186,18 +186,26 @@ impl FromStr for KernelArgs {
             None => vec![text],
             Some(at) => vec![&text[..at], &text[at + 1..]],
         };
-        parts.into_iter().map(one_kernel).collect::<Result<_, _>>().map(Self)
+        parts.into_iter().map(str::parse).collect::<Result<_, _>>().map(Self)
     }
 }
 
-fn one_kernel(text: &str) -> Result<KernelArg, String> {
-    let (side, path) = match text.split_once('=') {
-        Some(("first", path)) => (KernelSide::First, path),
-        Some(("capture", path)) => (KernelSide::Capture, path),
-        _ => return Err("expected first=PATH or capture=PATH, or both as first=PATH,capture=PATH".to_owned()),
-    };
-    match path {
-        "" => Err("no path after the equals sign".to_owned()),
-        path => Ok(KernelArg { side, path: PathBuf::from(path) }),
+impl FromStr for KernelArg {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (side, path) = match text.split_once('=') {
+            Some(("first", path)) => (KernelSide::First, path),
+            Some(("capture", path)) => (KernelSide::Capture, path),
+            _ => {
+                return Err(
+                    "expected first=PATH or capture=PATH, or both as first=PATH,capture=PATH".to_owned()
+                );
+            }
+        };
+        match path {
+            "" => Err("no path after the equals sign".to_owned()),
+            path => Ok(KernelArg { side, path: PathBuf::from(path) }),
+        }
     }
 }
