@@ -23,6 +23,19 @@ pub struct Cost {
 }
 
 impl Cost {
+    /// What several runs have cost together: their times added, their peaks the highest. Of their median times to a verdict, the
+    /// highest as well, for single times are not kept.
+    pub fn sum<'a>(costs: impl IntoIterator<Item = &'a Self>) -> Self {
+        costs.into_iter().fold(Self::default(), |sum, cost| Self {
+            rig_cpu_seconds: sum.rig_cpu_seconds + cost.rig_cpu_seconds,
+            guests_cpu_seconds: sum.guests_cpu_seconds + cost.guests_cpu_seconds,
+            rig_peak_mib: sum.rig_peak_mib.max(cost.rig_peak_mib),
+            guest_peak_mib: sum.guest_peak_mib.max(cost.guest_peak_mib),
+            verdict_median_seconds: sum.verdict_median_seconds.max(cost.verdict_median_seconds),
+            verdict_longest_seconds: sum.verdict_longest_seconds.max(cost.verdict_longest_seconds),
+        })
+    }
+
     /// The rig's CPU time as a share of its guests'; none where no guest ran.
     pub fn cpu_share(&self) -> Option<f64> {
         (self.guests_cpu_seconds > 0.0).then(|| self.rig_cpu_seconds / self.guests_cpu_seconds)

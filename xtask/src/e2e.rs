@@ -125,12 +125,13 @@ pub(crate) async fn run_cells(
     let mut table = Table::new(host.style, context);
     let skipped = plan.skipped.len();
     plan.skipped.iter().for_each(|skipped| table.show_skipped(skipped));
-    let Plan { cells, skipped: not_run, .. } = plan;
+    let Plan { cells, skipped: not_run, part, .. } = plan;
+    let options = Options { part, ..options(args, host) };
     let show = |told| match told {
         Told::Event(event) => table.show(event),
         Told::Asked => table.show_now(),
     };
-    let ended = drive(cells, &not_run, artifacts, options(args, host), host, show).await;
+    let ended = drive(cells, &not_run, artifacts, options, host, show).await;
     table.abandon();
     let summary = ended?;
     output::line(table::count_line(&summary, skipped));
@@ -204,7 +205,7 @@ pub(crate) fn failure_of(error: RunError) -> Failure {
     }
 }
 
-const fn exit_of(conclusion: Conclusion) -> Exit {
+pub(crate) const fn exit_of(conclusion: Conclusion) -> Exit {
     match conclusion {
         Conclusion::AsExpected => Exit::AsExpected,
         Conclusion::SomeFailed => Exit::NotAsExpected,
@@ -231,6 +232,7 @@ pub(crate) fn options(args: &E2eArgs, host: &Host) -> Options {
         verbose: !args.no_verbose_run,
         dump: args.dump,
         deadlines: Deadlines { factor: args.patience.0, ..Deadlines::default() },
+        part: None,
     }
 }
 

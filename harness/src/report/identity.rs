@@ -41,7 +41,23 @@ impl MadeWith {
 
 /// How the run to be done differs from the one that a report was made by; none where it may continue it.
 pub(super) fn difference(report: &RunHeader, run: &RunHeader) -> Option<String> {
-    let RunHeader { rig, qemu, accel, accel_reason: _, jobs: _, total: _, made_with } = run;
+    let means = difference_of_means(report, run);
+    if means.is_some() {
+        return means;
+    }
+    if run.made_with.cells != report.made_with.cells {
+        return Some(
+            "the suites, the filter, the partition, the loaders or kernels named, or what is expected select other cells"
+                .to_owned(),
+        );
+    }
+    (run.part != report.part).then(|| "the plan that it is a part of is another".to_owned())
+}
+
+/// How two runs differ in what they were run with, whatever their cells.
+pub(super) fn difference_of_means(report: &RunHeader, run: &RunHeader) -> Option<String> {
+    let RunHeader { rig, qemu, accel, made_with, accel_reason: _, jobs: _, total: _, part: _, merged: _ } =
+        run;
     let before = &report.made_with;
     let was = |what: &str, before: &dyn std::fmt::Display, now: &dyn std::fmt::Display| {
         Some(format!("{what} was {before} and is {now}"))
@@ -77,9 +93,7 @@ pub(super) fn difference(report: &RunHeader, run: &RunHeader) -> Option<String> 
     if made_with.fresh != before.fresh {
         return was("--fresh", &before.fresh, &made_with.fresh);
     }
-    (made_with.cells != before.cells).then(|| {
-        "the suites, the filter, the partition, the loaders or kernels named, or what is expected select other cells".to_owned()
-    })
+    None
 }
 
 #[cfg(test)]
@@ -99,6 +113,8 @@ mod tests {
             jobs: 2,
             total: 9,
             made_with,
+            part: None,
+            merged: Vec::new(),
         };
         change(&mut header);
         header

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! DIR/run.json             what was run, and, when the run ended by itself, its counts
+//! DIR/plan.json            of a part: all cells that were chosen, and the part that each is in
 //! DIR/results.jsonl        one object a trial, written as it ends, and one a cell that was skipped
 //! DIR/junit.xml            the results for CI systems, when the run has ended
 //! DIR/report.html          the results for people, when the run has ended
@@ -19,7 +20,9 @@ mod identity;
 mod junit;
 mod look;
 mod machine;
+mod merge;
 mod pages;
+mod part;
 mod read;
 mod record;
 mod run_file;
@@ -35,7 +38,9 @@ pub use html::html;
 pub use identity::MadeWith;
 pub use junit::junit;
 pub use look::{Look, verdict_name};
+pub use merge::{MergeError, Merged, merge};
 pub use pages::{write_html, write_junit, write_pages};
+pub use part::{MergedRun, NoPart, PartRecord, lost_trials, read_plan};
 pub use read::{ReadError, Results, read_results};
 pub use record::{AttemptRecord, BootRecord, CellResult, LastPhase, SkippedRecord, VerboseRecord, Versions};
 pub use run_file::{RecordedRun, RunFileError, read_run};
@@ -122,6 +127,12 @@ pub struct RunHeader {
     pub total: usize,
     /// What else decides results.
     pub made_with: MadeWith,
+    /// The part of a whole plan that this run is of; none where it is all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub part: Option<PartRecord>,
+    /// The runs that this report was merged from.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub merged: Vec<MergedRun>,
 }
 
 /// `run.json`.
@@ -136,6 +147,9 @@ struct RunFile<'a> {
     verdicts: Option<BTreeMap<String, usize>>,
     not_run: Option<usize>,
     interrupted: Option<bool>,
+    /// Processes that outlived their guest's end.
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    leaked: &'a [String],
     /// What the run cost, or, of one that was continued, its last part.
     cost: Option<&'a Cost>,
     /// What the runs of each cell came to that was run more than once.
@@ -158,6 +172,8 @@ pub struct Report {
     /// Whether it continues an earlier run, which may have left evidence of trials that have no result.
     resumed: bool,
     started: u64,
+    /// When the runs that it was merged from had ended; none of a report that is written while it runs.
+    ended: Option<u64>,
     results: File,
     /// What is in the results.
     runs: Runs,
@@ -178,7 +194,8 @@ impl Report {
         let results =
             File::options().append(true).create_new(true).open(&path).map_err(io_error("create", &path))?;
         let runs = Runs::default();
-        let report = Self { header, resumed: false, started: now(), results, runs, _lock: lock, folder };
+        let (started, ended) = (now(), None);
+        let report = Self { header, resumed: false, started, ended, results, runs, _lock: lock, folder };
         report.write_run_file(None)?;
         Ok(report)
     }
@@ -217,8 +234,16 @@ impl Report {
         };
         let results = continued().map_err(io_error("continue", &path))?;
         let runs = Runs::of(&earlier);
-        let report =
-            Self { header, resumed: true, started: begun.started, results, runs, _lock: lock, folder };
+        let report = Self {
+            header,
+            resumed: true,
+            started: begun.started,
+            ended: None,
+            results,
+            runs,
+            _lock: lock,
+            folder,
+        };
         report.write_run_file(None)?;
         Ok((report, earlier))
     }
@@ -306,7 +331,7 @@ impl Report {
         let content = RunFile {
             header: &self.header,
             started: self.started,
-            ended: summary.map(|_| now()),
+            ended: summary.map(|_| self.ended.unwrap_or_else(now)),
             verdicts: summary.map(|summary| {
                 summary
                     .verdicts
@@ -316,6 +341,7 @@ impl Report {
             }),
             not_run: summary.map(|summary| summary.not_run),
             interrupted: summary.map(|summary| summary.interrupted),
+            leaked: summary.map_or(&[], |summary| &summary.leaked),
             cost: summary.map(|summary| &summary.cost),
             repeated: self.runs.repeated().collect(),
         };

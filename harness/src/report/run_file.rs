@@ -23,6 +23,9 @@ pub struct RecordedRun {
     /// Whether somebody ended it.
     #[serde(default)]
     pub interrupted: Option<bool>,
+    /// Processes that outlived their guest's end.
+    #[serde(default)]
+    pub leaked: Vec<String>,
     /// What it cost.
     #[serde(default)]
     pub cost: Option<Cost>,

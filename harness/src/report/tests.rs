@@ -14,6 +14,8 @@ pub(crate) fn header() -> RunHeader {
         jobs: 2,
         total: 1,
         made_with: MadeWith::default(),
+        part: None,
+        merged: Vec::new(),
     }
 }
 

@@ -148,7 +148,7 @@ pub struct Summary {
 
 impl Summary {
     /// Counts a trial.
-    pub(super) fn add(&mut self, verdict: Verdict) {
+    pub(crate) fn add(&mut self, verdict: Verdict) {
         *self.verdicts.entry(verdict).or_insert(0) += 1;
     }
 

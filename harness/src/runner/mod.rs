@@ -24,7 +24,7 @@ use crate::cost::Meter;
 use crate::guest::Deadlines;
 use crate::outcome::Verdict;
 use crate::qemu::{QemuVersionError, qemu_version};
-use crate::report::{CellResult, MadeWith, Report, ReportError, RunHeader};
+use crate::report::{CellResult, MadeWith, PartRecord, Report, ReportError, RunHeader};
 use crate::scenario::SkippedCell;
 use crate::scratch::Scratch;
 use crate::stop::Stop;
@@ -138,12 +138,17 @@ async fn begin(
         jobs: admission.jobs,
         total: trials.len(),
         made_with,
+        part: options.part.as_ref().map(PartRecord::of),
+        merged: Vec::new(),
     };
     let (mut report, earlier) = if options.resume {
         Report::resume(&options.report, header)?
     } else {
         (Report::create(&options.report, header)?, Vec::new())
     };
+    if let Some(part) = &options.part {
+        report.write_plan(&part.plan)?;
+    }
     report.add_skipped(skipped)?;
     let done: BTreeSet<TrialId> = earlier.iter().map(CellResult::trial).collect();
     trials.retain(|(id, _)| !done.contains(id));

@@ -2,6 +2,7 @@
 
 use crate::accel::AccelChoice;
 use crate::guest::Deadlines;
+use crate::partition::PartOfPlan;
 use std::num::NonZeroU32;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -34,6 +35,8 @@ pub struct Options {
     pub dump: bool,
     /// How long each phase may take.
     pub deadlines: Deadlines,
+    /// The part of a whole plan that the cells are; none where they are all.
+    pub part: Option<PartOfPlan>,
 }
 
 impl Default for Options {
@@ -52,6 +55,7 @@ impl Default for Options {
             verbose: true,
             dump: false,
             deadlines: Deadlines::default(),
+            part: None,
         }
     }
 }

@@ -7,12 +7,14 @@ use crate::repo::Repo;
 use anyhow::{Context, anyhow, bail};
 use guest_protocol::Arch;
 use harness::cell::{Cell, CellId, Kernel, Loader};
+use harness::durations::Durations;
 use harness::filter::Filter;
 use harness::outcome::Expectation;
-use harness::partition::Partition;
+use harness::partition::{PartOfPlan, Partition, WholePlan};
 use harness::report;
 use harness::scenario::{self, Catalog, Overrides, ReferenceLoader, SkippedCell};
 use std::collections::{BTreeMap, BTreeSet};
+use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 
 /// What was selected.
@@ -24,6 +26,8 @@ pub(crate) struct Plan {
     pub(crate) skipped: Vec<SkippedCell>,
     /// How many combinations the suites leave out because they cannot be, by the axis to blame.
     pub(crate) impossible: BTreeMap<&'static str, usize>,
+    /// The part of all that was chosen that this is; none where it is all.
+    pub(crate) part: Option<PartOfPlan>,
 }
 
 /// The plan that these arguments ask for.
@@ -61,7 +65,10 @@ pub(crate) fn make(args: &E2eArgs, repo: &Repo) -> Result<Plan, Failure> {
     let plan = select(cells, skipped, filter.as_ref(), failed.as_ref()).or_input()?;
     let plan = Plan { impossible, ..plan };
     match partition {
-        Some(partition) => part(plan, partition).or_input(),
+        Some(partition) => {
+            let durations = Durations::read(&repo.durations()).or_input()?;
+            part(plan, partition, &durations).or_input()
+        }
         None => Ok(plan),
     }
 }
@@ -79,17 +86,26 @@ pub(crate) fn expectations(names: &[String], repo: &Repo) -> Result<BTreeMap<Cel
     Ok(all.map(|cell| (cell.id, cell.expected)).collect())
 }
 
+/// All cells of a plan, dealt out to so many parts.
+pub(crate) fn deal(plan: &Plan, durations: &Durations, of: NonZeroU64) -> WholePlan {
+    let skipped: Vec<Cell> = plan.skipped.iter().map(|skipped| skipped.cell.clone()).collect();
+    WholePlan::deal(&plan.cells, &skipped, durations, of)
+}
+
 /// Takes one part of the plan. An empty one is an error, as every selection of nothing is.
-fn part(mut plan: Plan, partition: Partition) -> anyhow::Result<Plan> {
+fn part(mut plan: Plan, partition: Partition, durations: &Durations) -> anyhow::Result<Plan> {
     let all = plan.cells.len();
-    plan.cells.retain(|cell| partition.has(cell));
-    plan.skipped.retain(|skipped| partition.has(&skipped.cell));
+    let whole = deal(&plan, durations, partition.of());
+    let own: BTreeSet<CellId> = whole.ids(partition.part()).into_iter().cloned().collect();
+    plan.cells.retain(|cell| own.contains(&cell.id));
+    plan.skipped.retain(|skipped| own.contains(&skipped.cell.id));
     if plan.cells.is_empty() {
         bail!(
             "nothing is selected: none of {all} cells is in part {partition}, for cells that share a boot stay together; \
              take fewer parts"
         );
     }
+    plan.part = Some(PartOfPlan { partition, plan: whole });
     Ok(plan)
 }
 
@@ -108,6 +124,7 @@ fn select(
         cells: cells.into_iter().filter(wanted).collect(),
         skipped: skipped.into_iter().filter(|skipped| wanted(&skipped.cell)).collect(),
         impossible: BTreeMap::new(),
+        part: None,
     };
     if !plan.cells.is_empty() {
         return Ok(plan);
@@ -285,6 +302,8 @@ mod tests {
         let mut sorted = all;
         sorted.sort_by(|a, b| a.id.cmp(&b.id));
         assert_eq!(parts, sorted);
+        let part = plan(&["smoke", "--partition", "2/3"]).unwrap().part.unwrap();
+        assert_eq!((part.partition.to_string().as_str(), part.plan.cells.len()), ("2/3", sorted.len()));
         let one = ["smoke", "-E", "loader=kexec-tools"];
         let taken = |part| plan(&[&one[..], &["--partition", part]].concat());
         let (full, empty): (Vec<_>, Vec<_>) = ["1/2", "2/2"].into_iter().map(taken).partition(Result::is_ok);
