@@ -20,6 +20,7 @@ mod maintain;
 mod mirror;
 mod progress;
 mod recipe;
+mod stage;
 mod store;
 mod tree;
 

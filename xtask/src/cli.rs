@@ -11,7 +11,7 @@ pub(crate) use checks::{
     BenchLoaderArgs, FaultsArgs, FuzzArgs, MutantsArgs, SoakArgs, StandInArgs, TestArgs,
 };
 pub(crate) use reports::{CompareLoadersArgs, JudgeArgs, ReportArgs};
-pub(crate) use spread::DurationsArgs;
+pub(crate) use spread::{DurationsArgs, Engine, MergeArgs, NightlyArgs, SlurmCheckArgs};
 pub(crate) use values::{
     AccelArg, DoctorFormat, I686Arg, JudgeFormat, KernelArg, KernelSide, ListFormat, LoaderArg, Patience,
     ShellArg, TableFormat,
@@ -88,6 +88,15 @@ pub(crate) enum Verb {
     Completions(CompletionsArgs),
     /// Record how long the cells of these reports took: what runs are ordered and parted by.
     Durations(DurationsArgs),
+    /// Merge the reports of all parts of a run into one, and exit as a single run of it all would have.
+    ///
+    /// Exits with 3 where a part or a cell is missing, is there twice, or was run by other means than the others; it names them.
+    Merge(MergeArgs),
+    /// Run a suite as the nightly does: on this host, or in parts on the nodes of a Slurm cluster, with one report in the end.
+    Nightly(NightlyArgs),
+    /// Run some cells in parts on a Slurm of its own on this host, kill one of its tasks, and hold the merged report against that of a
+    /// plain run.
+    SlurmCheck(SlurmCheckArgs),
 }
 
 #[derive(Debug, Subcommand)]

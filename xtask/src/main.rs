@@ -15,13 +15,16 @@ mod images_verb;
 mod interrupt;
 mod judge_verb;
 mod loader_verb;
+mod merge_verb;
 mod mutants;
+mod nightly;
 mod output;
 mod process;
 mod repo;
 mod report_verb;
 mod setup;
 mod shell_verb;
+mod slurm_check;
 mod soak;
 mod store;
 mod table;
@@ -87,6 +90,9 @@ fn run(command_line: CommandLine) -> Result<Exit, Failure> {
             Verb::Doctor(args) => doctor::run(&args, &host).await,
             Verb::Completions(args) => completions::run(args, &host),
             Verb::Durations(args) => durations_verb::run(&args, &host),
+            Verb::Merge(args) => merge_verb::run(&args, &host),
+            Verb::Nightly(args) => nightly::run(&args, &host).await,
+            Verb::SlurmCheck(args) => slurm_check::run(&args, &host).await,
         }
     });
     // A fetch that an interruption left behind in its thread must not keep the program from ending.

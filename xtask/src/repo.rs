@@ -9,8 +9,15 @@ pub(crate) struct Repo {
 }
 
 impl Repo {
-    /// The repository that this program was started from by cargo, or else the one that it was built from.
+    /// The variable that names the root, for a program that is neither run by cargo nor where it was built.
+    pub(crate) const ROOT: &str = "KDUMP_RIG_ROOT";
+
+    /// The repository that [`Self::ROOT`] names; else the one that this program was started from by cargo, or else the one that it was
+    /// built from.
     pub(crate) fn find() -> Self {
+        if let Some(root) = std::env::var_os(Self::ROOT).filter(|root| !root.is_empty()) {
+            return Self { root: root.into() };
+        }
         let package = std::env::var_os("CARGO_MANIFEST_DIR")
             .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")), PathBuf::from);
         let root = package.parent().map_or_else(|| package.clone(), Path::to_path_buf);
@@ -101,5 +108,15 @@ impl Repo {
     /// Report of `bench loader`.
     pub(crate) fn loader_bench_report(&self) -> PathBuf {
         self.root.join("target/bench/loader")
+    }
+
+    /// Where the last nightly report is, unless `--report` says otherwise.
+    pub(crate) fn default_nightly_report(&self) -> PathBuf {
+        self.root.join("target/nightly/latest")
+    }
+
+    /// Where the reports of `slurm-check` are.
+    pub(crate) fn slurm_check_reports(&self) -> PathBuf {
+        self.root.join("target/slurm-check")
     }
 }

@@ -52,6 +52,22 @@ impl Shared {
     }
 }
 
+impl Shared {
+    /// Copies these, ready for use, to a cache in `folder`.
+    ///
+    /// # Errors
+    /// As [`failure_of`] sorts them.
+    pub(crate) async fn stage(
+        &self,
+        names: Vec<ArtifactName>,
+        folder: std::path::PathBuf,
+        interrupts: &Interrupts,
+    ) -> Result<(), Failure> {
+        let store = Arc::clone(&self.0);
+        unless_interrupted(interrupts, move || store.copy_to(&names, &folder)).await?.map_err(failure_of)
+    }
+}
+
 impl DebianRust for Shared {
     fn is_cached(&self) -> bool {
         let listed = self.0.list().unwrap_or_default();

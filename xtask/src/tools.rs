@@ -49,6 +49,18 @@ pub(crate) const GPGV: Tool = Tool {
     packages: &["gpgv", "debian-archive-keyring"],
 };
 
+/// Gives work to a Slurm cluster. `scancel`, `squeue` and `sinfo` are in the same package.
+pub(crate) const SBATCH: Tool =
+    Tool { program: "sbatch", purpose: "gives parts to a Slurm cluster", packages: &["slurm-client"] };
+
+/// The daemons of a Slurm cluster, for a check against a real one.
+pub(crate) const SLURM: [Tool; 4] = [
+    Tool { program: "munged", purpose: "lets Slurm's daemons trust each other", packages: &["munge"] },
+    Tool { program: "slurmctld", purpose: "is Slurm's controller", packages: &["slurmctld"] },
+    Tool { program: "slurmd", purpose: "is Slurm on a node", packages: &["slurmd"] },
+    SBATCH,
+];
+
 /// What can install packages here, and whether this user may.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Installer {

@@ -92,7 +92,7 @@ pub(crate) async fn resolve(
 }
 
 /// What must come out of the store for these cells.
-fn artifact_names(cells: &[Cell]) -> BTreeSet<ArtifactName> {
+pub(crate) fn artifact_names(cells: &[Cell]) -> BTreeSet<ArtifactName> {
     let kernels = cells
         .iter()
         .flat_map(|cell| [&cell.first, &cell.capture])

@@ -125,6 +125,7 @@ fn other_plans_and_means_are_refused() {
     let loader = |version: &str| [("loader in-tree for i386".to_owned(), version.to_owned())].into();
     loaders[0].run.header.made_with.artifacts = loader("aa");
     loaders[1].run.header.made_with.artifacts = loader("bb");
+    loaders[2].run.header.made_with.artifacts = loader("aa");
     assert_eq!(told(&loaders), "p1 was not run as p2 was: loader in-tree for i386 was aa and is bb");
     let plans = [part(1, 2), part(2, 3), part(3, 3)];
     assert!(told(&plans).starts_with("p2 and p1 are parts of different plans"), "{}", told(&plans));
