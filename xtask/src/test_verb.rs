@@ -1,17 +1,19 @@
 //! `cargo xtask test`: everything that CI checks, one step after the other: the code, the suite `smoke` end to end, what people do with
-//! its report (judging again, the script of a cell, a shell), shared boots, a few mutants and a few faults.
+//! its report (judging again, the script of a cell, a shell), shared boots, a few mutants and a few faults, and parts on a Slurm.
 //!
 //! A step that fails does not keep the others from running: one CI run tells everything that is wrong.
 
 use crate::cli::{
-    AccelArg, E2eArgs, FaultsArgs, JudgeArgs, JudgeFormat, ListFormat, MutantsArgs, ShellArgs, TestArgs,
+    AccelArg, E2eArgs, FaultsArgs, JudgeArgs, JudgeFormat, ListFormat, MutantsArgs, ShellArgs,
+    SlurmCheckArgs, TestArgs,
 };
 use crate::exit::{Exit, Failure};
 use crate::process::{self, RunError};
 use crate::setup::{self, Needs};
 use crate::tools::{self, Component};
 use crate::{
-    Host, bench, build, e2e, faults, fuzz_verb, judge_verb, loader_verb, mutants, output, shell_verb, store,
+    Host, bench, build, e2e, faults, fuzz_verb, judge_verb, loader_verb, mutants, output, shell_verb,
+    slurm_check, store,
 };
 use harness::report::SCRIPT_FILE;
 use std::path::PathBuf;
@@ -44,6 +46,7 @@ pub(crate) async fn run(args: &TestArgs, host: &Host) -> Result<Exit, Failure> {
     // First of all: on a host that lacks something, nothing is run.
     let mut tools = e2e::needed_tools(&e2e_args)?;
     tools.push(tools::GIT);
+    tools.extend(tools::SLURM);
     let needs = Needs { tools, components: &COMPONENTS };
     let i686 = setup::provide(&needs, args.host, &store::open(&args.store)?, &host.interrupts).await?;
 
@@ -80,6 +83,8 @@ pub(crate) async fn run(args: &TestArgs, host: &Host) -> Result<Exit, Failure> {
     done.push(step("mutants: a few of them", mutants::run(&mutants_args, host)).await?);
     let faults_args = faults_slice(args, host.repo.test_faults_report());
     done.push(step("faults: a few of them", faults::run(&faults_args, host)).await?);
+    let slurm = SlurmCheckArgs { host: args.host, store: args.store.clone() };
+    done.push(step("parts on a Slurm, one of them killed", slurm_check::run(&slurm, host)).await?);
     report(&done);
     Ok(worst(done.iter().map(|step| step.ended)))
 }

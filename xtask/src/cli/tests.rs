@@ -117,6 +117,11 @@ fn other_verbs_parse() {
         "soak --cells 20 --load 2 seed -E userspace=i386",
         "qemu-stand-in --fault sigint --reached f -- -nodefaults -S",
         "compare-loaders",
+        "durations r s --out f",
+        "merge a b c --out d",
+        "nightly --engine local --suite smoke --parts 3 --report r",
+        "nightly --engine slurm --stage s --sbatch=--exclusive --sbatch=--time=60 -- -E loader=in-tree -j 2",
+        "slurm-check --install",
         "compare-loaders target/e2e/sweep --format markdown",
     ] {
         parse(words).unwrap_or_else(|error| panic!("{words}: {error}"));
@@ -178,4 +183,39 @@ fn flags_of_shell() {
     assert!(args.gdb && args.wait && args.command.as_deref() == Some("date"));
     assert_eq!(shell("a --wait").unwrap_err(), clap::error::ErrorKind::MissingRequiredArgument);
     assert_eq!(shell("").unwrap_err(), clap::error::ErrorKind::MissingRequiredArgument);
+}
+
+/// Catches CI files that call a verb or a flag which this program does not have.
+#[test]
+fn ci_files_call_what_is_there() {
+    let calls = [
+        (include_str!("../../../.github/workflows/nightly.yml"), 2),
+        (include_str!("../../../.gitlab-ci.yml"), 2),
+    ];
+    for (file, expected) in calls {
+        let calls: Vec<&str> = file
+            .lines()
+            .filter_map(|line| line.split_once("cargo xtask ").map(|(_, call)| call.trim_end_matches('\'')))
+            .collect();
+        assert_eq!(calls.len(), expected, "{calls:?}");
+        for call in calls {
+            let mut words = call.replace('"', "");
+            for (variable, value) in [
+                ("$SUITE", "nightly"),
+                ("$ACCEL", "tcg"),
+                ("$PARTS", "4"),
+                ("$PART", "2"),
+                ("$CI_NODE_INDEX", "2"),
+                ("$CI_NODE_TOTAL", "4"),
+            ] {
+                words = words.replace(variable, value);
+            }
+            assert!(!words.contains('$'), "{words}");
+            match parse(&words).unwrap_or_else(|error| panic!("{words}: {error}")).verb {
+                Verb::E2e(args) => assert_eq!(args.partition.as_deref(), Some("2/4"), "{words}"),
+                Verb::Merge(args) => assert!(args.out.is_some(), "{words}"),
+                other => panic!("{other:?}"),
+            }
+        }
+    }
 }
