@@ -51,3 +51,21 @@ fn link_tree(from: &Path, to: &Path) -> Result<(), Error> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Bug: a staged kernel is a link to a file of another host's, or a folder of a tree stays behind.
+    #[test]
+    fn trees_are_copied_whole() {
+        let folder = tempfile::tempdir().unwrap();
+        let (from, to) = (folder.path().join("from"), folder.path().join("new/to"));
+        fs::create_dir_all(from.join("boot")).unwrap();
+        fs::write(from.join("boot/vmlinuz"), "kernel").unwrap();
+        std::os::unix::fs::symlink("boot/vmlinuz", from.join("link")).unwrap();
+        link_tree(&from, &to).unwrap();
+        fs::remove_dir_all(&from).unwrap();
+        assert_eq!(fs::read_to_string(to.join("link")).unwrap(), "kernel");
+    }
+}
