@@ -3,7 +3,7 @@
 use super::candidate::Candidate;
 use super::memory::Observation;
 use super::select;
-use super::tester::{CellFinding, Tester, Thoroughness};
+use super::tester::{CellFinding, Given, Tester, Thoroughness};
 use crate::Host;
 use crate::build::{self, Program};
 use crate::cli::{CompareArgs, ComparedArg, KernelSide};
@@ -41,9 +41,17 @@ pub(crate) async fn run(args: &CompareArgs, host: &Host) -> Result<Exit, Failure
         tools.push(QEMU);
     }
     let i686 = setup::provide(&Needs { tools, components: &[] }, args.host, &store, &host.interrupts).await?;
-    let criteria = super::Criteria::default();
-    let tester =
-        Tester::new(&args.judging, criteria, args.host, &args.store, store, cells, &i686, host).await?;
+    let given = Given {
+        args: &args.judging,
+        criteria: super::Criteria::default(),
+        host_args: args.host,
+        store_args: &args.store,
+        store,
+        cells,
+        i686: &i686,
+        own_loader: both.iter().any(|compared| matches!(compared, ComparedArg::Kernel(..))),
+    };
+    let tester = Tester::new(given, host).await?;
     let mut candidates = Vec::new();
     for compared in both {
         candidates.push(candidate(compared, &tester.cells, &i686, host).await?);
