@@ -166,7 +166,7 @@ impl Hunt<'_> {
         let cache = cache_folder(args.judging.cache.as_deref())?;
         let axis = match over {
             Over::Loader | Over::Kernel => {
-                let repo = args.repo.clone().unwrap_or_else(|| host.repo.root().to_owned());
+                let repo = args.repo.clone().unwrap_or_else(|| PathBuf::from("."));
                 let git = Git::open(&repo, &cache.join("trees"), &host.interrupts).await?;
                 let builds = cache.join("builds").join(git.tree().file_name().unwrap_or_default());
                 let builder = Builder { folder: builds, i686: &i686, interrupts: &host.interrupts };
