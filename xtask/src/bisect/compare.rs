@@ -3,7 +3,7 @@
 use super::candidate::Candidate;
 use super::memory::Observation;
 use super::select;
-use super::tester::{CellFinding, Tester, Thoroughness};
+use super::tester::{CellFinding, Given, Tester, Thoroughness};
 use crate::Host;
 use crate::build::{self, Program};
 use crate::cli::{CompareArgs, ComparedArg, KernelSide};
@@ -41,9 +41,17 @@ pub(crate) async fn run(args: &CompareArgs, host: &Host) -> Result<Exit, Failure
         tools.push(QEMU);
     }
     let i686 = setup::provide(&Needs { tools, components: &[] }, args.host, &store, &host.interrupts).await?;
-    let criteria = super::Criteria::default();
-    let tester =
-        Tester::new(&args.judging, criteria, args.host, &args.store, store, cells, &i686, host).await?;
+    let given = Given {
+        args: &args.judging,
+        criteria: super::Criteria::default(),
+        host_args: args.host,
+        store_args: &args.store,
+        store,
+        cells,
+        i686: &i686,
+        own_loader: both.iter().any(|compared| matches!(compared, ComparedArg::Kernel(..))),
+    };
+    let tester = Tester::new(given, host).await?;
     let mut candidates = Vec::new();
     for compared in both {
         candidates.push(candidate(compared, &tester.cells, &i686, host).await?);
@@ -86,15 +94,10 @@ fn tell(a: &[CellFinding], b: &[CellFinding], names: [&ComparedArg; 2], all: usi
                 text.push_str(&format!("  {name}: {words}\n"));
             }
         }
-        for section in Section::ALL {
-            let lines =
-                |cell: &CellFinding| cell.seen.iter().map(|seen| section.lines(seen)).collect::<Vec<_>>();
-            if let Some((only_a, only_b)) = part(&lines(a), &lines(b)) {
-                text.push_str(&format!("  {}, where they part:\n", section.name()));
-                for (name, line) in names.iter().zip([only_a, only_b]) {
-                    let line = line.map_or_else(|| "(nothing of its own)".to_owned(), |line| one_line(&line));
-                    text.push_str(&format!("    {name}: {line}\n"));
-                }
+        for (section, only_a, only_b) in partings(&a.seen, &b.seen) {
+            text.push_str(&format!("  {section}, where they part:\n"));
+            for (name, line) in names.iter().zip([only_a, only_b]) {
+                text.push_str(&format!("    {name}: {}\n", one_line(&line)));
             }
         }
     }
@@ -123,6 +126,17 @@ fn kind(outcome: &Outcome) -> String {
         _ => "",
     };
     format!("{}{state}", outcome.kind().name())
+}
+
+/// Of each kind of evidence in which two things part, the first line of either that the other never has.
+pub(super) fn partings(a: &[Observation], b: &[Observation]) -> Vec<(&'static str, String, String)> {
+    let parted = |section: Section| {
+        let lines = |seen: &[Observation]| seen.iter().map(|seen| section.lines(seen)).collect::<Vec<_>>();
+        let (only_a, only_b) = part(&lines(a), &lines(b))?;
+        let told = |line: Option<String>| line.unwrap_or_else(|| "(nothing of its own)".to_owned());
+        Some((section.name(), told(only_a), told(only_b)))
+    };
+    Section::ALL.into_iter().filter_map(parted).collect()
 }
 
 /// A kind of evidence.

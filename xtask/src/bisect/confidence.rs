@@ -280,9 +280,8 @@ mod tests {
     fn tried(belief: &Belief, seed: &mut u64, bad: f64) -> (Option<bool>, u32) {
         let mut seen = Counts::default();
         while seen.total() < 200 {
-            match belief.decide(seen, Confidence::default(), 1) {
-                Ok(said) => return (Some(matches!(said, Said::Bad { .. })), seen.total()),
-                Err(_) => {}
+            if let Ok(said) = belief.decide(seen, Confidence::default(), 1) {
+                return (Some(matches!(said, Said::Bad { .. })), seen.total());
             }
             if run(seed, bad) { seen.bad += 1 } else { seen.good += 1 }
         }

@@ -8,7 +8,7 @@ use super::log::{self, Started, Step};
 use super::paper::{self, Confirmed, Paper, Reverted};
 use super::search::{self, Mark, Next};
 use super::select;
-use super::tester::{CellFinding, Finding, Tested, Tester, Thoroughness, cache_folder};
+use super::tester::{CellFinding, Finding, Given, Tested, Tester, Thoroughness, cache_folder};
 use crate::Host;
 use crate::build::Toolchain;
 use crate::cli::{BisectAction, CommandLine, HuntArgs, LogArgs, Over, ReplayArgs, Verb};
@@ -166,7 +166,7 @@ impl Hunt<'_> {
         let cache = cache_folder(args.judging.cache.as_deref())?;
         let axis = match over {
             Over::Loader | Over::Kernel => {
-                let repo = args.repo.clone().unwrap_or_else(|| host.repo.root().to_owned());
+                let repo = args.repo.clone().unwrap_or_else(|| PathBuf::from("."));
                 let git = Git::open(&repo, &cache.join("trees"), &host.interrupts).await?;
                 let builds = cache.join("builds").join(git.tree().file_name().unwrap_or_default());
                 let builder = Builder { folder: builds, i686: &i686, interrupts: &host.interrupts };
@@ -200,10 +200,17 @@ impl Hunt<'_> {
         lock.try_lock()
             .map_err(|error| anyhow!("another hunt goes on in this repository: {error}"))
             .or_input()?;
-
-        let criteria = args.criteria();
-        let tester =
-            Tester::new(&args.judging, criteria, args.host, &args.store, store, cells, &i686, host).await?;
+        let given = Given {
+            args: &args.judging,
+            criteria: args.criteria(),
+            host_args: args.host,
+            store_args: &args.store,
+            store,
+            cells,
+            i686: &i686,
+            own_loader: matches!(over, Over::Kernel | Over::KernelPackages),
+        };
+        let tester = Tester::new(given, host).await?;
         let log = folder.join(LOG);
         if begin {
             std::fs::create_dir_all(&folder)

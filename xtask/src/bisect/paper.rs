@@ -1,5 +1,6 @@
 //! The report of a hunt, in Markdown, to be pasted into a bug report. Pure but for the consoles that it quotes.
 
+use super::compare::partings;
 use super::log::Step;
 use super::memory::Observation;
 use super::tester::{CellFinding, Tested};
@@ -176,6 +177,14 @@ fn beside(text: &mut String, good: &CellFinding, bad: &CellFinding) {
         ("again", good_repro, bad_repro),
     ] {
         let _ = writeln!(text, "| {name} | {} | {} |", cell(&good), cell(&bad));
+    }
+    for (section, good, bad) in partings(&good.seen, &bad.seen) {
+        let _ = writeln!(
+            text,
+            "| {section}, where they part | {} | {} |",
+            cell(&one_line(&good)),
+            cell(&one_line(&bad))
+        );
     }
     for (name, lines) in [("before", good_console), ("with it", bad_console)] {
         let _ = writeln!(text, "\nThe console's end, {name}:\n\n```text\n{}\n```", lines.join("\n"));

@@ -2,7 +2,7 @@
 
 use super::candidate::{Builder, NoCandidate, Recipe};
 use super::confidence::accumulated;
-use super::tester::{Finding, Tested, Tester, Thoroughness, cache_folder};
+use super::tester::{Finding, Given, Tested, Tester, Thoroughness, cache_folder};
 use super::{memory, select};
 use crate::Host;
 use crate::cli::StepArgs;
@@ -25,9 +25,17 @@ pub(crate) async fn run(args: &StepArgs, host: &Host) -> Result<Exit, Failure> {
     let store = store::open(&args.store)?;
     let needs = Needs { tools: needed_tools(args), components: &[] };
     let i686 = setup::provide(&needs, args.host, &store, &host.interrupts).await?;
-    let tester =
-        Tester::new(&args.judging, args.criteria(), args.host, &args.store, store, cells, &i686, host)
-            .await?;
+    let given = Given {
+        args: &args.judging,
+        criteria: args.criteria(),
+        host_args: args.host,
+        store_args: &args.store,
+        store,
+        cells,
+        i686: &i686,
+        own_loader: matches!(recipe, Recipe::Kernels { .. }),
+    };
+    let tester = Tester::new(given, host).await?;
     let name = memory::digest_of(&serde_json::json!(checkout.to_string_lossy()));
     let builder = Builder {
         folder: cache_folder(args.judging.cache.as_deref())?.join("builds").join(&name[..12]),

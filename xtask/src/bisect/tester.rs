@@ -41,14 +41,28 @@ pub(crate) struct Tester<'a> {
     pub(crate) criteria: Criteria,
     /// The cells, as the suites have them.
     pub(crate) cells: Vec<Cell>,
-    /// PID 1 of the guests, by architecture.
-    agents: BTreeMap<Arch, PathBuf>,
+    /// PID 1 of the guests, and this repository's loader where cells have it and something else is tested.
+    programs: GuestFiles,
     /// Names this program: another one may judge the same evidence otherwise.
     rig: String,
     qemu: String,
     pub(crate) folder: PathBuf,
     /// What is known of contents: that of the ends, once they are verified.
     pub(crate) labels: BTreeMap<String, Label>,
+}
+
+/// What a tester is made of.
+pub(crate) struct Given<'a> {
+    pub(crate) args: &'a JudgingArgs,
+    pub(crate) criteria: Criteria,
+    pub(crate) host_args: HostArgs,
+    pub(crate) store_args: &'a StoreArgs,
+    pub(crate) store: Shared,
+    /// As the suites have them, at least one.
+    pub(crate) cells: Vec<Cell>,
+    pub(crate) i686: &'a build::Toolchain,
+    /// Whether cells are run with this repository's own loader, since something else is tested.
+    pub(crate) own_loader: bool,
 }
 
 /// What is to be said of one thing under test.
@@ -127,16 +141,8 @@ impl<'a> Tester<'a> {
     ///
     /// # Errors
     /// Whatever keeps every step from being done.
-    pub(crate) async fn new(
-        args: &JudgingArgs,
-        criteria: Criteria,
-        host_args: HostArgs,
-        store_args: &StoreArgs,
-        store: Shared,
-        cells: Vec<Cell>,
-        i686: &build::Toolchain,
-        host: &'a Host,
-    ) -> Result<Tester<'a>, Failure> {
+    pub(crate) async fn new(given: Given<'_>, host: &'a Host) -> Result<Tester<'a>, Failure> {
+        let Given { args, criteria, host_args, store_args, store, cells, i686, own_loader } = given;
         let nothing_is_bad =
             cells.iter().find(|cell| cell.expected == harness::outcome::Expectation::Observed);
         if let (Some(cell), true) = (nothing_is_bad, criteria.by_expectation()) {
@@ -145,7 +151,7 @@ impl<'a> Tester<'a> {
                 cell.id
             )));
         }
-        let agents = agents(&cells, i686, host).await?;
+        let programs = programs(&cells, own_loader, i686, host).await?;
         let program = std::env::current_exe().context("cannot find this program's own file").or_rig()?;
         let qemu = args.qemu.clone().unwrap_or_else(|| QEMU.program.into());
         let qemu = qemu.to_str().and_then(tools::find).unwrap_or(qemu);
@@ -159,7 +165,7 @@ impl<'a> Tester<'a> {
             store,
             criteria,
             cells,
-            agents,
+            programs,
             rig: candidate::content(&program)?,
             qemu,
             folder,
@@ -203,11 +209,10 @@ impl<'a> Tester<'a> {
             }
         }
         ready::prefetch(&put, &self.store, self.host).await?;
-        let loaders = match candidate {
-            Candidate::OwnLoader(built) => built.clone(),
-            Candidate::Programs(_) | Candidate::KexecTools(_) | Candidate::Kernels { .. } => BTreeMap::new(),
-        };
-        let files = GuestFiles { agents: self.agents.clone(), loaders };
+        let mut files = self.programs.clone();
+        if let Candidate::OwnLoader(built) = candidate {
+            files.loaders.clone_from(built);
+        }
         // The agents are there and what is locked is fetched: what is missing or unfit now is what is tested.
         let artifacts = match ready::resolve(&put, self.store.clone(), files, self.host).await {
             Ok(artifacts) => artifacts,
@@ -486,21 +491,29 @@ pub(crate) fn cache_folder(named: Option<&Path>) -> Result<PathBuf, Failure> {
     std::path::absolute(&folder).with_context(|| format!("cannot use {}", folder.display())).or_input()
 }
 
-/// The guests' agents: those of an installed folder, or built now from this repository.
-async fn agents(
+/// The guests' programs: those of an installed folder, or built now from this repository.
+async fn programs(
     cells: &[Cell],
+    own_loader: bool,
     i686: &build::Toolchain,
     host: &Host,
-) -> Result<BTreeMap<Arch, PathBuf>, Failure> {
-    let needed: BTreeSet<Arch> =
-        cells.iter().flat_map(|cell| [cell.userspace, capture_userspace(cell)]).collect();
+) -> Result<GuestFiles, Failure> {
+    let mut needed = vec![build::Program::Agent];
+    if own_loader {
+        needed.push(build::Program::Loader);
+    }
     let Some(folder) = Repo::installed_at() else {
-        let built = build::build(&host.repo, &[build::Program::Agent], i686, &host.interrupts).await?;
-        return Ok(built.of(build::Program::Agent));
+        let built = build::build(&host.repo, &needed, i686, &host.interrupts).await?;
+        return Ok(GuestFiles {
+            agents: built.of(build::Program::Agent),
+            loaders: built.of(build::Program::Loader),
+        });
     };
-    let agents = GuestFiles::in_folder(&programs_folder(&folder)).agents;
-    for arch in &needed {
-        let path = &agents[arch];
+    let files = GuestFiles::in_folder(&programs_folder(&folder));
+    let archs: BTreeSet<Arch> =
+        cells.iter().flat_map(|cell| [cell.userspace, capture_userspace(cell)]).collect();
+    let loaders = files.loaders.iter().filter(|_| own_loader);
+    for (_, path) in files.agents.iter().chain(loaders).filter(|(arch, _)| archs.contains(arch)) {
         if !tools::is_program(path) {
             return Err(Failure::Input(anyhow!(
                 "{} is not there: {} is not whole; write it again by `bisect install` ({INSTALLED_MARK} says from where)",
@@ -509,7 +522,7 @@ async fn agents(
             )));
         }
     }
-    Ok(agents)
+    Ok(files)
 }
 
 /// Where an installed folder has the guests' programs.

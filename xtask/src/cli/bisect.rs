@@ -142,7 +142,7 @@ pub(crate) struct HuntArgs {
     /// What the hunt goes over.
     #[arg(long, value_enum, required_unless_present = "resume")]
     pub(crate) over: Option<Over>,
-    /// The repository. Default: this one. Its work tree, index and branches are left as they are.
+    /// The repository. Default: the one around the current folder. Its work tree, index and branches are left as they are.
     #[arg(long, value_name = "DIR")]
     pub(crate) repo: Option<PathBuf>,
     /// A revision, series or version at which it is good.
