@@ -371,7 +371,7 @@ fn the_reader_runs_last_and_where_there_is_a_vmcore() {
 #[test]
 fn only_an_armed_kernel_is_panicked() {
     let panic = Order::Panic { cpu: 1 };
-    let early = Scripted::new(&[panic.clone()]).talk(Side::First);
+    let early = Scripted::new(core::slice::from_ref(&panic)).talk(Side::First);
     assert!(early.trouble().contains("not armed") && !early.asked.contains(&"panic"));
     let armed = Scripted::new(&[Order::Load(load_order()), panic.clone()]).talk(Side::First);
     assert!(armed.asked.ends_with(&["panic"]), "{:?}", armed.asked);
