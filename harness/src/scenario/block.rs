@@ -81,11 +81,13 @@ impl Missing {
     }
 }
 
+/// The values of a factor as numbers, by combination, and how many there are.
+type Numbered = (Rc<Vec<u32>>, u32);
+
 /// What a block's combinations meet, as numbers: each stands for the values of one group of factors.
 struct Demands {
-    /// For each group the number of its first demand, and for each of its factors the values' numbers by combination, and how many there
-    /// are.
-    groups: Vec<(u32, Vec<(Rc<Vec<u32>>, u32)>)>,
+    /// For each group the number of its first demand, and its factors.
+    groups: Vec<(u32, Vec<Numbered>)>,
 }
 
 impl Demands {
@@ -103,7 +105,7 @@ impl Demands {
             let of_all: Vec<u32> = of_all.collect();
             (factor, (Rc::new(of_all), next))
         });
-        let numbered: BTreeMap<Factor, (Rc<Vec<u32>>, u32)> = numbered.collect();
+        let numbered: BTreeMap<Factor, Numbered> = numbered.collect();
         let mut first = 0;
         let groups = groups.iter().map(|group| {
             let factors: Vec<_> = group.iter().filter_map(|factor| numbered.get(factor).cloned()).collect();
@@ -116,7 +118,7 @@ impl Demands {
 
     /// What the combination of this number meets.
     fn of(&self, combination: usize) -> Vec<u32> {
-        let demand = |(first, factors): &(u32, Vec<(Rc<Vec<u32>>, u32)>)| {
+        let demand = |(first, factors): &(u32, Vec<Numbered>)| {
             first + factors.iter().fold(0, |number, (of_all, values)| number * values + of_all[combination])
         };
         self.groups.iter().map(demand).collect()

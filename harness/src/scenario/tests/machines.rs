@@ -102,7 +102,8 @@ fn what_cannot_be_is_left_out() {
     }
     // Written by hand it is told.
     let by_hand = SMALL.replace("    coverage: pairwise\n", "");
-    let told = made(&by_hand, None).unwrap_err().to_string();
+    let problems = made(&by_hand, None).unwrap_err();
+    let told: String = problems.iter().map(|problem| format!("{problem}\n")).collect();
     assert!(told.contains("is good for 16 GiB of RAM") && told.contains("64-bit UEFI firmware"), "{told}");
     assert!(told.contains("sysrq-trigger is pulled on CPU 1"), "{told}");
 }

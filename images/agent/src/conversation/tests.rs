@@ -420,7 +420,7 @@ fn a_kernel_that_lacks_something_says_so_and_no_more() {
 #[test]
 fn only_an_armed_kernel_is_panicked() {
     let panic = Order::Panic { cpu: 1 };
-    let early = Scripted::new(&[panic.clone()]).talk(Side::First);
+    let early = Scripted::new(core::slice::from_ref(&panic)).talk(Side::First);
     assert!(early.trouble().contains("not armed") && !early.asked.contains(&"panic"));
     let armed = Scripted::new(&[Order::Load(load_order()), panic.clone()]).talk(Side::First);
     assert!(armed.asked.ends_with(&["panic"]), "{:?}", armed.asked);
