@@ -95,7 +95,15 @@ impl<'a> Git<'a> {
     /// # Errors
     /// Git fails.
     pub(crate) async fn check_out(&self, commit: &str) -> Result<(), Failure> {
-        if !self.tree.join(".git").is_file() {
+        let is_whole =
+            self.tree.join(".git").is_file() && self.in_tree(&["rev-parse", "--git-dir"]).await?.is_ok();
+        if !is_whole {
+            // Left behind by a hunt whose entry in the repository somebody has pruned.
+            if self.tree.exists() {
+                std::fs::remove_dir_all(&self.tree)
+                    .with_context(|| format!("cannot remove {}", self.tree.display()))
+                    .or_rig()?;
+            }
             std::fs::create_dir_all(self.tree.parent().unwrap_or(&self.tree))
                 .with_context(|| format!("cannot make a folder for {}", self.tree.display()))
                 .or_rig()?;

@@ -201,14 +201,24 @@ impl<'a> Tester<'a> {
     pub(crate) async fn test(&self, candidate: &Candidate, how: Thoroughness) -> Result<Tested, Failure> {
         let began = Instant::now();
         let untestable = |why| Tested { seconds: began.elapsed().as_secs_f64(), ..Tested::untestable(why) };
-        let mut put = Vec::new();
+        let mut owns = Vec::new();
+        let mut put: Vec<Cell> = Vec::new();
         for cell in &self.cells {
             match candidate.put_into(cell) {
-                Some(changed) => put.push(changed),
+                // Cells that differed in nothing but what is tested are one and the same now.
+                Some(changed) if put.iter().any(|known| known.id == changed.id) => {}
+                Some(changed) => {
+                    owns.push(cell);
+                    put.push(changed);
+                }
                 None => return Ok(untestable(format!("{}: not with this architecture", cell.id))),
             }
         }
-        ready::prefetch(&put, &self.store, self.host).await?;
+        match ready::prefetch(&put, &self.store, self.host).await {
+            // A released package that there is not for this architecture, or not any more.
+            Err(Failure::Input(why)) if candidate.is_released() => return Ok(untestable(format!("{why:#}"))),
+            prefetched => prefetched?,
+        }
         let mut files = self.programs.clone();
         if let Candidate::OwnLoader(built) = candidate {
             files.loaders.clone_from(built);
@@ -220,7 +230,7 @@ impl<'a> Tester<'a> {
             Err(failure) => return Err(failure),
         };
         let mut trials = Vec::new();
-        for (own, put) in self.cells.iter().zip(put) {
+        for (own, put) in owns.into_iter().zip(put) {
             let key = self.key(candidate, own, &put, &artifacts);
             let seen = if how.again { Vec::new() } else { self.memory().of(&key).or_rig()? };
             let belief = self.belief(&key)?;
