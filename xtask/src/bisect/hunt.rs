@@ -294,7 +294,11 @@ impl Hunt<'_> {
 
     /// Writes a step down, and shows it. It takes the place of an earlier one on the same revision.
     fn record(&mut self, step: Step, left: Option<(usize, f64)>) -> Result<(), Failure> {
-        log::add(&self.folder.join(LOG), &step).or_rig()?;
+        let log = self.folder.join(LOG);
+        match self.known(&step.revision) {
+            Some(_) => log::correct(&log, &step).or_rig()?,
+            None => log::add(&log, &step).or_rig()?,
+        }
         let left = left.map_or_else(String::new, |(left, each)| {
             let steps = search::steps_left(left);
             format!("; {left} left, about {steps} steps, {}", duration(each * f64::from(steps)))
