@@ -227,7 +227,10 @@ fn a_cell_with_other_kernels_is_named_by_them() {
     let cell = &seed.cells[0];
     let other = Kernel { name: "6.12-amd64".to_owned(), ..cell.first.clone() };
     let changed = with_kernels(cell, Some(other.clone()), None);
-    assert_eq!((&changed.first, &changed.capture, &changed.expected), (&other, &cell.capture, &cell.expected));
+    assert_eq!(
+        (&changed.first, &changed.capture, &changed.expected),
+        (&other, &cell.capture, &cell.expected)
+    );
     assert_eq!(changed.id.0, cell.id.0.replacen(&cell.first.name, "6.12-amd64", 1));
     assert_eq!(with_kernels(cell, None, None), *cell);
 }
