@@ -230,7 +230,8 @@ fn every_status_of_a_step() {
     assert_eq!(step(&["--loader", &loader, CELL]), Some(128));
 }
 
-/// Bug: after an interruption what was found out is lost or tested again; contents that are the same to the byte are run again.
+/// Bug: after an interruption what was found out is lost or tested again; contents that are the same to the byte are run again; a verdict
+/// that does not stand when it is tested once more is believed.
 #[test]
 #[ignore = "starts guests"]
 fn an_interrupted_hunt_goes_on() {
@@ -252,11 +253,15 @@ fn an_interrupted_hunt_goes_on() {
     }
     let cache = temp.path().join("cache");
     let cache_word = cache.to_str().unwrap();
-    // Once, at the second revision between the ends.
+    // Once, at the second revision between the ends, which is release 5. What that has when it is built again is bad, that once.
+    let typo = temp.path().join("typo");
+    with_a_typo(&programs.join("kexec-load.i386"), &typo);
     let flag = temp.path().join("interrupted");
     let build = format!(
-        "echo >> {0}.all; if [ $(wc -l < {0}.all) -eq 4 ] && [ ! -e {0} ]; then touch {0}; kill -INT $PPID; sleep 1000; fi",
-        flag.display()
+        "echo >> {0}.all; if [ $(wc -l < {0}.all) -eq 4 ] && [ ! -e {0} ]; then touch {0}; kill -INT $PPID; sleep 1000; fi; \
+         if [ $(cat number) -eq 5 ] && [ ! -e {0}.flake ]; then touch {0}.flake; cp {1} loader; fi",
+        flag.display(),
+        typo.display()
     );
     let root = git(&repo, &["rev-list", "--max-parents=0", "HEAD"]);
     let ends = ["--over", "loader", "--repo", repo.to_str().unwrap(), "--good", &root, "--bad", "HEAD"];
@@ -266,7 +271,9 @@ fn an_interrupted_hunt_goes_on() {
     let output = xtask(&["bisect", "run", "--resume", "--cache", cache_word]);
     let told = String::from_utf8_lossy(&output.stdout);
     assert_eq!(output.status.code(), Some(0), "{output:?}");
-    assert!(told.contains("1 steps are known") && told.contains("(release 7)"), "{told}");
+    assert!(told.contains("1 steps are known") && told.contains("the first bad one is"), "{told}");
+    assert!(told.contains("(release 7)\n"), "{told}");
+    assert!(told.contains(" bad  release 5 ") && told.contains(" good release 5 "), "{told}");
     let log = xtask(&["bisect", "log", "--cache", cache_word]);
     let log = String::from_utf8(log.stdout).unwrap();
     assert_eq!(log.matches("\ngit bisect start").count(), 1);

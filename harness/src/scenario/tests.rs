@@ -221,6 +221,21 @@ fn a_local_kernel_takes_the_place_of_those_of_its_architecture() {
     assert_eq!(expected(&changed, id), &Expectation::captured(ExpectedVmcore::Verified));
 }
 
+/// Bug: a cell with another kernel in it keeps the id of the old one, or is expected to come to something else by it.
+#[test]
+fn a_cell_with_other_kernels_is_named_by_them() {
+    let seed = seed();
+    let cell = &seed.cells[0];
+    let other = Kernel { name: "6.12-amd64".to_owned(), ..cell.first.clone() };
+    let changed = with_kernels(cell, Some(other.clone()), None);
+    assert_eq!(
+        (&changed.first, &changed.capture, &changed.expected),
+        (&other, &cell.capture, &cell.expected)
+    );
+    assert_eq!(changed.id.0, cell.id.0.replacen(&cell.first.name, "6.12-amd64", 1));
+    assert_eq!(with_kernels(cell, None, None), *cell);
+}
+
 #[test]
 fn skipped_cells_are_kept_with_their_reason() {
     let text = SMOKE

@@ -120,6 +120,17 @@ impl Candidate {
         cell
     }
 
+    /// Whether it comes out of the archive.
+    pub(crate) fn is_released(&self) -> bool {
+        match self {
+            Self::OwnLoader(_) | Self::Programs(_) => false,
+            Self::KexecTools(_) => true,
+            Self::Kernels { first, capture } => {
+                [first, capture].into_iter().flatten().any(|kernel| kernel.path.is_none())
+            }
+        }
+    }
+
     pub(crate) const fn tests_first(&self) -> bool {
         matches!(self, Self::Kernels { first: Some(_), .. })
     }

@@ -95,7 +95,15 @@ impl<'a> Git<'a> {
     /// # Errors
     /// Git fails.
     pub(crate) async fn check_out(&self, commit: &str) -> Result<(), Failure> {
-        if !self.tree.join(".git").is_file() {
+        let is_whole =
+            self.tree.join(".git").is_file() && self.in_tree(&["rev-parse", "--git-dir"]).await?.is_ok();
+        if !is_whole {
+            // Left behind by a hunt whose entry in the repository somebody has pruned.
+            if self.tree.exists() {
+                std::fs::remove_dir_all(&self.tree)
+                    .with_context(|| format!("cannot remove {}", self.tree.display()))
+                    .or_rig()?;
+            }
             std::fs::create_dir_all(self.tree.parent().unwrap_or(&self.tree))
                 .with_context(|| format!("cannot make a folder for {}", self.tree.display()))
                 .or_rig()?;
@@ -186,5 +194,64 @@ mod tests {
     fn names_are_not_commits() {
         let listed = "aa (tag: v1, dist=2)\nbb (dist=1)\ncc (HEAD -> main, dist=0)\n";
         assert_eq!(commits(listed).collect::<Vec<_>>(), ["aa", "bb", "cc"]);
+    }
+
+    fn by_hand(folder: &Path, words: &[&str]) -> String {
+        let mut git = std::process::Command::new("git");
+        git.args(["-c", "user.name=n", "-c", "user.email=n@localhost", "-C"]).arg(folder).args(words);
+        let output = git.output().unwrap();
+        assert!(output.status.success(), "{words:?}: {output:?}");
+        String::from_utf8(output.stdout).unwrap().trim_end().to_owned()
+    }
+
+    /// Bug: the user's tree, index or branches are changed; a tree that a killed run left keeps the next from beginning; what a build or a
+    /// revert left is taken along to the next commit.
+    #[tokio::test]
+    async fn a_tree_of_its_own_is_made_again_and_again() {
+        let temp = tempfile::tempdir().unwrap();
+        let repo = temp.path().join("repo");
+        std::fs::create_dir(&repo).unwrap();
+        by_hand(&repo, &["init", "--quiet"]);
+        let mut commits = Vec::new();
+        for (file, text) in [("a", "1"), ("b", "2"), ("a", "3")] {
+            std::fs::write(repo.join(file), text).unwrap();
+            by_hand(&repo, &["add", "."]);
+            by_hand(&repo, &["commit", "--quiet", "--message", text]);
+            commits.push(by_hand(&repo, &["rev-parse", "HEAD"]));
+        }
+        std::fs::write(repo.join("a"), "mine").unwrap();
+        let state = || {
+            [&["status", "--porcelain"][..], &["for-each-ref"], &["worktree", "list"]]
+                .map(|words| by_hand(&repo, words))
+        };
+        let before = state();
+        let (_sender, receiver) = tokio::sync::watch::channel(false);
+        let interrupts = Interrupts::from_channel(receiver);
+        let trees = temp.path().join("trees");
+        let git = Git::open(&repo, &trees, &interrupts).await.unwrap();
+        let has = |file: &str| std::fs::read_to_string(git.tree().join(file)).ok();
+
+        git.check_out(&commits[0]).await.unwrap();
+        assert_eq!((has("a").as_deref(), has("b")), (Some("1"), None));
+        std::fs::write(git.tree().join("built"), "x").unwrap();
+        git.check_out(&commits[2]).await.unwrap();
+        assert_eq!((has("a").as_deref(), has("built")), (Some("3"), None));
+        assert!(git.revert(&commits[1]).await.unwrap());
+        assert_eq!(has("b"), None);
+        git.check_out(&commits[2]).await.unwrap();
+        assert!(has("b").is_some() && !git.revert(&commits[0]).await.unwrap());
+        // Somebody removes the folder, or the entry.
+        std::fs::remove_dir_all(git.tree()).unwrap();
+        git.check_out(&commits[1]).await.unwrap();
+        std::fs::remove_dir_all(repo.join(".git/worktrees")).unwrap();
+        git.check_out(&commits[1]).await.unwrap();
+        assert_eq!(has("b").as_deref(), Some("2"));
+        git.remove_tree().await.unwrap();
+        assert_eq!(state(), before);
+        assert!(git.is_ancestor(&commits[0], &commits[2]).await.unwrap());
+        assert!(!git.is_ancestor(&commits[2], &commits[0]).await.unwrap());
+        assert_eq!(git.between(&commits[..1], &commits[2]).await.unwrap(), commits[1..2]);
+        assert_eq!(git.parent(&commits[0]).await.unwrap(), None);
+        assert!(git.commit("nonsense").await.is_err());
     }
 }

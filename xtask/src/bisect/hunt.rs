@@ -1,11 +1,14 @@
 //! `bisect run`: drives a bisection from its two ends to a culprit and a report, in a work tree of its own.
 
+mod conclusion;
+mod ends;
+
 use super::axis::{self, Axis};
 use super::candidate::{Builder, NoCandidate, Recipe};
-use super::confidence::{Belief, Ends, Label, accumulated, ends};
+use super::confidence::accumulated;
 use super::git::Git;
 use super::log::{self, Started, Step};
-use super::paper::{self, Confirmed, Paper, Reverted};
+use super::paper::Confirmed;
 use super::search::{self, Mark, Next};
 use super::select;
 use super::tester::{CellFinding, Finding, Given, Tested, Tester, Thoroughness, cache_folder};
@@ -294,7 +297,11 @@ impl Hunt<'_> {
 
     /// Writes a step down, and shows it. It takes the place of an earlier one on the same revision.
     fn record(&mut self, step: Step, left: Option<(usize, f64)>) -> Result<(), Failure> {
-        log::add(&self.folder.join(LOG), &step).or_rig()?;
+        let log = self.folder.join(LOG);
+        match self.known(&step.revision) {
+            Some(_) => log::correct(&log, &step).or_rig()?,
+            None => log::add(&log, &step).or_rig()?,
+        }
         let left = left.map_or_else(String::new, |(left, each)| {
             let steps = search::steps_left(left);
             format!("; {left} left, about {steps} steps, {}", duration(each * f64::from(steps)))
@@ -313,133 +320,9 @@ impl Hunt<'_> {
         Ok(())
     }
 
-    /// Tests the culprit and what comes before it anew, with what both showed then. A verdict that does not stand is corrected.
-    async fn confirm(
-        &mut self,
-        found: &Found,
-        verified: &Verified,
-    ) -> Result<(Confirmed, (Tested, Tested)), Failure> {
-        let ends = (verified.good.clone(), verified.bad.clone());
-        if !found.among.is_empty() {
-            return Ok((Confirmed::NotTried, ends));
-        }
-        let Some(before) = self.axis.before(&found.first_bad).await? else {
-            return Ok((Confirmed::NotTried, ends));
-        };
-        output::line(format_args!("once more: {} and what comes before it", self.short(&found.first_bad)));
-        let how = Thoroughness { least: self.args.end_runs.get(), again: true, exactly: false };
-        let of_before = self.try_revision(&before, how).await?;
-        let of_culprit = self.try_revision(&found.first_bad, how).await?;
-        let stands = |tested: &Tested, mark: Mark| tested.mark() == mark;
-        let mut corrected = false;
-        for (revision, tested, mark) in
-            [(before.as_str(), &of_before, Mark::Good), (found.first_bad.as_str(), &of_culprit, Mark::Bad)]
-        {
-            // An end, and what nobody had a verdict on (a parent off the path), cannot be corrected.
-            if !stands(tested, mark) && self.known(revision).is_some() {
-                let step = self.step_of(revision, tested.clone()).await?;
-                self.record(step, None)?;
-                corrected = true;
-            }
-        }
-        let confirmed = if corrected {
-            Confirmed::Corrected
-        } else if stands(&of_before, Mark::Good) && stands(&of_culprit, Mark::Bad) {
-            Confirmed::Yes
-        } else {
-            Confirmed::No
-        };
-        Ok((confirmed, (of_before, of_culprit)))
-    }
-
     /// What was found out of a revision before.
     fn known(&self, revision: &str) -> Option<Step> {
         self.steps.iter().find(|step| step.revision == revision).cloned()
-    }
-
-    /// Tests both ends until they are known to differ; cells in which they do not are left out from then on.
-    async fn verify_ends(&mut self, good: &str, bad: &str) -> Result<Verified, Failure> {
-        let most = self.args.judging.most_runs.get();
-        let mut least = self.args.end_runs.get().min(most);
-        loop {
-            let of_good = self.test_end(good, "good", least).await?;
-            let of_bad = self.test_end(bad, "bad", least).await?;
-            let beliefs = (of_good.cells.iter().zip(&of_bad.cells)).map(|(good, bad)| {
-                ends(&Belief::after(&[]), good.counts, bad.counts, self.args.judging.confidence)
-            });
-            let told: Vec<Ends> = beliefs.collect();
-            let same = of_good
-                .cells
-                .iter()
-                .zip(&of_bad.cells)
-                .all(|(good, bad)| good.key.content == bad.key.content);
-            if same {
-                return Err(Failure::Input(anyhow!(
-                    "both ends are the same to the byte once they are built: nothing between them can have changed anything here"
-                )));
-            }
-            for (cell, told) in of_bad.cells.iter().zip(&told) {
-                let wrong = match told {
-                    Ends::BothBad => "the good end is bad as well",
-                    Ends::Swapped => "the good end is bad and the bad one good; change them, or say --bad-is",
-                    Ends::Differ { .. } | Ends::BothGood | Ends::Undecided => continue,
-                };
-                return Err(Failure::Input(anyhow!("{}: {wrong}\n{}", cell.id, both(&of_good, &of_bad))));
-            }
-            if told.iter().any(|told| matches!(told, Ends::Undecided)) && least < most {
-                least = (least + least.max(4)).min(most);
-                continue;
-            }
-            let differ: Vec<bool> = told.iter().map(|told| matches!(told, Ends::Differ { .. })).collect();
-            if !differ.contains(&true) {
-                return Err(Failure::Input(anyhow!(
-                    "the ends do not differ: no cell is good at the one and bad at the other\n{}",
-                    both(&of_good, &of_bad)
-                )));
-            }
-            let keep = |tested: Tested| {
-                let cells = tested.cells.into_iter().zip(&differ).filter(|(_, differs)| **differs);
-                Tested { cells: cells.map(|(cell, _)| cell).collect(), ..tested }
-            };
-            let (of_good, of_bad) = (keep(of_good), keep(of_bad));
-            let ids: BTreeSet<_> = of_good.cells.iter().map(|cell| cell.id.clone()).collect();
-            self.tester.cells.retain(|cell| ids.contains(&cell.id));
-            for (tested, label) in [(&of_good, Label::Good), (&of_bad, Label::Bad)] {
-                let contents = tested.cells.iter().map(|cell| (cell.key.content.clone(), label));
-                self.tester.labels.extend(contents);
-            }
-            let errors = told.iter().map(|told| match told {
-                Ends::Differ { error } => *error,
-                _ => 0.0,
-            });
-            let error = accumulated(errors);
-            for (tested, end, revision) in [(&of_good, "good", good), (&of_bad, "bad", bad)] {
-                let words =
-                    tested.cells.iter().filter_map(CellFinding::telling).map(|seen| one_line(&seen.words));
-                output::line(format_args!(
-                    "{} {:<12} {} ({} runs, {:.0} s) {}",
-                    self.short(revision),
-                    format!("{end} end"),
-                    clip(&self.axis.subject(revision).await?, 60),
-                    tested.runs,
-                    tested.seconds,
-                    clip(&words.collect::<Vec<_>>().join("; "), 90)
-                ));
-            }
-            return Ok(Verified { good: of_good, bad: of_bad, error });
-        }
-    }
-
-    async fn test_end(&self, revision: &str, end: &str, least: u32) -> Result<Tested, Failure> {
-        let how = Thoroughness { least, again: self.args.judging.again, exactly: true };
-        let tested = self.try_revision(revision, how).await?;
-        match &tested.finding {
-            Finding::Untestable { why } => Err(Failure::Input(anyhow!(
-                "the {end} end, {}, cannot be tested: {why}",
-                self.short(revision)
-            ))),
-            Finding::Good { .. } | Finding::Bad { .. } => Ok(tested),
-        }
     }
 
     async fn try_revision(&self, revision: &str, how: Thoroughness) -> Result<Tested, Failure> {
@@ -489,124 +372,6 @@ impl Hunt<'_> {
             Axis::Kernels { .. } | Axis::KexecTools { .. } => revision.to_owned(),
         }
     }
-
-    /// Tries the bad end without the culprit, and writes the report.
-    async fn conclude(
-        &mut self,
-        found: Found,
-        bad_end: &str,
-        confirmed: Confirmed,
-        sides: (Tested, Tested),
-        error: f64,
-        began: Instant,
-    ) -> Result<Exit, Failure> {
-        let Found { first_bad, among } = found;
-        let first_bad = first_bad.as_str();
-        let reverted = match confirmed {
-            Confirmed::Yes => self.without(first_bad, bad_end).await?,
-            Confirmed::No | Confirmed::NotTried | Confirmed::Corrected => Reverted::NotTried,
-        };
-        let paper = Paper {
-            found: self.short(first_bad),
-            subject: self.axis.subject(first_bad).await?,
-            among: {
-                let mut told = Vec::new();
-                for revision in &among {
-                    let step = self.known(revision);
-                    let why = step.map(|step| step.words).unwrap_or_default();
-                    told.push((self.short(revision), self.axis.subject(revision).await?, why));
-                }
-                told
-            },
-            criteria: self.tester.criteria.in_words(),
-            confirmed,
-            reverted,
-            error,
-            rates: match sides.0.cells.first() {
-                Some(cell) => self.tester.belief(&cell.key)?.rates(),
-                None => Belief::after(&[]).rates(),
-            },
-            seconds: began.elapsed().as_secs_f64(),
-            steps: self
-                .steps
-                .iter()
-                .map(|step| Step { revision: self.short(&step.revision), ..step.clone() })
-                .collect(),
-            good: sides.0,
-            bad: sides.1,
-            command: format!("cargo xtask bisect run {}", self.words()),
-            step_command: self.step_command(),
-            is_git: matches!(self.axis, Axis::Git { .. }),
-        };
-        let path = self.folder.join(REPORT);
-        let text = paper::write(&paper);
-        std::fs::write(&path, &text).with_context(|| format!("cannot write {}", path.display())).or_rig()?;
-        output::line(format_args!("\n{}\nreport: {}", paper::sentence(&paper), path.display()));
-        Ok(match (paper.among.is_empty(), paper.confirmed) {
-            (true, Confirmed::Yes) => Exit::AsExpected,
-            (false, _) => Exit::NotAsExpected,
-            (true, Confirmed::No | Confirmed::NotTried | Confirmed::Corrected) => Exit::RigFailed,
-        })
-    }
-
-    /// Whether the bad end is good without the culprit.
-    async fn without(&self, culprit: &str, bad_end: &str) -> Result<Reverted, Failure> {
-        let Axis::Git { git, .. } = &self.axis else { return Ok(Reverted::NotTried) };
-        if culprit == bad_end {
-            return Ok(Reverted::IsTheEnd);
-        }
-        git.check_out(bad_end).await?;
-        if !git.revert(culprit).await? {
-            return Ok(Reverted::DoesNotApply);
-        }
-        let began = Instant::now();
-        let how = Thoroughness { least: self.args.end_runs.get(), again: false, exactly: false };
-        let tested = self.try_candidate(self.axis.built().await, how, began).await?;
-        // The next checkout takes the half-done revert away.
-        Ok(match tested.finding {
-            Finding::Good { .. } => Reverted::Mends,
-            Finding::Bad { .. } => Reverted::StillBad,
-            Finding::Untestable { why } => Reverted::Untestable(why),
-        })
-    }
-
-    fn words(&self) -> String {
-        let log = log::read(&self.folder.join(LOG));
-        let words = log.map(|(started, _)| started.words).unwrap_or_default();
-        words.iter().map(|word| crate::table::shell_word(word)).collect::<Vec<_>>().join(" ")
-    }
-
-    /// The command that tests one checkout as this hunt does.
-    fn step_command(&self) -> String {
-        let mut words = vec!["DIR/kdump-bisect".to_owned(), "step".to_owned()];
-        let mut add = |flag: &str, value: Option<String>| {
-            if let Some(value) = value {
-                words.extend([flag.to_owned(), crate::table::shell_word(&value)]);
-            }
-        };
-        add("--build", self.args.build.clone());
-        add("--loader", self.args.loader.as_ref().map(|path| path.display().to_string()));
-        add("--bad-is", self.args.bad_is.as_ref().map(ToString::to_string));
-        add("--good-is", self.args.good_is.as_ref().map(ToString::to_string));
-        for kernel in &self.args.kernel {
-            let side = if kernel.side == crate::cli::KernelSide::First { "first" } else { "capture" };
-            add("--kernel", Some(format!("{side}={}", kernel.path.display())));
-        }
-        words.extend(self.tester.cells.iter().map(|cell| crate::table::shell_word(&cell.id.0)));
-        words.join(" ")
-    }
-}
-
-/// What both ends showed.
-fn both(good: &Tested, bad: &Tested) -> String {
-    let side = |name: &str, tested: &Tested| {
-        let cells = tested.cells.iter().map(|cell| {
-            let words = cell.telling().map(|seen| one_line(&seen.words)).unwrap_or_default();
-            format!("       {name}: {}: {} good, {} bad: {words}", cell.id, cell.counts.good, cell.counts.bad)
-        });
-        cells.collect::<Vec<_>>().join("\n")
-    };
-    format!("{}\n{}", side("good end", good), side("bad end", bad))
 }
 
 fn clip(text: &str, most: usize) -> String {

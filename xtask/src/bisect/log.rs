@@ -81,6 +81,27 @@ pub(crate) fn add(path: &Path, step: &Step) -> anyhow::Result<()> {
     )
 }
 
+/// Takes a step that did not stand out of a log, and puts another in its place: git, to which the log may be replayed, lets nobody say of
+/// a commit that it is both good and bad. The old log stays until the new one is whole.
+///
+/// # Errors
+/// It cannot be read or written.
+pub(crate) fn correct(path: &Path, step: &Step) -> anyhow::Result<()> {
+    let (started, steps) = read(path)?;
+    let new = path.with_extension("new");
+    match std::fs::remove_file(&new) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            return Err(error).with_context(|| format!("cannot remove {}", new.display()));
+        }
+        _ => {}
+    }
+    begin(&new, &started)?;
+    for kept in steps.iter().filter(|kept| kept.revision != step.revision).chain([step]) {
+        add(&new, kept)?;
+    }
+    std::fs::rename(&new, path).with_context(|| format!("cannot write {}", path.display()))
+}
+
 /// Reads a log.
 ///
 /// # Errors
@@ -175,6 +196,19 @@ mod tests {
             let Ok((_, found)) = parse(cut) else { continue };
             assert_eq!(found, steps[..found.len()], "cut at {end}");
         }
+    }
+
+    /// Bug: a verdict that did not stand is still in the log, and a replay goes wrong by it.
+    #[test]
+    fn what_did_not_stand_is_taken_out() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("log");
+        begin(&path, &Started { words: vec![], folder: "/r".into(), ends: None }).unwrap();
+        add(&path, &step("a1", Mark::Bad)).unwrap();
+        add(&path, &step("b2", Mark::Good)).unwrap();
+        correct(&path, &step("a1", Mark::Good)).unwrap();
+        assert_eq!(read(&path).unwrap().1, [step("b2", Mark::Good), step("a1", Mark::Good)]);
+        assert!(!std::fs::read_to_string(&path).unwrap().contains("git bisect bad"));
     }
 
     /// Bug: a log that somebody corrected is replayed as it was, or a line that is no mark is passed over in silence.

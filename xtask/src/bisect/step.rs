@@ -135,12 +135,12 @@ struct Step {
 impl Session {
     /// That of the bisection that is open in the checkout, if one is.
     async fn of(checkout: &Path, folder: &Path, host: &Host) -> Result<Option<Self>, Failure> {
-        let words = ["rev-parse", "--path-format=absolute", "--git-path", "BISECT_LOG"];
-        let Some(log) = git(checkout, &words, host).await? else { return Ok(None) };
-        let Ok(text) = std::fs::read_to_string(&log) else { return Ok(None) };
-        // What it was started with is the same at each of its steps.
-        let begun: Vec<&str> = text.lines().filter(|line| !line.starts_with('#')).take(2).collect();
-        let name = memory::digest_of(&serde_json::json!([log, begun]));
+        // Written by `git bisect start`, and by nothing else until `git bisect reset`.
+        let words = ["rev-parse", "--path-format=absolute", "--git-path", "BISECT_START"];
+        let Some(start) = git(checkout, &words, host).await? else { return Ok(None) };
+        let Ok(began) = std::fs::metadata(&start).and_then(|meta| meta.modified()) else { return Ok(None) };
+        let began = began.duration_since(std::time::UNIX_EPOCH).unwrap_or_default().as_nanos().to_string();
+        let name = memory::digest_of(&serde_json::json!([start, began]));
         Ok(Some(Self { file: folder.join("sessions").join(format!("{name}.jsonl")) }))
     }
 

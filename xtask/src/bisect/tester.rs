@@ -1,7 +1,12 @@
 //! Runs the cells over one thing under test, until it is sure of every cell or gives up.
 
+mod place;
+mod trial;
+
+pub(crate) use place::{cache_folder, programs_folder};
+
 use super::candidate::{self, Candidate};
-use super::confidence::{Belief, Confidence, Counts, Label, Past, Said, accumulated};
+use super::confidence::{Belief, Counts, Label, Past};
 use super::criterion::{Criteria, Side};
 use super::memory::{self, Key, Memory, Observation};
 use super::search::Mark;
@@ -10,7 +15,6 @@ use crate::cli::{E2eArgs, HostArgs, JudgingArgs, StoreArgs};
 use crate::e2e::ready::{self, GuestFiles};
 use crate::e2e::{self, Told};
 use crate::exit::{Failure, OrFail};
-use crate::repo::{INSTALLED_MARK, Repo};
 use crate::store::Shared;
 use crate::table::live::Live;
 use crate::tools::{self, QEMU};
@@ -22,14 +26,13 @@ use harness::cell::{Cell, CellId};
 use harness::outcome::Outcome;
 use harness::report::CellResult;
 use harness::runner::RunEvent;
+use place::programs;
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
-
-/// Runs that say nothing of what is tested (rig trouble, no region, no first kernel) after which a cell is given up.
-const VAIN_RUNS: usize = 3;
+use trial::{Rules, Trial, whole};
 
 /// Everything that every step of a bisection has in common.
 pub(crate) struct Tester<'a> {
@@ -201,14 +204,24 @@ impl<'a> Tester<'a> {
     pub(crate) async fn test(&self, candidate: &Candidate, how: Thoroughness) -> Result<Tested, Failure> {
         let began = Instant::now();
         let untestable = |why| Tested { seconds: began.elapsed().as_secs_f64(), ..Tested::untestable(why) };
-        let mut put = Vec::new();
+        let mut owns = Vec::new();
+        let mut put: Vec<Cell> = Vec::new();
         for cell in &self.cells {
             match candidate.put_into(cell) {
-                Some(changed) => put.push(changed),
+                // Cells that differed in nothing but what is tested are one and the same now.
+                Some(changed) if put.iter().any(|known| known.id == changed.id) => {}
+                Some(changed) => {
+                    owns.push(cell);
+                    put.push(changed);
+                }
                 None => return Ok(untestable(format!("{}: not with this architecture", cell.id))),
             }
         }
-        ready::prefetch(&put, &self.store, self.host).await?;
+        match ready::prefetch(&put, &self.store, self.host).await {
+            // A released package that there is not for this architecture, or not any more.
+            Err(Failure::Input(why)) if candidate.is_released() => return Ok(untestable(format!("{why:#}"))),
+            prefetched => prefetched?,
+        }
         let mut files = self.programs.clone();
         if let Candidate::OwnLoader(built) = candidate {
             files.loaders.clone_from(built);
@@ -220,7 +233,7 @@ impl<'a> Tester<'a> {
             Err(failure) => return Err(failure),
         };
         let mut trials = Vec::new();
-        for (own, put) in self.cells.iter().zip(put) {
+        for (own, put) in owns.into_iter().zip(put) {
             let key = self.key(candidate, own, &put, &artifacts);
             let seen = if how.again { Vec::new() } else { self.memory().of(&key).or_rig()? };
             let belief = self.belief(&key)?;
@@ -378,185 +391,14 @@ fn share(own: &Path, all: &Path) {
     }
 }
 
-/// A cell with what is tested in it, while it is tested.
-struct Trial {
-    id: CellId,
-    cell: Cell,
-    key: Key,
-    belief: Belief,
-    seen: Vec<Observation>,
-    /// What runs said that say nothing of what is tested.
-    vain: Vec<Observation>,
-}
-
-#[derive(Clone, Copy)]
-struct Rules {
-    confidence: Confidence,
-    least: u32,
-    most: u32,
-    exactly: bool,
-}
-
-impl Trial {
-    /// What is to be said, as soon as something is.
-    fn finding(&self, criteria: &Criteria, rules: Rules) -> Option<Finding> {
-        let counts = memory::count(&self.seen, criteria);
-        match self.belief.say(counts, rules.confidence, rules.least) {
-            Said::Good { error } => Some(Finding::Good { error }),
-            Said::Bad { error } => Some(Finding::Bad { error }),
-            Said::Undecided { .. } if self.vain.len() >= VAIN_RUNS => {
-                let last = self.vain.last().map(|seen| seen.words.clone());
-                Some(Finding::Untestable { why: last.unwrap_or_default() })
-            }
-            Said::Undecided { bad, .. } if counts.total() >= rules.most => Some(Finding::Untestable {
-                why: format!(
-                    "not sure after {} runs ({} good, {} bad): bad with a probability of {bad:.2}",
-                    counts.total(),
-                    counts.good,
-                    counts.bad
-                ),
-            }),
-            Said::Undecided { .. } => None,
-        }
-    }
-
-    /// How often it is to be run now; none where no more is needed.
-    fn to_run(&self, criteria: &Criteria, rules: Rules) -> Option<u32> {
-        if rules.exactly {
-            let total = memory::count(&self.seen, criteria).total();
-            return (total < rules.least && self.vain.len() < VAIN_RUNS).then(|| rules.least - total);
-        }
-        if self.finding(criteria, rules).is_some() {
-            return None;
-        }
-        let counts = memory::count(&self.seen, criteria);
-        match self.belief.say(counts, rules.confidence, rules.least) {
-            Said::Undecided { more, .. } => Some(more.min(rules.most.saturating_sub(counts.total()).max(1))),
-            Said::Good { .. } | Said::Bad { .. } => None,
-        }
-    }
-
-    fn end(self, criteria: &Criteria, rules: Rules) -> CellFinding {
-        let finding = self.finding(criteria, rules);
-        let of = |wanted| self.seen.iter().rfind(|seen| seen.side(criteria) == Some(wanted)).cloned();
-        CellFinding {
-            counts: memory::count(&self.seen, criteria),
-            good: of(Side::Good),
-            bad: of(Side::Bad),
-            seen: self.seen.into_iter().chain(self.vain).collect(),
-            id: self.id,
-            key: self.key,
-            finding,
-        }
-    }
-}
-
-/// What all cells together say: bad where one is, good where all are.
-fn whole(cells: &[CellFinding]) -> Finding {
-    let found = |cell: &&CellFinding| matches!(cell.finding, Some(Finding::Bad { .. }));
-    if let Some(CellFinding { finding: Some(bad), .. }) = cells.iter().find(found) {
-        return bad.clone();
-    }
-    let mut errors = Vec::new();
-    for cell in cells {
-        match &cell.finding {
-            Some(Finding::Good { error }) => errors.push(*error),
-            Some(Finding::Untestable { why }) => {
-                return Finding::Untestable { why: format!("{}: {why}", cell.id) };
-            }
-            // None: of the ends, which have no verdict of their own.
-            Some(Finding::Bad { .. }) | None => {}
-        }
-    }
-    Finding::Good { error: accumulated(errors) }
-}
-
 /// Whether words on trouble are about a full disk: strerror(ENOSPC).
 fn is_disk_full(what: &str) -> bool {
     what.contains("No space left on device")
 }
 
-/// Where verdicts, builds and evidence are kept.
-///
-/// # Errors
-/// [`Failure::Input`]: none is named, and the environment names no home.
-pub(crate) fn cache_folder(named: Option<&Path>) -> Result<PathBuf, Failure> {
-    let folder = match named {
-        Some(folder) => folder.to_owned(),
-        None => images::default_cache_folder()
-            .ok_or_else(|| anyhow!("no folder for what runs showed: set HOME, or name one: --cache DIR"))
-            .or_input()?
-            .join("bisect"),
-    };
-    std::path::absolute(&folder).with_context(|| format!("cannot use {}", folder.display())).or_input()
-}
-
-/// The guests' programs: those of an installed folder, or built now from this repository.
-async fn programs(
-    cells: &[Cell],
-    own_loader: bool,
-    i686: &build::Toolchain,
-    host: &Host,
-) -> Result<GuestFiles, Failure> {
-    let mut needed = vec![build::Program::Agent];
-    if own_loader {
-        needed.push(build::Program::Loader);
-    }
-    let Some(folder) = Repo::installed_at() else {
-        let built = build::build(&host.repo, &needed, i686, &host.interrupts).await?;
-        return Ok(GuestFiles {
-            agents: built.of(build::Program::Agent),
-            loaders: built.of(build::Program::Loader),
-        });
-    };
-    let files = GuestFiles::in_folder(&programs_folder(&folder));
-    let archs: BTreeSet<Arch> =
-        cells.iter().flat_map(|cell| [cell.userspace, capture_userspace(cell)]).collect();
-    let loaders = files.loaders.iter().filter(|_| own_loader);
-    for (_, path) in files.agents.iter().chain(loaders).filter(|(arch, _)| archs.contains(arch)) {
-        if !tools::is_program(path) {
-            return Err(Failure::Input(anyhow!(
-                "{} is not there: {} is not whole; write it again by `bisect install` ({INSTALLED_MARK} says from where)",
-                path.display(),
-                folder.display()
-            )));
-        }
-    }
-    Ok(files)
-}
-
-/// Where an installed folder has the guests' programs.
-pub(crate) fn programs_folder(installed: &Path) -> PathBuf {
-    installed.join("programs")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn cell(finding: Finding) -> CellFinding {
-        let key = Key { cell: "c".into(), content: "d".into() };
-        CellFinding {
-            id: CellId("x".into()),
-            key,
-            counts: Counts::default(),
-            finding: Some(finding),
-            good: None,
-            bad: None,
-            seen: Vec::new(),
-        }
-    }
-
-    /// Bug: a cell that could not be tested makes a commit good, or hides that another cell is bad.
-    #[test]
-    fn one_bad_cell_is_enough_and_good_needs_all() {
-        let good = || cell(Finding::Good { error: 0.01 });
-        let bad = || cell(Finding::Bad { error: 0.002 });
-        let lost = || cell(Finding::Untestable { why: "no region".into() });
-        assert_eq!(whole(&[good(), lost(), bad()]), Finding::Bad { error: 0.002 });
-        assert_eq!(whole(&[good(), lost()]), Finding::Untestable { why: "x: no region".into() });
-        assert!(matches!(whole(&[good(), good()]), Finding::Good { error } if (error - 0.0199).abs() < 1e-9));
-    }
 
     /// Bug: a full disk is taken for a commit that cannot be tested, and the bisection skips everything there is.
     #[test]

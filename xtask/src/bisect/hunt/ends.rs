@@ -1,0 +1,150 @@
+//! The ends of a hunt: verified before it begins, and at its own end the culprit and what comes before it once more.
+
+use super::{Found, Hunt, Verified, clip};
+use crate::bisect::confidence::{Belief, Ends, Label, accumulated, ends};
+use crate::bisect::paper::Confirmed;
+use crate::bisect::search::Mark;
+use crate::bisect::tester::{CellFinding, Finding, Tested, Thoroughness};
+use crate::exit::Failure;
+use crate::output;
+use crate::table::one_line;
+use anyhow::anyhow;
+use std::collections::BTreeSet;
+
+impl Hunt<'_> {
+    /// Tests the culprit and what comes before it anew, with what both showed then. A verdict that does not stand is corrected.
+    pub(super) async fn confirm(
+        &mut self,
+        found: &Found,
+        verified: &Verified,
+    ) -> Result<(Confirmed, (Tested, Tested)), Failure> {
+        let ends = (verified.good.clone(), verified.bad.clone());
+        if !found.among.is_empty() {
+            return Ok((Confirmed::NotTried, ends));
+        }
+        let Some(before) = self.axis.before(&found.first_bad).await? else {
+            return Ok((Confirmed::NotTried, ends));
+        };
+        output::line(format_args!("once more: {} and what comes before it", self.short(&found.first_bad)));
+        let how = Thoroughness { least: self.args.end_runs.get(), again: true, exactly: false };
+        let of_before = self.try_revision(&before, how).await?;
+        let of_culprit = self.try_revision(&found.first_bad, how).await?;
+        let stands = |tested: &Tested, mark: Mark| tested.mark() == mark;
+        let mut corrected = false;
+        for (revision, tested, mark) in
+            [(before.as_str(), &of_before, Mark::Good), (found.first_bad.as_str(), &of_culprit, Mark::Bad)]
+        {
+            // An end, and what nobody had a verdict on (a parent off the path), cannot be corrected.
+            if !stands(tested, mark) && self.known(revision).is_some() {
+                let step = self.step_of(revision, tested.clone()).await?;
+                self.record(step, None)?;
+                corrected = true;
+            }
+        }
+        let confirmed = if corrected {
+            Confirmed::Corrected
+        } else if stands(&of_before, Mark::Good) && stands(&of_culprit, Mark::Bad) {
+            Confirmed::Yes
+        } else {
+            Confirmed::No
+        };
+        Ok((confirmed, (of_before, of_culprit)))
+    }
+
+    /// Tests both ends until they are known to differ; cells in which they do not are left out from then on.
+    pub(super) async fn verify_ends(&mut self, good: &str, bad: &str) -> Result<Verified, Failure> {
+        let most = self.args.judging.most_runs.get();
+        let mut least = self.args.end_runs.get().min(most);
+        loop {
+            let of_good = self.test_end(good, "good", least).await?;
+            let of_bad = self.test_end(bad, "bad", least).await?;
+            let beliefs = (of_good.cells.iter().zip(&of_bad.cells)).map(|(good, bad)| {
+                ends(&Belief::after(&[]), good.counts, bad.counts, self.args.judging.confidence)
+            });
+            let told: Vec<Ends> = beliefs.collect();
+            let same = of_good
+                .cells
+                .iter()
+                .zip(&of_bad.cells)
+                .all(|(good, bad)| good.key.content == bad.key.content);
+            if same {
+                return Err(Failure::Input(anyhow!(
+                    "both ends are the same to the byte once they are built: nothing between them can have changed anything here"
+                )));
+            }
+            for (cell, told) in of_bad.cells.iter().zip(&told) {
+                let wrong = match told {
+                    Ends::BothBad => "the good end is bad as well",
+                    Ends::Swapped => "the good end is bad and the bad one good; change them, or say --bad-is",
+                    Ends::Differ { .. } | Ends::BothGood | Ends::Undecided => continue,
+                };
+                return Err(Failure::Input(anyhow!("{}: {wrong}\n{}", cell.id, both(&of_good, &of_bad))));
+            }
+            if told.iter().any(|told| matches!(told, Ends::Undecided)) && least < most {
+                least = (least + least.max(4)).min(most);
+                continue;
+            }
+            let differ: Vec<bool> = told.iter().map(|told| matches!(told, Ends::Differ { .. })).collect();
+            if !differ.contains(&true) {
+                return Err(Failure::Input(anyhow!(
+                    "the ends do not differ: no cell is good at the one and bad at the other\n{}",
+                    both(&of_good, &of_bad)
+                )));
+            }
+            let keep = |tested: Tested| {
+                let cells = tested.cells.into_iter().zip(&differ).filter(|(_, differs)| **differs);
+                Tested { cells: cells.map(|(cell, _)| cell).collect(), ..tested }
+            };
+            let (of_good, of_bad) = (keep(of_good), keep(of_bad));
+            let ids: BTreeSet<_> = of_good.cells.iter().map(|cell| cell.id.clone()).collect();
+            self.tester.cells.retain(|cell| ids.contains(&cell.id));
+            for (tested, label) in [(&of_good, Label::Good), (&of_bad, Label::Bad)] {
+                let contents = tested.cells.iter().map(|cell| (cell.key.content.clone(), label));
+                self.tester.labels.extend(contents);
+            }
+            let errors = told.iter().map(|told| match told {
+                Ends::Differ { error } => *error,
+                _ => 0.0,
+            });
+            let error = accumulated(errors);
+            for (tested, end, revision) in [(&of_good, "good", good), (&of_bad, "bad", bad)] {
+                let words =
+                    tested.cells.iter().filter_map(CellFinding::telling).map(|seen| one_line(&seen.words));
+                output::line(format_args!(
+                    "{} {:<12} {} ({} runs, {:.0} s) {}",
+                    self.short(revision),
+                    format!("{end} end"),
+                    clip(&self.axis.subject(revision).await?, 60),
+                    tested.runs,
+                    tested.seconds,
+                    clip(&words.collect::<Vec<_>>().join("; "), 90)
+                ));
+            }
+            return Ok(Verified { good: of_good, bad: of_bad, error });
+        }
+    }
+
+    async fn test_end(&self, revision: &str, end: &str, least: u32) -> Result<Tested, Failure> {
+        let how = Thoroughness { least, again: self.args.judging.again, exactly: true };
+        let tested = self.try_revision(revision, how).await?;
+        match &tested.finding {
+            Finding::Untestable { why } => Err(Failure::Input(anyhow!(
+                "the {end} end, {}, cannot be tested: {why}",
+                self.short(revision)
+            ))),
+            Finding::Good { .. } | Finding::Bad { .. } => Ok(tested),
+        }
+    }
+}
+
+/// What both ends showed.
+fn both(good: &Tested, bad: &Tested) -> String {
+    let side = |name: &str, tested: &Tested| {
+        let cells = tested.cells.iter().map(|cell| {
+            let words = cell.telling().map(|seen| one_line(&seen.words)).unwrap_or_default();
+            format!("       {name}: {}: {} good, {} bad: {words}", cell.id, cell.counts.good, cell.counts.bad)
+        });
+        cells.collect::<Vec<_>>().join("\n")
+    };
+    format!("{}\n{}", side("good end", good), side("bad end", bad))
+}

@@ -1,0 +1,68 @@
+//! Where a bisection keeps things, and where the guests' programs come from.
+
+use crate::Host;
+use crate::build;
+use crate::e2e::ready::GuestFiles;
+use crate::exit::{Failure, OrFail};
+use crate::repo::{INSTALLED_MARK, Repo};
+use crate::tools;
+use anyhow::{Context, anyhow};
+use guest_protocol::Arch;
+use harness::artifacts::capture_userspace;
+use harness::cell::Cell;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+/// Where verdicts, builds and evidence are kept.
+///
+/// # Errors
+/// [`Failure::Input`]: none is named, and the environment names no home.
+pub(crate) fn cache_folder(named: Option<&Path>) -> Result<PathBuf, Failure> {
+    let folder = match named {
+        Some(folder) => folder.to_owned(),
+        None => images::default_cache_folder()
+            .ok_or_else(|| anyhow!("no folder for what runs showed: set HOME, or name one: --cache DIR"))
+            .or_input()?
+            .join("bisect"),
+    };
+    std::path::absolute(&folder).with_context(|| format!("cannot use {}", folder.display())).or_input()
+}
+
+/// The guests' programs: those of an installed folder, or built now from this repository.
+pub(super) async fn programs(
+    cells: &[Cell],
+    own_loader: bool,
+    i686: &build::Toolchain,
+    host: &Host,
+) -> Result<GuestFiles, Failure> {
+    let mut needed = vec![build::Program::Agent];
+    if own_loader {
+        needed.push(build::Program::Loader);
+    }
+    let Some(folder) = Repo::installed_at() else {
+        let built = build::build(&host.repo, &needed, i686, &host.interrupts).await?;
+        return Ok(GuestFiles {
+            agents: built.of(build::Program::Agent),
+            loaders: built.of(build::Program::Loader),
+        });
+    };
+    let files = GuestFiles::in_folder(&programs_folder(&folder));
+    let archs: BTreeSet<Arch> =
+        cells.iter().flat_map(|cell| [cell.userspace, capture_userspace(cell)]).collect();
+    let loaders = files.loaders.iter().filter(|_| own_loader);
+    for (_, path) in files.agents.iter().chain(loaders).filter(|(arch, _)| archs.contains(arch)) {
+        if !tools::is_program(path) {
+            return Err(Failure::Input(anyhow!(
+                "{} is not there: {} is not whole; write it again by `bisect install` ({INSTALLED_MARK} says from where)",
+                path.display(),
+                folder.display()
+            )));
+        }
+    }
+    Ok(files)
+}
+
+/// Where an installed folder has the guests' programs.
+pub(crate) fn programs_folder(installed: &Path) -> PathBuf {
+    installed.join("programs")
+}
