@@ -281,7 +281,7 @@ mod tests {
     #[test]
     fn bad_selections_are_told() {
         for (words, expected) in [
-            (&["nightly"][..], "there are "),
+            (&["nosuch"][..], "there are "),
             (&["./nowhere.yaml"], "nowhere.yaml"),
             (&["-E", "userspice=i386"], "userspice"),
             (&["-E", "id=no.such.cell"], "--list shows them"),
