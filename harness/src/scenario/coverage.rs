@@ -8,6 +8,8 @@
 //! Greedy set cover takes in each step the row that meets most of what is still open. It is within a logarithm of the least
 //! possible number (Chvátal 1979); [`tests`] hold it near the lower bound for the shapes that scenarios have.
 
+use std::cmp::Reverse;
+
 /// A row that can be: its name, and what it meets.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Row<'n> {
@@ -75,6 +77,9 @@ struct Cover<'r> {
     met: Vec<u32>,
     /// How many of each row's demands no chosen row meets.
     open: Vec<u32>,
+    /// How often each row's demands are met by chosen rows, in sum. Kept, not counted anew: in each step most rows are as good as each
+    /// other, and of a large cross there are hundreds of thousands.
+    often: Vec<u32>,
     /// The rows that may meet something that is still open.
     useful: Vec<u32>,
 }
@@ -89,38 +94,27 @@ impl<'r> Cover<'r> {
             }
         }
         let open = rows.iter().map(|row| u32::try_from(row.meets.len()).unwrap_or(u32::MAX)).collect();
-        Self { rows, met_by, met: vec![0; demands], open, useful: (0..).take(rows.len()).collect() }
+        let (met, often) = (vec![0; demands], vec![0; rows.len()]);
+        Self { rows, met_by, met, open, often, useful: (0..).take(rows.len()).collect() }
     }
 
     /// The row that meets the most open demands; of several, the one whose demands were met least often so far, which spreads
     /// the values; of several still, the first by name. None when nothing is open.
     fn best(&mut self) -> Option<usize> {
-        let (mut most, mut best) = (0, Vec::new());
-        let open = &self.open;
-        self.useful.retain(|&row| {
-            let own = open[row as usize];
-            if own > most {
-                most = own;
-                best.clear();
-            }
-            if own == most && own > 0 {
-                best.push(row as usize);
-            }
-            own > 0
-        });
-        let often = |row: usize| {
-            self.rows[row].meets.iter().map(|&demand| u64::from(self.met[demand as usize])).sum::<u64>()
-        };
-        best.into_iter().map(|row| (often(row), self.rows[row].name, row)).min().map(|(_, _, row)| row)
+        let Self { rows, open, often, useful, .. } = self;
+        useful.retain(|&row| open[row as usize] > 0);
+        let of = |row: u32| row as usize;
+        let rank = |&row: &u32| (Reverse(open[of(row)]), often[of(row)], rows[of(row)].name);
+        useful.iter().min_by(|a, b| rank(a).cmp(&rank(b))).map(|&row| of(row))
     }
 
     fn take(&mut self, row: usize) {
         for &demand in &self.rows[row].meets {
             let demand = demand as usize;
-            if self.met[demand] == 0 {
-                for &other in &self.met_by[demand] {
-                    self.open[other as usize] -= 1;
-                }
+            let news = u32::from(self.met[demand] == 0);
+            for &other in &self.met_by[demand] {
+                self.open[other as usize] -= news;
+                self.often[other as usize] += 1;
             }
             self.met[demand] += 1;
         }
