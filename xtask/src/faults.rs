@@ -17,6 +17,7 @@ use crate::cli::{E2eArgs, FaultsArgs, ListFormat};
 use crate::e2e::ready::{self, GuestFiles};
 use crate::exit::{Exit, Failure, OrFail};
 use crate::interrupt::Interrupts;
+use crate::process::OWN_PROGRAM;
 use crate::setup::{self, Needs};
 use crate::store;
 use crate::table::paint::Paint;
@@ -116,7 +117,11 @@ async fn provide(args: &FaultsArgs, host: &Host) -> Result<Shop, Failure> {
         Some(found) => found,
         None => std::path::absolute(&qemu).or_input()?,
     };
-    let xtask = std::env::current_exe().context("cannot find this program").or_rig()?;
+    // A copy: cargo may put another in place of the one that runs.
+    let xtask = programs.join("xtask");
+    std::fs::copy(OWN_PROGRAM, &xtask)
+        .with_context(|| format!("cannot write {}", xtask.display()))
+        .or_rig()?;
     let cache = store.inner().cache_folder().to_owned();
     Ok(Shop { xtask, root: host.repo.root().to_owned(), programs, qemu, cache, report })
 }

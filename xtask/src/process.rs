@@ -8,6 +8,10 @@ use std::time::Duration;
 use tokio::io::AsyncReadExt as _;
 use tokio::process::{Child, Command};
 
+/// This program's own file, also after cargo has put another in its place (proc(5)): what is read here is what runs. Not to be started by
+/// others: to them it is they.
+pub(crate) const OWN_PROGRAM: &str = "/proc/self/exe";
+
 /// How long a group may take to end after SIGTERM before it gets SIGKILL.
 const GRACE: Duration = Duration::from_secs(5);
 

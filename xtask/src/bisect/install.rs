@@ -9,6 +9,7 @@ use crate::cli::{E2eArgs, InstallArgs};
 use crate::e2e::ready::{self, GuestFiles};
 use crate::e2e::{self, plan};
 use crate::exit::{Exit, Failure, OrFail};
+use crate::process::OWN_PROGRAM;
 use crate::repo::INSTALLED_MARK;
 use crate::setup::{self, Needs};
 use crate::{output, store};
@@ -37,8 +38,7 @@ pub(crate) async fn run(args: &InstallArgs, host: &Host) -> Result<Exit, Failure
             put(&path, &programs.join(GuestFiles::file_name(program, arch))).or_rig()?;
         }
     }
-    let own = std::env::current_exe().context("cannot find this program's own file").or_rig()?;
-    put(&own, &folder.join("bin/xtask")).or_rig()?;
+    put(Path::new(OWN_PROGRAM), &folder.join("bin/xtask")).or_rig()?;
     for entry in fs::read_dir(host.repo.scenarios()).context("cannot read the scenarios").or_rig()? {
         let path = entry.context("cannot read the scenarios").or_rig()?.path();
         if let Some(name) = path.file_name().filter(|_| path.is_file()) {
@@ -51,7 +51,7 @@ pub(crate) async fn run(args: &InstallArgs, host: &Host) -> Result<Exit, Failure
     let mark = serde_json::json!({
         "from": host.repo.root(),
         "version": env!("CARGO_PKG_VERSION"),
-        "xtask": memory::digest_of_file(&own).or_rig()?,
+        "xtask": memory::digest_of_file(Path::new(OWN_PROGRAM)).or_rig()?,
     });
     write(&folder.join(INSTALLED_MARK), &format!("{mark:#}\n"), 0o644).or_rig()?;
 

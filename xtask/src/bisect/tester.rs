@@ -15,6 +15,7 @@ use crate::cli::{E2eArgs, HostArgs, JudgingArgs, StoreArgs};
 use crate::e2e::ready::{self, GuestFiles};
 use crate::e2e::{self, Told};
 use crate::exit::{Failure, OrFail};
+use crate::process::OWN_PROGRAM;
 use crate::store::Shared;
 use crate::table::live::Live;
 use crate::tools::{self, QEMU};
@@ -155,7 +156,7 @@ impl<'a> Tester<'a> {
             )));
         }
         let programs = programs(&cells, own_loader, i686, host).await?;
-        let program = std::env::current_exe().context("cannot find this program's own file").or_rig()?;
+        let program = Path::new(OWN_PROGRAM);
         let qemu = args.qemu.clone().unwrap_or_else(|| QEMU.program.into());
         let qemu = qemu.to_str().and_then(tools::find).unwrap_or(qemu);
         let qemu = harness::qemu::qemu_version(&qemu).await.or_input()?;
@@ -169,7 +170,7 @@ impl<'a> Tester<'a> {
             criteria,
             cells,
             programs,
-            rig: candidate::content(&program)?,
+            rig: candidate::content(program)?,
             qemu,
             folder,
             labels: BTreeMap::new(),

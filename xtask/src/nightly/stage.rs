@@ -12,6 +12,7 @@ use crate::build::{self, Program};
 use crate::cli::E2eArgs;
 use crate::e2e::{self, ready};
 use crate::exit::{Failure, OrFail};
+use crate::process::OWN_PROGRAM;
 use crate::repo::Repo;
 use crate::setup::{self, Needs};
 use crate::store;
@@ -74,7 +75,7 @@ impl Stage {
             }
         }
         // The running program, by the kernel's own link: the file may have been replaced since.
-        copy_to(&folder.join("xtask"), |to| std::fs::copy("/proc/self/exe", to).map(drop)).or_rig()?;
+        copy_to(&folder.join("xtask"), |to| std::fs::copy(OWN_PROGRAM, to).map(drop)).or_rig()?;
         copy_folder(&host.repo.scenarios(), &folder.join("scenarios")).or_rig()?;
         let names = ready::artifact_names(cells).into_iter().collect();
         store.stage(names, folder.join("cache/kdump-rig"), &host.interrupts).await?;
