@@ -117,7 +117,7 @@ fn platforms_are_named_by_what_they_are_made_of() {
     assert_eq!(identity.to_string(), "GenuineIntel family 0x6 model 0x56 stepping 3");
     assert!(
         cell.platform.cpu.starts_with(
-            "Broadwell-noTSX,vendor=GenuineIntel,family=6,model=86,stepping=3,pdpe1gb=on,pcid=off"
+            "Broadwell-noTSX,vendor=GenuineIntel,family=6,model=86,stepping=3,abm=on,f16c=on,rdrand=on,rdtscp=on,pdpe1gb=on,pcid=off"
         )
     );
     let mut by_name = BTreeMap::new();
