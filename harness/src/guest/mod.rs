@@ -15,6 +15,7 @@ mod news;
 mod nonces;
 mod ports;
 mod probe;
+mod ram;
 mod reaped;
 mod running;
 mod saved;
@@ -27,6 +28,7 @@ pub use measured::{Leg, Measured, Milestones, PanicTimes};
 pub use news::{Listener, News};
 pub use nonces::NONCE_BYTES;
 pub use probe::{NoBanner, time_to_banner};
+pub use ram::SharedRam;
 pub use reaped::Reaped;
 pub use running::Running;
 pub(crate) use running::reader_order;
@@ -40,6 +42,7 @@ use crate::scratch::GuestScratch;
 use crate::stop::Stop;
 use std::ffi::OsString;
 use std::path::Path;
+use std::sync::Arc;
 
 /// The pipe for QEMU's log of its CPUs, in the guest's private folder.
 const CPU_LOG: &str = "cpu-log";
@@ -49,6 +52,8 @@ const CPU_LOG: &str = "cpu-log";
 pub enum Origin<'a> {
     /// At power-on.
     PowerOn,
+    /// At power-on, with its RAM where it can be saved.
+    ToBeSaved(&'a Arc<SharedRam>),
     /// At *ready*, in the state of a guest that was booted with the same plan.
     Saved(&'a Saved),
 }
@@ -90,15 +95,21 @@ impl GuestPlan<'_> {
         let cpu_log = scratch.path(CPU_LOG);
         let cpu_log = CpuLog { pipe: &cpu_log, trace: self.inquiry.trace };
         let wiring = Wiring::Rig { console: &console, console_log, channel: &channel, qmp: &qmp, cpu_log };
-        let start = match self.origin {
-            Origin::PowerOn => Start::PowerOn,
-            Origin::Saved(_) => Start::Incoming,
+        let ram = match self.origin {
+            Origin::PowerOn => None,
+            Origin::ToBeSaved(ram) => Some(ram.path()),
+            Origin::Saved(saved) => Some(saved.ram.path()),
+        };
+        let start = match (self.origin, &ram) {
+            (Origin::PowerOn, _) | (_, None) => Start::PowerOn,
+            (Origin::ToBeSaved(_), Some(ram)) => Start::ToBeSaved { ram },
+            (Origin::Saved(_), Some(ram)) => Start::Incoming { ram },
         };
         self.args_wired(wiring, start)
     }
 
     /// QEMU's arguments with the ports led elsewhere.
-    pub fn args_wired(&self, wiring: Wiring<'_>, start: Start) -> Vec<OsString> {
+    pub fn args_wired(&self, wiring: Wiring<'_>, start: Start<'_>) -> Vec<OsString> {
         qemu_args(&MachineSpec {
             platform: &self.cell.platform,
             accel: self.accel,
@@ -137,8 +148,12 @@ pub async fn boot_and_save(
     mut stop: Stop,
     listener: &mut Listener<'_>,
 ) -> Result<Saved, Box<Reaped>> {
+    let ram = SharedRam::new(plan.cell.platform.memory)
+        .map_err(|error| Reaped::never_ran(format!("cannot make a file for the guest's RAM: {error}")))?;
+    let ram = Arc::new(ram);
+    let plan = GuestPlan { origin: Origin::ToBeSaved(&ram), ..plan };
     let running = start(&plan, &scratch, &mut stop, listener).await?;
-    running.save_at_ready(&plan, state, stop, listener).await
+    running.save_at_ready(&plan, ram.clone(), state, stop, listener).await
 }
 
 /// Runs a cell's guest to *armed*, and ends it; with milestones, it measures its panic before.

@@ -1,8 +1,10 @@
 //! The saved state of a guest at *ready*, from which many cells start, and how QEMU is brought to write and read one.
 //!
-//! A state is a QEMU migration stream. It is written through a socket, by a task of the rig, and read from a file that is QEMU's
-//! standard input: no shell, and no path in a URI.
+//! A state is a QEMU migration stream without the guest's RAM, which lies in a file in memory that the guest ran in: what begins there
+//! maps that file for itself, copy on write, so that nobody reads or writes the hundreds of megabytes again. The stream is written through a
+//! socket, by a task of the rig, and read from a file that is QEMU's standard input: no shell, and no path in a URI.
 
+use super::ram::SharedRam;
 use crate::cell::Mib;
 use crate::evidence::Evidence;
 use crate::ledger::GuestTimes;
@@ -15,6 +17,7 @@ use sha2::{Digest, Sha256};
 use std::fs::File;
 use std::io::{self, Read, Seek, Write};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::UnixListener;
 use tokio::sync::mpsc;
@@ -36,6 +39,8 @@ pub struct Saved {
     scratch: GuestScratch,
     /// What the file holds. One that holds something else when it is used was damaged.
     written: Written,
+    /// Its RAM.
+    pub(super) ram: Arc<SharedRam>,
     /// What was seen up to *ready*: the beginning of the evidence of every cell that starts from here.
     pub(super) evidence: Evidence,
     /// The agent's report of *ready*.
@@ -55,15 +60,16 @@ pub(super) struct Written {
 }
 
 impl Saved {
-    /// The state that [`write`] has put into `scratch`, with the evidence of how the guest got there.
+    /// The state that [`write`] has put into `scratch`, and its sealed RAM, with the evidence of how the guest got there.
     pub(super) fn new(
         scratch: GuestScratch,
         written: Written,
+        ram: Arc<SharedRam>,
         evidence: Evidence,
         ready: Report,
         at_ms: u64,
     ) -> Self {
-        Self { scratch, written, evidence, ready, at_ms, times: GuestTimes::default() }
+        Self { scratch, written, ram, evidence, ready, at_ms, times: GuestTimes::default() }
     }
 
     /// The file, to be QEMU's standard input, once it was read and found to be what was written.
@@ -100,7 +106,7 @@ fn checked(path: &Path, written: Written) -> Result<File, String> {
 
 /// Copies to the end, and says what it was.
 fn copy_hashed(from: &mut impl Read, to: &mut impl Write) -> io::Result<Written> {
-    // Large pieces: a state has a hundred megabytes, and each piece costs two system calls.
+    // Large pieces: each costs two system calls.
     let mut buffer = vec![0; 256 << 10];
     let mut hasher = Sha256::new();
     let mut bytes = 0;
@@ -194,10 +200,12 @@ pub(super) async fn restore(
     }
 }
 
-/// Asks for events of the migration; they are off by default.
+/// Asks for events of the migration, which are off by default, and leaves RAM out of it that is shared with a file. Both sides must have
+/// been asked for the latter, for the stream has other fields then.
 async fn announce(qmp: &Qmp) -> Result<(), String> {
-    let events = qmp::MigrationCapabilityStatus { capability: qmp::MigrationCapability::events, state: true };
-    let set = qmp::migrate_set_capabilities { capabilities: vec![events] };
+    let wanted = [qmp::MigrationCapability::events, qmp::MigrationCapability::x_ignore_shared];
+    let wanted = wanted.map(|capability| qmp::MigrationCapabilityStatus { capability, state: true });
+    let set = qmp::migrate_set_capabilities { capabilities: wanted.into() };
     qmp.execute(set).await.map(|_| ()).map_err(|error| error.to_string())
 }
 
@@ -257,6 +265,10 @@ mod tests {
         Qmp::negotiate(client, Duration::from_secs(5)).await.unwrap()
     }
 
+    fn ram() -> Arc<SharedRam> {
+        Arc::new(SharedRam::new(testing::mib(1)).unwrap())
+    }
+
     fn ready() -> Report {
         let message = guest_protocol::Message::Done;
         Report { seq: 0, kernel: guest_protocol::Side::First, message }
@@ -269,7 +281,7 @@ mod tests {
         let folder = run.guest().unwrap();
         let (qmp, mut events) = negotiated(qemu("completed", &[7; 1 << 20])).await;
         let written = write(testing::mib(4096), &qmp, &mut events, &folder).await.unwrap();
-        let saved = Saved::new(folder, written, Evidence::default(), ready(), 1);
+        let saved = Saved::new(folder, written, ram(), Evidence::default(), ready(), 1);
         let mut read = Vec::new();
         saved.open().await.unwrap().read_to_end(&mut read).unwrap();
         assert!(read == [7; 1 << 20] && written.bytes == 1 << 20, "{} bytes", read.len());
@@ -292,7 +304,7 @@ mod tests {
         let path = folder.path(FILE);
         let mut file = File::create_new(&path).unwrap();
         let written = copy_hashed(&mut b"state".as_slice(), &mut file).unwrap();
-        let saved = Saved::new(folder, written, Evidence::default(), ready(), 1);
+        let saved = Saved::new(folder, written, ram(), Evidence::default(), ready(), 1);
         for (found, told) in [("sta", "3 bytes, and 5 were written"), ("stale", "no longer has the bytes")] {
             std::fs::write(&path, found).unwrap();
             let error = saved.open().await.unwrap_err();

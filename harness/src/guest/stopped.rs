@@ -75,7 +75,7 @@ impl Stopped {
             never_ran(format!("cannot make a pipe in {}: {error}", scratch.path("").display()))
         })?;
         let state = match plan.origin {
-            Origin::PowerOn => None,
+            Origin::PowerOn | Origin::ToBeSaved(_) => None,
             Origin::Saved(saved) => Some(saved.open().await.map_err(not_restored)?),
         };
         let mut process = Process::spawn(plan.qemu, &plan.args(scratch), state)
@@ -123,7 +123,7 @@ impl Stopped {
     pub async fn cont(self, origin: Origin<'_>, listener: &mut Listener<'_>) -> Result<Running, Box<Reaped>> {
         // The clock starts before the command: RESUME comes before its reply.
         let mut running = match origin {
-            Origin::PowerOn => Running::new(self),
+            Origin::PowerOn | Origin::ToBeSaved(_) => Running::new(self),
             Origin::Saved(saved) => Running::resumed(self, saved),
         };
         match running.cont().await {

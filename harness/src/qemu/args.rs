@@ -27,18 +27,26 @@ pub struct MachineSpec<'a> {
     /// Where its ports lead.
     pub wiring: Wiring<'a>,
     /// Where the machine begins.
-    pub start: Start,
+    pub start: Start<'a>,
     /// Whether its clocks run by the number of its instructions, a nanosecond each.
     pub counted: bool,
 }
 
 /// Where a machine begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Start {
+pub enum Start<'a> {
     /// At power-on.
     PowerOn,
+    /// At power-on, with its RAM in this file, for others to begin where it ends.
+    ToBeSaved {
+        /// The file.
+        ram: &'a Path,
+    },
     /// In a saved state, which QMP's `migrate-incoming` will name.
-    Incoming,
+    Incoming {
+        /// What was its RAM. The machine sees the file's bytes, and what it writes stays its own.
+        ram: &'a Path,
+    },
 }
 
 /// QEMU's own log of what its CPUs do.
@@ -92,9 +100,9 @@ pub fn qemu_args(spec: &MachineSpec<'_>) -> Vec<OsString> {
         // Not sleep=off: at a breakpoint it lets the clock jump to the guest's next timer.
         push(&["-icount", "shift=0"]);
     }
-    // reserve=off: RAM is committed as the guest touches it, so that a guest may have more than the host.
     let memory = format!("{}M", platform.memory.0);
-    push(&["-object", &format!("memory-backend-ram,id=ram,size={memory},reserve=off")]);
+    args.extend(["-object".into(), ram_backend(&memory, spec.start)]);
+    let mut push = |words: &[&str]| args.extend(words.iter().map(OsString::from));
     push(&["-machine", &format!("{},memory-backend=ram", platform.machine)]);
     // A feature that the emulator lacks would be taken off in silence, and the guest be another hardware than it stands for. What
     // a host's own CPU lacks under KVM is told by QEMU, and tried all the same.
@@ -115,10 +123,24 @@ pub fn qemu_args(spec: &MachineSpec<'_>) -> Vec<OsString> {
     }
     wire(&mut args, spec.wiring);
     match spec.start {
-        Start::PowerOn => {}
-        Start::Incoming => args.extend(["-incoming".into(), "defer".into()]),
+        Start::PowerOn | Start::ToBeSaved { .. } => {}
+        Start::Incoming { .. } => args.extend(["-incoming".into(), "defer".into()]),
     }
     args
+}
+
+/// The guest's RAM. reserve=off: it is committed as the guest touches it, so that a guest may have more than the host.
+fn ram_backend(size: &str, start: Start<'_>) -> OsString {
+    let (kind, file) = match start {
+        Start::PowerOn => ("memory-backend-ram", None),
+        Start::ToBeSaved { ram } => ("memory-backend-file", Some((ram, "on"))),
+        Start::Incoming { ram } => ("memory-backend-file", Some((ram, "off"))),
+    };
+    let mut backend = OsString::from(format!("{kind},id=ram,size={size},reserve=off"));
+    if let Some((path, shared)) = file {
+        backend.push(option_path(&format!(",share={shared},mem-path="), path));
+    }
+    backend
 }
 
 fn wire(args: &mut Vec<OsString>, wiring: Wiring<'_>) {
@@ -264,12 +286,16 @@ socket,id=qmp,path=/t/qmp
 -mon
 chardev=qmp,mode=control";
         assert_eq!(text(qemu_args(&spec)), golden);
-        let restored = text(qemu_args(&MachineSpec { start: Start::Incoming, ..spec }));
-        assert_eq!(
-            restored,
-            format!("{golden}\n-incoming\ndefer"),
-            "the machine is the one whose state was saved"
-        );
+        // The machine is the one whose state was saved, and its RAM no longer the file that the others go by.
+        let ram = Path::new("/proc/7/fd/9");
+        let in_file = |share| {
+            let backend = format!("memory-backend-file,id=ram,size=4096M,reserve=off,share={share},mem-path=/proc/7/fd/9");
+            golden.replace("memory-backend-ram,id=ram,size=4096M,reserve=off", &backend)
+        };
+        let saved = text(qemu_args(&MachineSpec { start: Start::ToBeSaved { ram }, ..spec }));
+        assert_eq!(saved, in_file("on"));
+        let restored = text(qemu_args(&MachineSpec { start: Start::Incoming { ram }, ..spec }));
+        assert_eq!(restored, format!("{}\n-incoming\ndefer", in_file("off")));
         let counted = text(qemu_args(&MachineSpec { counted: true, ..spec }));
         assert_eq!(counted, golden.replacen("\ntcg\n", "\ntcg\n-icount\nshift=0\n", 1));
     }

@@ -242,7 +242,7 @@ async fn run_from(
     };
     let reaped = run_guest(plan, scratch, shared.stop.clone(), &mut tell).await;
     let saved_state = match origin {
-        Origin::PowerOn => None,
+        Origin::PowerOn | Origin::ToBeSaved(_) => None,
         Origin::Saved(_) => Some(files.key.clone()),
     };
     Ran { reaped, script, boot: Some(BootRecord { kernel: files.route, saved_state }) }

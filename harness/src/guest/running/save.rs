@@ -2,17 +2,19 @@
 
 use super::{Ending, Goal, Running, Walk};
 use crate::evidence::GuestEnd;
-use crate::guest::{GuestPlan, Listener, Reaped, Saved, saved};
+use crate::guest::{GuestPlan, Listener, Reaped, Saved, SharedRam, saved};
 use crate::scratch::GuestScratch;
 use crate::stop::Stop;
 use guest_protocol::Message;
 use qapi::qmp;
+use std::sync::Arc;
 
 impl Running {
-    /// Follows the guest to *ready* and saves its state into `state`.
+    /// Follows the guest to *ready* and saves its state into `state`; its RAM is in `ram` already.
     pub(in crate::guest) async fn save_at_ready(
         mut self,
         plan: &GuestPlan<'_>,
+        ram: Arc<SharedRam>,
         state: GuestScratch,
         mut stop: Stop,
         listener: &mut Listener<'_>,
@@ -52,7 +54,13 @@ impl Running {
             reaped.evidence = evidence;
             return Err(Box::new(reaped));
         }
-        let mut saved = Saved::new(state, written, evidence, ready, at_ms);
+        if let Err(error) = ram.seal() {
+            evidence.end =
+                Some(GuestEnd::Trouble { what: format!("cannot seal the file of the guest's RAM: {error}") });
+            reaped.evidence = evidence;
+            return Err(Box::new(reaped));
+        }
+        let mut saved = Saved::new(state, written, ram, evidence, ready, at_ms);
         saved.times = reaped.times;
         Ok(saved)
     }
