@@ -27,14 +27,16 @@ const VMCORE_PATH: &str = "/proc/vmcore";
 /// `earlyprintk` makes the decompressor speak too ("Destination address too large" is only seen there).
 const COMMON: &str = "console=ttyS0,115200 earlyprintk=ttyS0,115200";
 
+/// Boots are emulated, and the crypto library's self-tests take half of an i386 kernel's time, and a sixth of an x86_64 one's. They say nothing
+/// of a load. A cell with `cryptomgr.notests=0` behind it has them.
+const NO_SELF_TESTS: &str = "cryptomgr.notests";
+
 /// The first kernel's command line.
 pub fn first_cmdline(cell: &Cell) -> String {
     let side = format!("{SIDE_PARAMETER}={}", Side::First.name());
     let mut words: Vec<String> = vec![COMMON.into(), format!("rdinit={AGENT_PATH}"), side];
     words.push(format!("crashkernel={}", cell.reservation));
-    // Boots are emulated, and the crypto library's self-tests take four of an i386 kernel's nine seconds. The capture kernel, which
-    // is under test, keeps them.
-    words.push("cryptomgr.notests".into());
+    words.push(NO_SELF_TESTS.into());
     // On a starved host the timer's interrupts come late, and the kernel's check of them ("IO-APIC + timer doesn't work") panics a
     // kernel with which nothing is wrong. The capture kernel keeps it as well: a jump may leave the timer's routing broken.
     words.push("no_timer_check".into());
@@ -56,7 +58,7 @@ pub fn first_cmdline(cell: &Cell) -> String {
 pub fn capture_cmdline(cell: &Cell) -> String {
     let side = format!("{SIDE_PARAMETER}={}", Side::Capture.name());
     let mut words: Vec<String> = vec![COMMON.into(), format!("rdinit={AGENT_PATH}"), side];
-    words.extend(["reset_devices".into(), "nr_cpus=1".into()]);
+    words.extend(["reset_devices".into(), "nr_cpus=1".into(), NO_SELF_TESTS.into()]);
     words.extend(cell.capture_cmdline.iter().cloned());
     words.join(" ")
 }
@@ -124,7 +126,8 @@ mod tests {
         let cell = Cell { capture_cmdline: vec!["nokaslr".into()], ..testing::cell() };
         assert_eq!(
             capture_cmdline(&cell),
-            "console=ttyS0,115200 earlyprintk=ttyS0,115200 rdinit=/init kdump_rig=capture reset_devices nr_cpus=1 nokaslr"
+            "console=ttyS0,115200 earlyprintk=ttyS0,115200 rdinit=/init kdump_rig=capture reset_devices nr_cpus=1 \
+             cryptomgr.notests nokaslr"
         );
     }
 

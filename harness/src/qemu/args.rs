@@ -289,7 +289,9 @@ chardev=qmp,mode=control";
         // The machine is the one whose state was saved, and its RAM no longer the file that the others go by.
         let ram = Path::new("/proc/7/fd/9");
         let in_file = |share| {
-            let backend = format!("memory-backend-file,id=ram,size=4096M,reserve=off,share={share},mem-path=/proc/7/fd/9");
+            let backend = format!(
+                "memory-backend-file,id=ram,size=4096M,reserve=off,share={share},mem-path=/proc/7/fd/9"
+            );
             golden.replace("memory-backend-ram,id=ram,size=4096M,reserve=off", &backend)
         };
         let saved = text(qemu_args(&MachineSpec { start: Start::ToBeSaved { ram }, ..spec }));

@@ -107,8 +107,7 @@ impl Schedule {
         let mut schedule =
             Self { groups: Vec::new(), ready: Vec::new(), durations, most_states, booting: 0, states: 0 };
         for group in by_repetition.into_iter().flat_map(|run| grouped(run, |(_, cell)| cell)) {
-            let memory = group.first().map(|(_, cell)| cell.platform.memory);
-            match share && memory.is_some_and(|memory| worth_saving(group.len(), memory)) {
+            match share && worth_saving(group.len()) {
                 true => schedule.add_group(group),
                 false => schedule.start_by_themselves(group),
             }

@@ -19,8 +19,9 @@ pub(super) const CACHE_MIB: u64 = 640;
 pub(super) const PACKAGE_MIB: u64 = 128;
 /// A report of the suite `seed`, kernels and initramfs images included, and the one before, which is kept: 216 MiB each were seen.
 pub(super) const REPORTS_MIB: u64 = 640;
-/// A saved state, at most this large with its initramfs; one boot's is there for each guest that runs. 163 MiB were seen.
-const STATE_MIB: u64 = 400;
+/// The initramfs of a boot with all its capture kernels, and its saved state, whose RAM is in memory; one boot's is there for each guest that
+/// runs. 90 MiB were seen.
+const STATE_MIB: u64 = 200;
 /// Open files that a guest costs the rig: three sockets, three listeners, pipes, logs, a state. With room.
 const FILES_PER_GUEST: u64 = 24;
 /// Open files that the rig has anyway.
