@@ -84,6 +84,7 @@ struct Cover<'r> {
 #[derive(Clone, Copy)]
 struct Counted {
     row: usize,
+    rank: usize,
     /// How often its demands were met by chosen rows, in sum.
     often: u32,
 }
@@ -93,8 +94,8 @@ impl<'r> Cover<'r> {
         let demands = rows.iter().flat_map(|row| &row.meets).max().map_or(0, |&last| last as usize + 1);
         let most = rows.iter().map(|row| row.meets.len()).max().unwrap_or(0);
         let mut by_open = vec![Vec::new(); most + 1];
-        for (row, meets) in rows.iter().map(|row| row.meets.len()).enumerate() {
-            by_open[meets].push(Counted { row, often: 0 });
+        for (number, row) in rows.iter().enumerate() {
+            by_open[row.meets.len()].push(Counted { row: number, rank: row.rank, often: 0 });
         }
         Self { rows, met: vec![0; demands], by_open }
     }
@@ -115,16 +116,17 @@ impl<'r> Cover<'r> {
     fn best_of_most_open(&mut self) -> Option<usize> {
         let (last, fewer) = self.by_open.split_last_mut()?;
         let most = fewer.len();
-        let mut best: Option<(u32, usize, usize)> = None;
+        let (mut best, mut least_often, mut least_rank) = (None, u32::MAX, usize::MAX);
         last.retain_mut(|counted| {
-            let Counted { row, often } = *counted;
-            let of_row = &self.rows[row];
-            if best.is_some_and(|(best, rank, _)| (best, rank) < (often, of_row.rank)) {
+            let is_no_better = |counted: &Counted| {
+                counted.often > least_often || counted.often == least_often && counted.rank >= least_rank
+            };
+            if is_no_better(counted) {
                 return true;
             }
             let mut open = 0;
             counted.often = 0;
-            for &demand in &of_row.meets {
+            for &demand in &self.rows[counted.row].meets {
                 let times = self.met[demand as usize];
                 open += usize::from(times == 0);
                 counted.often += times;
@@ -133,13 +135,12 @@ impl<'r> Cover<'r> {
                 fewer[open].push(*counted);
                 return false;
             }
-            let own = (counted.often, of_row.rank, row);
-            if best.is_none_or(|best| own < best) {
-                best = Some(own);
+            if !is_no_better(counted) {
+                (best, least_often, least_rank) = (Some(counted.row), counted.often, counted.rank);
             }
             true
         });
-        best.map(|(_, _, row)| row)
+        best
     }
 
     fn take(&mut self, row: usize) {

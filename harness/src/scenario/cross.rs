@@ -64,15 +64,8 @@ pub(super) enum Choice {
 
 impl Choice {
     /// All of them, in their order.
-    pub(super) const ALL: [Self; 7] = [
-        Self::First,
-        Self::Capture,
-        Self::Region,
-        Self::Userspace,
-        Self::Loader,
-        Self::Load,
-        Self::End,
-    ];
+    pub(super) const ALL: [Self; 7] =
+        [Self::First, Self::Capture, Self::Region, Self::Userspace, Self::Loader, Self::Load, Self::End];
 }
 
 /// Something for each choice.

@@ -118,9 +118,7 @@ fn ranks(words: &[String]) -> Vec<usize> {
 /// The combinations as rows of a coverage.
 pub(super) fn rows(cross: &Cross<'_>, combinations: &[Combination], demands: &Demands) -> Vec<Row> {
     let order = Order::new(cross);
-    let row = |&combination: &Combination| Row {
-        rank: order.rank(combination),
-        meets: demands.of(combination),
-    };
+    let row =
+        |&combination: &Combination| Row { rank: order.rank(combination), meets: demands.of(combination) };
     combinations.iter().map(row).collect()
 }

@@ -22,16 +22,7 @@ pub(super) fn suite(
     hardware: &Platforms,
     catalog: &Catalog,
 ) -> Result<Suite, Vec<Finding>> {
-    let mut expansion = Expansion {
-        written,
-        hardware,
-        catalog,
-        findings: Vec::new(),
-        seen: BTreeMap::new(),
-        untaken: Vec::new(),
-        impossible: BTreeMap::new(),
-        covered: Covered::default(),
-    };
+    let mut expansion = Expansion::new(written, hardware, catalog);
     let rules = expansion.rules();
     let mut cells = Vec::new();
     for (number, block) in written.matrix.0.iter().enumerate() {
@@ -79,6 +70,19 @@ struct Expansion<'s> {
 }
 
 impl<'s> Expansion<'s> {
+    fn new(written: &'s Scenario, hardware: &'s Platforms, catalog: &'s Catalog) -> Self {
+        Self {
+            written,
+            hardware,
+            catalog,
+            findings: Vec::new(),
+            seen: BTreeMap::new(),
+            untaken: Vec::new(),
+            impossible: BTreeMap::new(),
+            covered: Covered::default(),
+        }
+    }
+
     fn wrong(&mut self, at: NodePath, what: String) {
         self.findings.push(Finding { at: At::Node(at), what });
     }
@@ -98,11 +102,7 @@ impl<'s> Expansion<'s> {
     /// The cells of a block.
     fn block(&mut self, number: usize, block: &'s Block) -> Vec<Placed> {
         let at = NodePath::default().key("matrix").item(number);
-        let firsts = self.kernels(&block.first.0, &at.key("first"));
-        let captures = self.kernels(&block.capture.0, &at.key("capture"));
-        let regions = self.regions(block, &at.key("region"), &at.key("machines"));
-        let cross = Cross::new(block, &self.written.suite.0, firsts, captures, regions);
-        let checked = Checked { block, at: at.clone(), cross };
+        let checked = Checked { block, at: at.clone(), cross: self.cross(block, &at) };
         let made = checked.cells(self.catalog);
         self.findings.extend(made.findings);
         self.untaken.push((checked.cross, made.untaken));
@@ -117,6 +117,14 @@ impl<'s> Expansion<'s> {
             }
         }
         placed
+    }
+
+    /// A block's axes, with their names looked up.
+    fn cross(&mut self, block: &'s Block, at: &NodePath) -> Cross<'s> {
+        let firsts = self.kernels(&block.first.0, &at.key("first"));
+        let captures = self.kernels(&block.capture.0, &at.key("capture"));
+        let regions = self.regions(block, &at.key("region"), &at.key("machines"));
+        Cross::new(block, &self.written.suite.0, firsts, captures, regions)
     }
 
     /// Whether no earlier cell is the same.
@@ -290,3 +298,6 @@ fn come_to(rules: &[Rule], cross: &Cross<'_>, combinations: &[Combination]) -> B
     }
     come_to
 }
+
+#[cfg(test)]
+mod tests;
