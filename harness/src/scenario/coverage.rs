@@ -71,7 +71,7 @@ pub(super) fn cover(rows: &[Row]) -> Chosen {
 ///
 /// While rows are chosen, no row gets better: it meets no more of what is open, and the demands that it meets were met no less often. So
 /// what was last counted of a row is a bound, and a row whose bound is worse than another's count need not be counted (Minoux 1978).
-/// Of a large cross there are hundreds of thousands, and most are hardly ever counted.
+/// Of a large cross there are hundreds of thousands, and hundreds are chosen: most are counted some ten times.
 struct Cover<'r> {
     rows: &'r [Row],
     /// How many chosen rows meet each demand.

@@ -70,7 +70,7 @@ fn numbered<T: Ord>(values: &[T]) -> Vec<u32> {
 }
 
 /// Where combinations stand among each other by the words of their ids: what the scenario's own order has no part in.
-pub(super) struct Order {
+struct Order {
     /// By what ids begin with.
     heads: Vec<(Choice, Vec<usize>)>,
     /// By all that follows.
@@ -83,7 +83,7 @@ impl Order {
     /// What says the rest. That is taken as a whole: what stands behind a platform stands there in some ids only.
     const REST: [Choice; 3] = [Choice::Region, Choice::Load, Choice::End];
 
-    pub(super) fn new(cross: &Cross<'_>) -> Self {
+    fn new(cross: &Cross<'_>) -> Self {
         let head = |(place, choice): (usize, Choice)| {
             let word = |combination| id::parts(&cross.cell(combination))[place].clone() + ".";
             (choice, ranks(&cross.over(&[choice]).map(word).collect::<Vec<_>>()))
