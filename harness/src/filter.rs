@@ -34,6 +34,11 @@ impl Filter {
     pub fn matches(&self, cell: &Cell) -> bool {
         self.0.matches(cell)
     }
+
+    /// The axes that it asks for: of cells that do not differ in them it selects all or none. One may come several times.
+    pub(crate) fn axes(&self) -> Vec<Axis> {
+        self.0.axes()
+    }
 }
 
 impl std::str::FromStr for Filter {
@@ -96,6 +101,15 @@ impl Expr {
                     axis.number(cell).is_some_and(|number| relation.holds(number, *than))
                 }
             },
+        }
+    }
+
+    fn axes(&self) -> Vec<Axis> {
+        match self {
+            Self::Everything => Vec::new(),
+            Self::All(parts) | Self::Any(parts) => parts.iter().flat_map(Self::axes).collect(),
+            Self::Not(part) => part.axes(),
+            Self::Test { axis, .. } => vec![*axis],
         }
     }
 }

@@ -8,16 +8,22 @@
 mod block;
 mod circumstances;
 mod coverage;
+mod cross;
+mod demands;
 mod expand;
+mod factor;
 mod fit;
 mod hardware;
 mod id;
 mod overrides;
 mod position;
+mod possible;
 mod problem;
 mod rules;
 mod surprises;
 mod trigger;
+mod values;
+mod words;
 mod written;
 
 use crate::cell::{Cell, Kernel};

@@ -1,40 +1,24 @@
 //! The cells of one block: the combinations of its axes, those of them that its coverage asks for, and the loaders beside.
 
-use super::coverage::{Covered, Row, cover};
+use super::coverage::{self, Covered};
+use super::cross::{Combination, Cross};
+use super::demands::{self, Demands};
 use super::position::NodePath;
+use super::possible::{self, Fate, Sieve};
 use super::problem::{At, Finding};
-use super::written::{Block, Coverage, Factor, Filled, Literal, Region, Regions, Text};
-use super::{Catalog, expand, id, overrides};
-use crate::cell::{Cell, CellId, Kernel, LowMemory, Platform, Reader, Tamper, Trigger};
-use crate::outcome::Expectation;
-use guest_protocol::Circumstances;
+use super::values::Values;
+use super::words::{Literal, Regions};
+use super::written::{Block, Coverage, Factor};
+use super::{Catalog, id, overrides};
+use crate::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
-use std::rc::Rc;
-
-/// Stands in a cell until its rule is found: rules ask for a cell's axes, so the cell has to be there before.
-const NOT_YET_EXPECTED: Expectation = Expectation::Unreserved;
 
 /// A block with its names looked up.
 pub(super) struct Checked<'b> {
     pub(super) block: &'b Block,
     /// Its place.
     pub(super) at: NodePath,
-    pub(super) suite: &'b str,
-    pub(super) firsts: Vec<Kernel>,
-    pub(super) captures: Vec<Kernel>,
-    pub(super) regions: Vec<PlacedRegion<'b>>,
-}
-
-/// A region with its platform.
-#[derive(Clone)]
-pub(super) struct PlacedRegion<'b> {
-    pub(super) region: &'b Region,
-    pub(super) platform: Platform,
-    /// The name of its machine, where the block's `machines` made it.
-    pub(super) machine: Option<String>,
-    /// The name that it stands under.
-    pub(super) limit: Option<&'b str>,
-    pub(super) at: NodePath,
+    pub(super) cross: Cross<'b>,
 }
 
 /// The cells of a block.
@@ -42,190 +26,13 @@ pub(super) struct PlacedRegion<'b> {
 pub(super) struct Made {
     /// In the order of the file.
     pub(super) cells: Vec<Cell>,
-    /// Cells that could be as well, and that the coverage does without.
-    pub(super) untaken: Vec<Cell>,
+    /// Combinations that could be cells as well, and that the coverage does without.
+    pub(super) untaken: Vec<Combination>,
     /// Combinations that cannot be and were left out for it, by the axis to blame.
     pub(super) impossible: BTreeMap<&'static str, usize>,
     /// How much of what can be its coverage takes.
     pub(super) covered: Covered,
     pub(super) findings: Vec<Finding>,
-}
-
-/// The values that were in combinations which cannot be, each with the first such one's place and reason.
-#[derive(Default)]
-struct Missing {
-    first: BTreeMap<(Factor, String), (NodePath, String)>,
-}
-
-impl Missing {
-    /// What is looked at.
-    const FACTORS: [Factor; 11] = [
-        Factor::First,
-        Factor::Userspace,
-        Factor::Loader,
-        Factor::Capture,
-        Factor::Region,
-        Factor::Trigger,
-        Factor::Hardware,
-        Factor::Memory,
-        Factor::Machine,
-        Factor::Firmware,
-        Factor::Cpus,
-    ];
-
-    fn note(&mut self, combination: &Combination<'_>, why: String) {
-        for factor in Self::FACTORS {
-            let key = (factor, factor.value(combination));
-            self.first.entry(key).or_insert_with(|| (combination.region.at.clone(), why.clone()));
-        }
-    }
-}
-
-/// The values of a factor as numbers, by combination, and how many there are.
-type Numbered = (Rc<Vec<u32>>, u32);
-
-/// What a block's combinations meet, as numbers: each stands for the values of one group of factors.
-struct Demands {
-    /// For each group the number of its first demand, and its factors.
-    groups: Vec<(u32, Vec<Numbered>)>,
-}
-
-impl Demands {
-    fn new(combinations: &[Combination<'_>], groups: &BTreeSet<Vec<Factor>>) -> Self {
-        let factors: BTreeSet<Factor> = groups.iter().flatten().copied().collect();
-        let numbered = factors.into_iter().map(|factor| {
-            let mut numbers: BTreeMap<String, u32> = BTreeMap::new();
-            let mut next = 0;
-            let of_all = combinations.iter().map(|one| {
-                *numbers.entry(factor.value(one)).or_insert_with(|| {
-                    next += 1;
-                    next - 1
-                })
-            });
-            let of_all: Vec<u32> = of_all.collect();
-            (factor, (Rc::new(of_all), next))
-        });
-        let numbered: BTreeMap<Factor, Numbered> = numbered.collect();
-        let mut first = 0;
-        let groups = groups.iter().map(|group| {
-            let factors: Vec<_> = group.iter().filter_map(|factor| numbered.get(factor).cloned()).collect();
-            let own = first;
-            first += factors.iter().map(|(_, values)| values).product::<u32>();
-            (own, factors)
-        });
-        Self { groups: groups.collect() }
-    }
-
-    /// What the combination of this number meets.
-    fn of(&self, combination: usize) -> Vec<u32> {
-        let demand = |(first, factors): &(u32, Vec<Numbered>)| {
-            first + factors.iter().fold(0, |number, (of_all, values)| number * values + of_all[combination])
-        };
-        self.groups.iter().map(demand).collect()
-    }
-}
-
-/// A combination of a block's axes.
-struct Combination<'c> {
-    cell: Cell,
-    region: &'c PlacedRegion<'c>,
-}
-
-impl Factor {
-    /// What a block's axes are.
-    const AXES: [Self; 16] = [
-        Self::First,
-        Self::Userspace,
-        Self::Loader,
-        Self::LoaderArgs,
-        Self::Circumstances,
-        Self::Capture,
-        Self::Region,
-        Self::Trigger,
-        Self::Reader,
-        Self::Tamper,
-        Self::LowMemory,
-        Self::Hardware,
-        Self::Memory,
-        Self::Machine,
-        Self::Firmware,
-        Self::Cpus,
-    ];
-
-    /// What `machines` lists.
-    const OF_ON: [Self; 5] = [Self::Hardware, Self::Memory, Self::Machine, Self::Firmware, Self::Cpus];
-
-    /// As it is written.
-    const fn name(self) -> &'static str {
-        match self {
-            Self::First => "first",
-            Self::Userspace => "userspace",
-            Self::Loader => "loader",
-            Self::LoaderArgs => "loader-args",
-            Self::Circumstances => "circumstances",
-            Self::Capture => "capture",
-            Self::Region => "region",
-            Self::Trigger => "trigger",
-            Self::Reader => "reader",
-            Self::Tamper => "tamper",
-            Self::LowMemory => "low-memory",
-            Self::Pair => "pair",
-            Self::Limit => "limit",
-            Self::Hardware => "hardware",
-            Self::Memory => "memory",
-            Self::Machine => "machine",
-            Self::Firmware => "firmware",
-            Self::Cpus => "cpus",
-        }
-    }
-
-    fn value(self, Combination { cell, region }: &Combination<'_>) -> String {
-        match self {
-            Self::First => cell.first.name.clone(),
-            Self::Userspace => cell.userspace.to_string(),
-            Self::Loader => cell.loader.to_string(),
-            Self::LoaderArgs => cell.loader_args.join(" "),
-            Self::Circumstances => cell.circumstances.name().to_owned(),
-            Self::Capture => cell.capture.name.clone(),
-            Self::Region if region.machine.is_some() => cell.reservation.to_string(),
-            Self::Region => format!("{} on {}", cell.reservation, cell.platform.name),
-            Self::Trigger => cell.trigger.name().to_owned(),
-            Self::Reader => cell.reader.as_ref().map(ToString::to_string).unwrap_or_default(),
-            Self::Tamper => cell.tamper.name().to_owned(),
-            Self::LowMemory => cell.low_memory.name().to_owned(),
-            Self::Pair => format!("{}->{}", cell.first.arch, cell.capture.arch),
-            Self::Limit => region.limit.unwrap_or_default().to_owned(),
-            Self::Hardware => {
-                cell.platform.hardware.as_ref().map(|known| known.name.clone()).unwrap_or_default()
-            }
-            Self::Memory => cell.platform.memory.to_string(),
-            Self::Machine => region.machine.clone().unwrap_or_else(|| cell.platform.machine.clone()),
-            Self::Firmware => cell.platform.firmware.name().to_owned(),
-            Self::Cpus => cell.platform.cpus.to_string(),
-        }
-    }
-}
-
-/// Looks up the regions that a block lists, in its order.
-pub(super) fn listed<'b>(
-    regions: &'b Regions,
-    at: &NodePath,
-) -> Vec<(Option<&'b str>, &'b Region, NodePath)> {
-    fn numbered(
-        list: &Filled<Literal<Region>>,
-        at: NodePath,
-    ) -> impl Iterator<Item = (&Region, NodePath)> + '_ {
-        list.0.iter().enumerate().map(move |(number, Literal(region))| (region, at.item(number)))
-    }
-    match regions {
-        Regions::Plain(list) => numbered(list, at.clone()).map(|(region, at)| (None, region, at)).collect(),
-        Regions::ByLimit(lists) => lists
-            .iter()
-            .flat_map(|(name, list)| {
-                numbered(list, at.key(&name.0)).map(|(region, at)| (Some(name.0.as_str()), region, at))
-            })
-            .collect(),
-    }
 }
 
 impl Checked<'_> {
@@ -234,22 +41,26 @@ impl Checked<'_> {
         let mut made = Made::default();
         let mut left_out = vec![false; self.block.without.len()];
         let mut possible = Vec::new();
-        let mut missing = Missing::default();
-        self.each_combination(|combination| {
-            let without = self.block.without.iter();
-            if let Some(number) = without.clone().position(|filter| filter.0.matches(&combination.cell)) {
-                left_out[number] = true;
-                return;
-            }
-            match (expand::why_impossible(&combination.cell, catalog), self.block.coverage) {
-                (None, _) => possible.push(combination),
-                (Some((axis, why)), None) => made.wrong(self.place(axis, combination.region), why),
-                (Some((axis, why)), Some(_)) => {
+        let mut values = Values::new(&self.cross);
+        let mut sieve = Sieve::new(&self.cross, &self.block.without, catalog);
+        for combination in self.cross.all() {
+            match (sieve.fate(combination), self.block.coverage) {
+                (Fate::LeftOut(filter), _) => left_out[filter] = true,
+                (Fate::Possible, _) => {
+                    values.can_be(combination);
+                    possible.push(combination);
+                }
+                (Fate::Impossible(axis), Some(_)) => {
+                    values.cannot_be(combination);
                     *made.impossible.entry(axis).or_insert(0) += 1;
-                    missing.note(&combination, why);
+                }
+                (Fate::Impossible(_), None) => {
+                    if let Some((axis, why)) = self.why_impossible(combination, catalog) {
+                        made.wrong(self.place(axis, combination), why);
+                    }
                 }
             }
-        });
+        }
         for (filter, _) in left_out.iter().enumerate().filter(|(_, used)| !**used) {
             made.wrong(
                 self.at.key("without").item(filter),
@@ -258,83 +69,23 @@ impl Checked<'_> {
         }
         self.check_every(&mut made);
         if self.block.coverage.is_some() {
-            self.check_values(&possible, missing, &mut made);
+            self.check_values(&values, catalog, &mut made);
         }
         let all = possible.len();
         let chosen = match self.block.coverage {
             None | Some(Coverage::Full) => possible,
-            Some(Coverage::Pairwise) => self.covering(possible, &mut made),
+            Some(Coverage::Pairwise) => self.covering(possible, &values, &mut made),
         };
         if self.block.coverage.is_some() {
             made.covered.possible = all;
             made.covered.taken = chosen.len();
         }
-        self.with_loaders_beside(chosen, catalog, &mut made);
+        self.with_loaders_beside(&chosen, catalog, &mut made);
         made
     }
 
-    /// Makes every combination of the axes, one after the other: there may be hundreds of thousands that cannot be.
-    fn each_combination<'c>(&'c self, mut take: impl FnMut(Combination<'c>)) {
-        let words = |texts: &[Text]| texts.iter().map(|text| text.0.clone()).collect::<Vec<_>>();
-        let block = self.block;
-        let readers: Vec<Option<Reader>> = match &block.reader {
-            None => vec![None],
-            Some(readers) => readers.0.iter().map(|reader| Some(reader.0.clone())).collect(),
-        };
-        let loads: Vec<(&Vec<Text>, Circumstances)> = block
-            .loader_args
-            .0
-            .iter()
-            .flat_map(|args| block.circumstances.0.iter().map(move |met| (args, met.0.0)))
-            .collect();
-        let changes = block
-            .tamper
-            .0
-            .iter()
-            .flat_map(|tamper| block.low_memory.0.iter().map(move |low_memory| (tamper.0, low_memory.0)));
-        let changes: Vec<(Tamper, LowMemory)> = changes.collect();
-        let ends: Vec<(Trigger, &Option<Reader>, (Tamper, LowMemory))> = block
-            .trigger
-            .0
-            .iter()
-            .flat_map(|trigger| readers.iter().map(move |reader| (trigger.0, reader)))
-            .flat_map(|(trigger, reader)| changes.iter().map(move |&changes| (trigger, reader, changes)))
-            .collect();
-        for first in &self.firsts {
-            for capture in &self.captures {
-                for region in &self.regions {
-                    for userspace in &block.userspace.0 {
-                        for loader in &block.loader.0 {
-                            for &(args, circumstances) in &loads {
-                                for &(trigger, reader, (tamper, low_memory)) in &ends {
-                                    let mut cell = Cell {
-                                        id: CellId(String::new()),
-                                        suite: self.suite.to_owned(),
-                                        first: first.clone(),
-                                        userspace: userspace.0.0,
-                                        loader: loader.0.clone(),
-                                        loader_args: words(args),
-                                        circumstances,
-                                        capture: capture.clone(),
-                                        reservation: region.region.reservation,
-                                        platform: region.platform.clone(),
-                                        trigger,
-                                        reader: reader.clone(),
-                                        first_cmdline: words(&block.first_cmdline),
-                                        capture_cmdline: words(&block.capture_cmdline),
-                                        tamper,
-                                        low_memory,
-                                        expected: NOT_YET_EXPECTED,
-                                    };
-                                    cell.id = id::of(&cell);
-                                    take(Combination { cell, region });
-                                }
-                            }
-                        }
-                    }
-                }
-            }
-        }
+    fn why_impossible(&self, combination: Combination, catalog: &Catalog) -> Option<(&'static str, String)> {
+        possible::why_impossible(&self.cross.cell(combination), catalog)
     }
 
     /// Whether `every` asks for what this block can give.
@@ -361,44 +112,33 @@ impl Checked<'_> {
     }
 
     /// Tells the values that are in none of the combinations that can be: they would say nothing, unnoticed.
-    fn check_values(&self, possible: &[Combination<'_>], missing: Missing, made: &mut Made) {
-        let mut there: BTreeMap<Factor, BTreeSet<String>> = BTreeMap::new();
-        for one in possible {
-            for factor in Missing::FACTORS {
-                let values = there.entry(factor).or_default();
-                let value = factor.value(one);
-                if !values.contains(&value) {
-                    values.insert(value);
-                }
-            }
-        }
-        for ((factor, value), (region, why)) in missing.first {
-            if !there.get(&factor).is_some_and(|values| values.contains(&value)) {
-                let what =
-                    format!("`{value}` is in no combination of this block that can be; the first: {why}");
-                let place = match factor {
-                    Factor::Region => region,
-                    Factor::Hardware | Factor::Memory | Factor::Machine | Factor::Firmware | Factor::Cpus => {
-                        self.at.key("machines").key(factor.name())
-                    }
-                    _ => self.at.key(factor.name()),
-                };
-                made.wrong(place, what);
-            }
+    fn check_values(&self, values: &Values<'_>, catalog: &Catalog, made: &mut Made) {
+        for (factor, value, combination) in values.never() {
+            let Some((_, why)) = self.why_impossible(combination, catalog) else { continue };
+            let what = format!("`{value}` is in no combination of this block that can be; the first: {why}");
+            let place = if Factor::OF_ON.contains(&factor) {
+                self.at.key("machines").key(factor.name())
+            } else {
+                self.place(factor.name(), combination)
+            };
+            made.wrong(place, what);
         }
     }
 
     /// The place of an axis, and of a region the place of that.
-    fn place(&self, axis: &str, region: &PlacedRegion<'_>) -> NodePath {
-        if axis == Factor::Region.name() { region.at.clone() } else { self.at.key(axis) }
+    fn place(&self, axis: &str, combination: Combination) -> NodePath {
+        if axis == Factor::Region.name() {
+            self.cross.region(combination).at.clone()
+        } else {
+            self.at.key(axis)
+        }
     }
 
     /// Those of the combinations that together have every pair of values of two axes, and all that `every` asks for.
-    fn covering<'c>(&self, possible: Vec<Combination<'c>>, made: &mut Made) -> Vec<Combination<'c>> {
-        let several =
-            |factor: &Factor| possible.iter().map(|one| factor.value(one)).collect::<BTreeSet<_>>().len() > 1;
+    fn covering(&self, possible: Vec<Combination>, values: &Values<'_>, made: &mut Made) -> Vec<Combination> {
         // A platform that `machines` make is five axes; any other is one with its region.
         let own = |factor: &Factor| self.block.on.is_some() || !Factor::OF_ON.contains(factor);
+        let several = |factor: &Factor| values.possible(*factor).len() > 1;
         let mut axes: Vec<Factor> = Factor::AXES.into_iter().filter(own).filter(several).collect();
         if axes.len() < 2 {
             axes = Factor::AXES.into_iter().filter(own).collect();
@@ -411,33 +151,27 @@ impl Checked<'_> {
             group
         });
         let groups: BTreeSet<Vec<Factor>> = pairs.chain(groups).collect();
-        let demands = Demands::new(&possible, &groups);
-        let rows: Vec<Row<'_>> = possible
-            .iter()
-            .enumerate()
-            .map(|(number, one)| Row { name: &one.cell.id.0, meets: demands.of(number) })
-            .collect();
+        let rows = demands::rows(&self.cross, &possible, &Demands::new(&self.cross, &groups));
         let mut chosen = vec![false; possible.len()];
-        let cover = cover(&rows);
+        let cover = coverage::cover(&rows);
         cover.rows.into_iter().for_each(|row| chosen[row] = true);
         made.covered.demands = cover.demands;
-        drop(rows);
         let mut taken = Vec::new();
-        for (one, chosen) in possible.into_iter().zip(chosen) {
-            if chosen { taken.push(one) } else { made.untaken.push(one.cell) }
+        for (combination, chosen) in possible.into_iter().zip(chosen) {
+            if chosen { taken.push(combination) } else { made.untaken.push(combination) }
         }
         taken
     }
 
     /// The cells of these combinations, each with those of the loaders beside that can run in it.
-    fn with_loaders_beside(&self, chosen: Vec<Combination<'_>>, catalog: &Catalog, made: &mut Made) {
+    fn with_loaders_beside(&self, chosen: &[Combination], catalog: &Catalog, made: &mut Made) {
         let mut used = vec![false; self.block.beside.len()];
-        let is_empty = chosen.is_empty();
-        for Combination { cell, .. } in chosen {
+        for &combination in chosen {
+            let cell = self.cross.cell(combination);
             let beside = self.block.beside.iter().zip(&mut used).filter_map(|(Literal(loader), used)| {
                 let mut beside = Cell { loader: loader.clone(), ..cell.clone() };
                 beside.id = id::of(&beside);
-                let can_be = expand::why_impossible(&beside, catalog).is_none()
+                let can_be = possible::why_impossible(&beside, catalog).is_none()
                     && overrides::foreign_argument(&beside).is_none();
                 *used |= can_be;
                 can_be.then_some(beside)
@@ -446,7 +180,7 @@ impl Checked<'_> {
             made.cells.push(cell);
             made.cells.extend(beside);
         }
-        for (number, _) in used.iter().enumerate().filter(|(_, used)| !**used && !is_empty) {
+        for (number, _) in used.iter().enumerate().filter(|(_, used)| !**used && !chosen.is_empty()) {
             let loader = &self.block.beside[number].0;
             made.wrong(
                 self.at.key("beside").item(number),

@@ -8,13 +8,11 @@
 //! Greedy set cover takes in each step the row that meets most of what is still open. It is within a logarithm of the least
 //! possible number (Chvátal 1979); [`tests`] hold it near the lower bound for the shapes that scenarios have.
 
-use std::cmp::Reverse;
-
-/// A row that can be: its name, and what it meets.
+/// A row that can be, and what it meets.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Row<'n> {
-    /// Unique; decides between rows that are as good as each other.
-    pub(super) name: &'n str,
+pub(super) struct Row {
+    /// Decides between rows that are as good as each other: the least is taken. Rows of the same rank must be the same.
+    pub(super) rank: usize,
     /// The demands that it meets, each once: numbers, whatever they stand for.
     pub(super) meets: Vec<u32>,
 }
@@ -49,13 +47,14 @@ pub(super) struct Chosen {
 }
 
 /// The rows that together meet every demand which any row meets.
-pub(super) fn cover(rows: &[Row<'_>]) -> Chosen {
+pub(super) fn cover(rows: &[Row]) -> Chosen {
     let mut state = Cover::new(rows);
     let mut chosen: Vec<usize> = Vec::new();
     while let Some(row) = state.best() {
         state.take(row);
         chosen.push(row);
     }
+    let demands = state.met.iter().filter(|&&times| times > 0).count();
     // What was chosen early may have become superfluous by what came later.
     for position in (0..chosen.len()).rev() {
         let row = chosen[position];
@@ -65,59 +64,87 @@ pub(super) fn cover(rows: &[Row<'_>]) -> Chosen {
         }
     }
     chosen.sort_unstable();
-    Chosen { rows: chosen, demands: state.met_by.iter().filter(|rows| !rows.is_empty()).count() }
+    Chosen { rows: chosen, demands }
 }
 
 /// How far the cover is.
+///
+/// While rows are chosen, no row gets better: it meets no more of what is open, and the demands that it meets were met no less often. So
+/// what was last counted of a row is a bound, and a row whose bound is worse than another's count need not be counted (Minoux 1978).
+/// Of a large cross there are hundreds of thousands, and hundreds are chosen: most are counted some ten times.
 struct Cover<'r> {
-    rows: &'r [Row<'r>],
-    /// The rows that meet each demand.
-    met_by: Vec<Vec<u32>>,
+    rows: &'r [Row],
     /// How many chosen rows meet each demand.
     met: Vec<u32>,
-    /// How many of each row's demands no chosen row meets.
-    open: Vec<u32>,
-    /// How often each row's demands are met by chosen rows, in sum. Kept, not counted anew: in each step most rows are as good as each
-    /// other, and of a large cross there are hundreds of thousands.
-    often: Vec<u32>,
-    /// The rows that may meet something that is still open.
-    useful: Vec<u32>,
+    /// The rows by how many of their demands no chosen row met when they were last counted; those at 0 are left out.
+    by_open: Vec<Vec<Counted>>,
+}
+
+/// A row, as it was last counted.
+#[derive(Clone, Copy)]
+struct Counted {
+    row: usize,
+    rank: usize,
+    /// How often its demands were met by chosen rows, in sum.
+    often: u32,
 }
 
 impl<'r> Cover<'r> {
-    fn new(rows: &'r [Row<'r>]) -> Self {
+    fn new(rows: &'r [Row]) -> Self {
         let demands = rows.iter().flat_map(|row| &row.meets).max().map_or(0, |&last| last as usize + 1);
-        let mut met_by: Vec<Vec<u32>> = vec![Vec::new(); demands];
-        for (number, row) in (0..).zip(rows) {
-            for &demand in &row.meets {
-                met_by[demand as usize].push(number);
-            }
+        let most = rows.iter().map(|row| row.meets.len()).max().unwrap_or(0);
+        let mut by_open = vec![Vec::new(); most + 1];
+        for (number, row) in rows.iter().enumerate() {
+            by_open[row.meets.len()].push(Counted { row: number, rank: row.rank, often: 0 });
         }
-        let open = rows.iter().map(|row| u32::try_from(row.meets.len()).unwrap_or(u32::MAX)).collect();
-        let (met, often) = (vec![0; demands], vec![0; rows.len()]);
-        Self { rows, met_by, met, open, often, useful: (0..).take(rows.len()).collect() }
+        Self { rows, met: vec![0; demands], by_open }
     }
 
     /// The row that meets the most open demands; of several, the one whose demands were met least often so far, which spreads
-    /// the values; of several still, the first by name. None when nothing is open.
+    /// the values; of several still, the first by rank. None when nothing is open.
     fn best(&mut self) -> Option<usize> {
-        let Self { rows, open, often, useful, .. } = self;
-        useful.retain(|&row| open[row as usize] > 0);
-        let of = |row: u32| row as usize;
-        let rank = |&row: &u32| (Reverse(open[of(row)]), often[of(row)], rows[of(row)].name);
-        useful.iter().min_by(|a, b| rank(a).cmp(&rank(b))).map(|&row| of(row))
+        while self.by_open.len() > 1 {
+            if let Some(row) = self.best_of_most_open() {
+                return Some(row);
+            }
+            self.by_open.pop();
+        }
+        None
+    }
+
+    /// The best of the rows with the most open demands; none when none of them has so many any more.
+    fn best_of_most_open(&mut self) -> Option<usize> {
+        let (last, fewer) = self.by_open.split_last_mut()?;
+        let most = fewer.len();
+        let (mut best, mut least_often, mut least_rank) = (None, u32::MAX, usize::MAX);
+        last.retain_mut(|counted| {
+            let is_no_better = |counted: &Counted| {
+                counted.often > least_often || counted.often == least_often && counted.rank >= least_rank
+            };
+            if is_no_better(counted) {
+                return true;
+            }
+            let mut open = 0;
+            counted.often = 0;
+            for &demand in &self.rows[counted.row].meets {
+                let times = self.met[demand as usize];
+                open += usize::from(times == 0);
+                counted.often += times;
+            }
+            if open < most {
+                fewer[open].push(*counted);
+                return false;
+            }
+            if !is_no_better(counted) {
+                (best, least_often, least_rank) = (Some(counted.row), counted.often, counted.rank);
+            }
+            true
+        });
+        best
     }
 
     fn take(&mut self, row: usize) {
-        for &demand in &self.rows[row].meets {
-            let demand = demand as usize;
-            let news = u32::from(self.met[demand] == 0);
-            for &other in &self.met_by[demand] {
-                self.open[other as usize] -= news;
-                self.often[other as usize] += 1;
-            }
-            self.met[demand] += 1;
-        }
+        self.rows[row].meets.iter().for_each(|&demand| self.met[demand as usize] += 1);
     }
 
     /// Whether other chosen rows meet all that this chosen row meets.
@@ -144,8 +171,10 @@ mod tests {
     }
 
     fn cover(rows: &[Named]) -> Vec<usize> {
-        let rows: Vec<Row<'_>> =
-            rows.iter().map(|row| Row { name: &row.name, meets: row.meets.clone() }).collect();
+        let names: BTreeSet<&String> = rows.iter().map(|row| &row.name).collect();
+        let rank = |row: &Named| names.iter().filter(|name| **name < &row.name).count();
+        let rows: Vec<Row> =
+            rows.iter().map(|row| Row { rank: rank(row), meets: row.meets.clone() }).collect();
         super::cover(&rows).rows
     }
 

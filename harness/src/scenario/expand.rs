@@ -1,17 +1,18 @@
 //! A scenario as written to a checked suite: the cells of each block, those that cannot be, the rule that each cell's expectation
 //! comes from. All that is wrong is collected, not only the first thing.
 
-use super::block::{self, Checked, PlacedRegion};
+use super::block::Checked;
 use super::coverage::Covered;
+use super::cross::{self, Combination, Cross, PlacedRegion, Table};
 use super::hardware::Platforms;
 use super::position::NodePath;
+use super::possible;
 use super::problem::{At, Finding};
 use super::rules::{self, Rule};
-use super::written::{Block, Scenario, Text};
-use super::{Catalog, SkippedCell, Suite, circumstances, fit, id, trigger};
-use crate::artifacts::capture_userspace;
-use crate::cell::{Cell, CellId, Kernel, Loader, Platform, Reader};
-use guest_protocol::Arch;
+use super::words::Text;
+use super::written::{Block, Scenario};
+use super::{Catalog, SkippedCell, Suite};
+use crate::cell::{Cell, CellId, Kernel, Platform};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Checks a scenario and makes its cells.
@@ -21,16 +22,7 @@ pub(super) fn suite(
     hardware: &Platforms,
     catalog: &Catalog,
 ) -> Result<Suite, Vec<Finding>> {
-    let mut expansion = Expansion {
-        written,
-        hardware,
-        catalog,
-        findings: Vec::new(),
-        seen: BTreeMap::new(),
-        untaken: Vec::new(),
-        impossible: BTreeMap::new(),
-        covered: Covered::default(),
-    };
+    let mut expansion = Expansion::new(written, hardware, catalog);
     let rules = expansion.rules();
     let mut cells = Vec::new();
     for (number, block) in written.matrix.0.iter().enumerate() {
@@ -57,56 +49,6 @@ pub(super) fn suite(
     })
 }
 
-/// Why a cell cannot be, whatever the file that it comes from; none where it can. With the key of the axis to blame.
-pub(super) fn why_impossible(cell: &Cell, catalog: &Catalog) -> Option<(&'static str, String)> {
-    if cell.first.arch == Arch::I386 && cell.userspace == Arch::X86_64 {
-        let why = format!(
-            "{} is an i386 kernel and cannot run x86_64 userspace: give it a block of its own",
-            cell.first.name
-        );
-        return Some(("userspace", why));
-    }
-    if let Some(why) = fit::why_not(&cell.first, cell.reservation, &cell.platform) {
-        return Some(("region", why));
-    }
-    if let Some(why) = circumstances::why_not(cell) {
-        return Some(("circumstances", why));
-    }
-    if let Some(why) = trigger::why_not(cell) {
-        return Some(("trigger", why));
-    }
-    if let Loader::KexecTools(version) = &cell.loader
-        && let Some(why) = why_no_kexec_tools(version, cell.userspace, catalog)
-    {
-        return Some(("loader", why));
-    }
-    if let Some(Reader::VmcoreDmesg(version)) = &cell.reader
-        && let Some(why) = why_no_kexec_tools(version, capture_userspace(cell), catalog)
-    {
-        return Some(("reader", why));
-    }
-    if cell.id.0.len() > id::MAX_LENGTH {
-        let why = format!(
-            "the cell's id has more than {} characters and cannot name a folder: {}",
-            id::MAX_LENGTH,
-            cell.id
-        );
-        return Some(("loader", why));
-    }
-    None
-}
-
-/// Why the lock has no such kexec-tools; none where it has.
-fn why_no_kexec_tools(version: &str, arch: Arch, catalog: &Catalog) -> Option<String> {
-    let known = catalog.loaders.iter().any(|loader| loader.version == version && loader.arch == arch);
-    if known {
-        return None;
-    }
-    let all: Vec<String> =
-        catalog.loaders.iter().map(|loader| format!("{} for {}", loader.version, loader.arch)).collect();
-    Some(format!("the lock has no kexec-tools {version} for {arch}; it has {}", all.join(", ")))
-}
-
 /// A cell and where it comes from.
 struct Placed {
     cell: Cell,
@@ -120,14 +62,27 @@ struct Expansion<'s> {
     findings: Vec<Finding>,
     /// The cells so far by id, with their block's number.
     seen: BTreeMap<CellId, usize>,
-    /// Cells that generated blocks do without.
-    untaken: Vec<Cell>,
+    /// Combinations that generated blocks do without.
+    untaken: Vec<(Cross<'s>, Vec<Combination>)>,
     /// Combinations that generated blocks leave out, by the axis to blame.
     impossible: BTreeMap<&'static str, usize>,
     covered: Covered,
 }
 
-impl Expansion<'_> {
+impl<'s> Expansion<'s> {
+    fn new(written: &'s Scenario, hardware: &'s Platforms, catalog: &'s Catalog) -> Self {
+        Self {
+            written,
+            hardware,
+            catalog,
+            findings: Vec::new(),
+            seen: BTreeMap::new(),
+            untaken: Vec::new(),
+            impossible: BTreeMap::new(),
+            covered: Covered::default(),
+        }
+    }
+
     fn wrong(&mut self, at: NodePath, what: String) {
         self.findings.push(Finding { at: At::Node(at), what });
     }
@@ -145,19 +100,12 @@ impl Expansion<'_> {
     }
 
     /// The cells of a block.
-    fn block(&mut self, number: usize, block: &Block) -> Vec<Placed> {
+    fn block(&mut self, number: usize, block: &'s Block) -> Vec<Placed> {
         let at = NodePath::default().key("matrix").item(number);
-        let checked = Checked {
-            block,
-            suite: &self.written.suite.0,
-            firsts: self.kernels(&block.first.0, &at.key("first")),
-            captures: self.kernels(&block.capture.0, &at.key("capture")),
-            regions: self.regions(block, &at.key("region"), &at.key("machines")),
-            at: at.clone(),
-        };
+        let checked = Checked { block, at: at.clone(), cross: self.cross(block, &at) };
         let made = checked.cells(self.catalog);
         self.findings.extend(made.findings);
-        self.untaken.extend(made.untaken);
+        self.untaken.push((checked.cross, made.untaken));
         self.covered += made.covered;
         for (axis, combinations) in made.impossible {
             *self.impossible.entry(axis).or_insert(0) += combinations;
@@ -169,6 +117,14 @@ impl Expansion<'_> {
             }
         }
         placed
+    }
+
+    /// A block's axes, with their names looked up.
+    fn cross(&mut self, block: &'s Block, at: &NodePath) -> Cross<'s> {
+        let firsts = self.kernels(&block.first.0, &at.key("first"));
+        let captures = self.kernels(&block.capture.0, &at.key("capture"));
+        let regions = self.regions(block, &at.key("region"), &at.key("machines"));
+        Cross::new(block, &self.written.suite.0, firsts, captures, regions)
     }
 
     /// Whether no earlier cell is the same.
@@ -218,7 +174,7 @@ impl Expansion<'_> {
                 return regions;
             }
         };
-        for (limit, region, at) in block::listed(&block.region, at) {
+        for (limit, region, at) in cross::listed(&block.region, at) {
             match (&region.platform, &made) {
                 (None, Some(made)) => regions.extend(made.iter().map(|made| PlacedRegion {
                     region,
@@ -289,15 +245,8 @@ impl Expansion<'_> {
             }
         }
         // A rule is not dead because the cells that it was written for were not taken this time.
-        for cell in &self.untaken {
-            // There may be a hundred thousand, and most often all rules have their cells by now.
-            if used.len() == rules.len() {
-                break;
-            }
-            match rules::expectation(rules, cell) {
-                Ok((number, _)) | Err(Some((number, _))) => drop(used.insert(number)),
-                Err(None) => {}
-            }
+        if used.len() < rules.len() {
+            self.untaken.iter().for_each(|(cross, untaken)| used.extend(come_to(rules, cross, untaken)));
         }
         for number in (0..rules.len()).filter(|number| !used.contains(number)) {
             self.wrong(
@@ -332,3 +281,23 @@ impl Expansion<'_> {
         (kept, skipped)
     }
 }
+
+/// The rules that these combinations come to.
+fn come_to(rules: &[Rule], cross: &Cross<'_>, combinations: &[Combination]) -> BTreeSet<usize> {
+    // There may be a hundred thousand, and most of them differ in nothing that rules ask for.
+    let choices = possible::looked_at(rules.iter().map(|rule| &rule.when));
+    let mut known = Table::filled(cross, &choices, false);
+    let mut come_to = BTreeSet::new();
+    for &combination in combinations {
+        if !std::mem::replace(known.get_mut(combination), true) {
+            match rules::expectation(rules, &cross.cell(combination)) {
+                Ok((number, _)) | Err(Some((number, _))) => drop(come_to.insert(number)),
+                Err(None) => {}
+            }
+        }
+    }
+    come_to
+}
+
+#[cfg(test)]
+mod tests;

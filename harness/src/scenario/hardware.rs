@@ -3,7 +3,8 @@
 use super::position::NodePath;
 use super::problem::{At, Finding};
 use super::surprises;
-use super::written::{Filled, Literal, Name, On, Text, finding};
+use super::words::{Filled, Literal, Name, Text};
+use super::written::{On, finding};
 use crate::cell::{Firmware, FirstBoot, Hardware, Mib, Platform};
 use guest_protocol::CpuIdentity;
 use std::collections::BTreeMap;

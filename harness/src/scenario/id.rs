@@ -18,6 +18,11 @@ pub(super) const MAX_LENGTH: usize = 200;
 
 /// The id of a cell, from everything else in it.
 pub(super) fn of(cell: &Cell) -> CellId {
+    CellId(parts(cell).join("."))
+}
+
+/// What an id is joined of: first kernel, userspace, loader, capture kernel, reservation, platform, and what stands behind.
+pub(super) fn parts(cell: &Cell) -> Vec<String> {
     let loader = match &cell.loader {
         Loader::InTree => "in-tree".to_owned(),
         Loader::KexecTools(version) => format!("kexec-tools-{version}"),
@@ -39,7 +44,7 @@ pub(super) fn of(cell: &Cell) -> CellId {
         parts.push(args.join("+"));
     }
     parts.extend(further(cell));
-    CellId(parts.iter().map(|part| file_name_safe(part)).collect::<Vec<_>>().join("."))
+    parts.iter().map(|part| file_name_safe(part)).collect()
 }
 
 /// What is not the default of a cell's further axes, in words of an id.

@@ -1,7 +1,7 @@
 //! What the command line changes of a suite: other loaders, local kernels. And several suites in one run.
 
 use super::problem::Problems;
-use super::{Catalog, SkippedCell, Suite, expand, id, rules};
+use super::{Catalog, SkippedCell, Suite, id, possible, rules};
 use crate::cell::{Cell, CellId, Kernel, Loader};
 use guest_protocol::Arch;
 use std::collections::{BTreeMap, BTreeSet};
@@ -53,7 +53,7 @@ impl Suite {
                     }
                     Err(Some((_, why))) => problems.push(why),
                 }
-                let impossible = expand::why_impossible(&changed, catalog).map(|(_, why)| why);
+                let impossible = possible::why_impossible(&changed, catalog).map(|(_, why)| why);
                 match why.cloned().or(impossible).or_else(|| foreign_argument(&changed)) {
                     Some(why) => skipped.push(SkippedCell { cell: changed, why }),
                     None => cells.push(changed),

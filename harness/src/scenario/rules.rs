@@ -2,7 +2,8 @@
 
 use super::position::NodePath;
 use super::problem::{At, Finding};
-use super::written::{self, Filled, OutcomeWord, RefuserWord, Text, VmcoreWord};
+use super::words::{Filled, Text};
+use super::written::{self, OutcomeWord, RefuserWord, VmcoreWord};
 use crate::cell::Cell;
 use crate::filter::Filter;
 use crate::outcome::{Expectation, ExpectedRefuser, ExpectedTold, ExpectedVmcore, HangCause};
