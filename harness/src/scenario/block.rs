@@ -250,12 +250,6 @@ impl Checked<'_> {
                 }
             }
         });
-        for (filter, _) in left_out.iter().enumerate().filter(|(_, used)| !**used) {
-            made.wrong(
-                self.at.key("without").item(filter),
-                "this filter leaves nothing out of its block: remove it".to_owned(),
-            );
-        }
         self.check_every(&mut made);
         if self.block.coverage.is_some() {
             self.check_values(&possible, missing, &mut made);
@@ -269,7 +263,13 @@ impl Checked<'_> {
             made.covered.possible = all;
             made.covered.taken = chosen.len();
         }
-        self.with_loaders_beside(chosen, catalog, &mut made);
+        self.with_loaders_beside(chosen, catalog, &mut left_out, &mut made);
+        for (filter, _) in left_out.iter().enumerate().filter(|(_, used)| !**used) {
+            made.wrong(
+                self.at.key("without").item(filter),
+                "this filter leaves nothing out of its block: remove it".to_owned(),
+            );
+        }
         made
     }
 
@@ -429,8 +429,14 @@ impl Checked<'_> {
         taken
     }
 
-    /// The cells of these combinations, each with those of the loaders beside that can run in it.
-    fn with_loaders_beside(&self, chosen: Vec<Combination<'_>>, catalog: &Catalog, made: &mut Made) {
+    /// The cells of these combinations, each with those of the loaders beside that can run in it and are not left out by a filter.
+    fn with_loaders_beside(
+        &self,
+        chosen: Vec<Combination<'_>>,
+        catalog: &Catalog,
+        left_out: &mut [bool],
+        made: &mut Made,
+    ) {
         let mut used = vec![false; self.block.beside.len()];
         let is_empty = chosen.is_empty();
         for Combination { cell, .. } in chosen {
@@ -439,8 +445,13 @@ impl Checked<'_> {
                 beside.id = id::of(&beside);
                 let can_be = expand::why_impossible(&beside, catalog).is_none()
                     && overrides::foreign_argument(&beside).is_none();
-                *used |= can_be;
-                can_be.then_some(beside)
+                let without = self.block.without.iter().position(|filter| filter.0.matches(&beside));
+                if let (true, Some(number)) = (can_be, without) {
+                    left_out[number] = true;
+                }
+                let stays = can_be && without.is_none();
+                *used |= stays;
+                stays.then_some(beside)
             });
             let beside: Vec<Cell> = beside.collect();
             made.cells.push(cell);
@@ -451,7 +462,7 @@ impl Checked<'_> {
             made.wrong(
                 self.at.key("beside").item(number),
                 format!(
-                    "{loader} can run in no cell of this block: the lock has it for no userspace of theirs"
+                    "{loader} can run in no cell of this block: the lock has it for no userspace of theirs, or `without` leaves it out"
                 ),
             );
         }

@@ -84,16 +84,21 @@ pub(crate) enum Candidate {
 }
 
 impl Candidate {
-    /// The cell with it in its place; none where it cannot be in this cell.
-    pub(crate) fn put_into(&self, cell: &Cell) -> Option<Cell> {
+    /// The cell with it in its place.
+    ///
+    /// # Errors
+    /// Why it cannot be in this cell.
+    pub(crate) fn put_into(&self, cell: &Cell) -> Result<Cell, String> {
+        let other_architecture = || "not with this architecture".to_owned();
         match self {
-            Self::OwnLoader(_) => Some(cell.clone()),
+            Self::OwnLoader(_) => Ok(cell.clone()),
             Self::Programs(by_arch) => {
-                let path = by_arch.get(&cell.userspace)?;
-                Some(scenario::with_loader(cell, Loader::Path(path.clone())))
+                let path = by_arch.get(&cell.userspace).ok_or_else(other_architecture)?;
+                Ok(scenario::with_loader(cell, Loader::Path(path.clone())))
             }
             Self::KexecTools(version) => {
-                Some(scenario::with_loader(cell, Loader::KexecTools(version.clone())))
+                let put = scenario::with_loader(cell, Loader::KexecTools(version.clone()));
+                scenario::foreign_argument(&put).map_or(Ok(put), Err)
             }
             Self::Kernels { first, capture } => {
                 let fits = |kernel: &Option<Kernel>, own: &Kernel| {
@@ -101,6 +106,7 @@ impl Candidate {
                 };
                 (fits(first, &cell.first) && fits(capture, &cell.capture))
                     .then(|| scenario::with_kernels(cell, first.clone(), capture.clone()))
+                    .ok_or_else(other_architecture)
             }
         }
     }
