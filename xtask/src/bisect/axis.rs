@@ -88,6 +88,22 @@ impl Axis<'_> {
         }
     }
 
+    /// The words by which `compare` holds two of these against each other; none where it cannot.
+    pub(crate) fn compared(&self, before: &str, revision: &str) -> Option<String> {
+        let sides = |prefix: &str, suffix: &str| format!("{prefix}{before}{suffix} {prefix}{revision}{suffix}");
+        match self {
+            Self::Git { .. } => None,
+            Self::Kernels { first: Some(flavour), capture: None, .. } => {
+                Some(sides("first=", &format!("-{flavour}")))
+            }
+            Self::Kernels { first: None, capture: Some(flavour), .. } => {
+                Some(sides("capture=", &format!("-{flavour}")))
+            }
+            Self::Kernels { .. } => None,
+            Self::KexecTools { .. } => Some(sides("kexec-tools@", "")),
+        }
+    }
+
     /// Builds or names what is to be tested.
     ///
     /// # Errors

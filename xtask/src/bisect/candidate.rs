@@ -332,6 +332,19 @@ mod tests {
         assert!(matches!(both, Recipe::Kernels { kernels, .. } if kernels.len() == 2));
     }
 
+    /// Bug: a released loader is given an option that only the one in the tree has, ends at it, and a hunt over releases takes that for
+    /// what the cell shows.
+    #[test]
+    fn released_loaders_are_not_given_options_that_they_lack() {
+        let seed = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scenarios/seed.yaml");
+        let seed = scenario::load(&seed, &scenario::Catalog::locked().unwrap()).unwrap();
+        let cell = |args: &[&str]| seed.cells.iter().find(|cell| cell.loader_args == args).unwrap();
+        let released = Candidate::KexecTools("2.0.29".into());
+        let why = released.put_into(cell(&["--ignore-address-limits"])).unwrap_err();
+        assert!(why.contains("--ignore-address-limits"), "{why}");
+        assert_eq!(released.put_into(cell(&[])).unwrap().loader, Loader::KexecTools("2.0.29".into()));
+    }
+
     /// Bug: the reason of a failed build is its last warning, or cargo's words on what it will not build either.
     #[test]
     fn the_first_error_is_the_reason() {
