@@ -1,5 +1,6 @@
-//! Bisections for real: a history of the loader is made, with everything in it that a history has, and the culprit is to be found; and the
-//! released kexec-tools are hunted through. Builds many revisions and starts guests, so that it runs when it is asked for: `cargo test -p xtask --test bisect -- --ignored --nocapture`
+//! Bisections for real: a history of the loader is made, with everything in it that a history has, and the culprit is to be found; and
+//! released kexec-tools are hunted through. Builds many revisions and starts guests, so that it runs when it is asked for:
+//! `cargo test -p xtask --test bisect -- --ignored --nocapture`
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
@@ -294,8 +295,18 @@ fn the_release_that_refuses_is_found() {
     let temp = tempfile::tempdir().unwrap();
     // 32 MiB hold this kernel as it is packed, and not what it unpacks itself over.
     let cell = "5.10-686-pae.i386.in-tree.5.10-amd64.32M@32M.pc-3968m";
-    let hunt =
-        ["bisect", "run", "--over", "kexec-tools", "--good", "2.0.20", "--bad", "2.0.32", "--bad-is", "refused"];
+    let hunt = [
+        "bisect",
+        "run",
+        "--over",
+        "kexec-tools",
+        "--good",
+        "2.0.20",
+        "--bad",
+        "2.0.32",
+        "--bad-is",
+        "refused",
+    ];
     let how = ["--end-runs", "2", "--cache", temp.path().to_str().unwrap(), "--", cell];
     let output = xtask(&[&hunt[..], &how].concat());
     let told = String::from_utf8_lossy(&output.stdout);

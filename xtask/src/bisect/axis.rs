@@ -90,7 +90,8 @@ impl Axis<'_> {
 
     /// The words by which `compare` holds two of these against each other; none where it cannot.
     pub(crate) fn compared(&self, before: &str, revision: &str) -> Option<String> {
-        let sides = |prefix: &str, suffix: &str| format!("{prefix}{before}{suffix} {prefix}{revision}{suffix}");
+        let sides =
+            |prefix: &str, suffix: &str| format!("{prefix}{before}{suffix} {prefix}{revision}{suffix}");
         match self {
             Self::Git { .. } => None,
             Self::Kernels { first: Some(flavour), capture: None, .. } => {
@@ -224,7 +225,8 @@ mod tests {
     /// Bug: 6.12 is sorted before 6.2, or a hunt for what fixed something goes from the wrong end.
     #[test]
     fn a_line_goes_from_the_good_end_to_the_bad_one() {
-        let known = || ["6.12", "5.10", "6.1", "6.2", "6.1"].map(|name| (name.to_owned(), numbers(name))).to_vec();
+        let known =
+            || ["6.12", "5.10", "6.1", "6.2", "6.1"].map(|name| (name.to_owned(), numbers(name))).to_vec();
         assert_eq!(ends_of(known(), "5.10", "6.12").unwrap(), ["5.10", "6.1", "6.2", "6.12"]);
         assert_eq!(ends_of(known(), "6.12", "6.1").unwrap(), ["6.12", "6.2", "6.1"]);
         assert!(

@@ -97,7 +97,8 @@ impl Hunt<'_> {
         let mut commands = format!("cargo xtask bisect run {}", self.words());
         let before = self.axis.before(culprit).await?;
         if let Some(compared) = before.and_then(|before| self.axis.compared(&before, culprit)) {
-            let suites = self.args.judging.suite.iter().flat_map(|suite| ["--suite".to_owned(), suite.clone()]);
+            let suites =
+                self.args.judging.suite.iter().flat_map(|suite| ["--suite".to_owned(), suite.clone()]);
             let ids = self.tester.cells.iter().map(|cell| cell.id.0.clone());
             let words: Vec<String> = suites.chain(["--".to_owned()]).chain(ids).collect();
             let words: Vec<String> = words.iter().map(|word| crate::table::shell_word(word)).collect();
