@@ -33,7 +33,7 @@ use guest_protocol::Arch;
 pub use hardware::PLATFORMS;
 use hardware::Platforms;
 pub(crate) use id::further;
-pub use overrides::{Overrides, combine, with_kernels, with_loader};
+pub use overrides::{Overrides, combine, foreign_argument, with_kernels, with_loader};
 use position::NodePath;
 use problem::{At, Finding};
 pub use problem::{Problem, Problems};

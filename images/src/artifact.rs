@@ -6,7 +6,8 @@ use guest_protocol::Arch;
 
 use crate::debversion;
 use crate::error::Error;
-use crate::lock::{ArtifactName, Lock};
+use crate::lock::{ArtifactName, Lock, LockedKernel};
+use crate::needed;
 use crate::recipe;
 use crate::store::{Ready, Store};
 use crate::tree::Tree;
@@ -20,15 +21,24 @@ pub struct KnownKernel {
     pub arch: Arch,
     /// An i386 kernel that can use memory above 4 GiB.
     pub pae: bool,
+    /// Upstream version of the locked package, such as `6.1.176`: what kernels are ordered by, for names may be words.
+    pub version: String,
 }
 
-/// The kernels of the built-in lock file, so that scenarios can be checked before anything is fetched.
+/// The kernels of the built-in lock file, those that `images add` put there among them, so that scenarios can be checked before
+/// anything is fetched.
 pub fn known_kernels() -> Result<Vec<KnownKernel>, Error> {
-    let kernels = Lock::built_in()?.kernels;
-    Ok(kernels
-        .iter()
-        .map(|kernel| KnownKernel { name: kernel.name(), arch: kernel.deb.arch.arch(), pae: kernel.pae() })
-        .collect())
+    Ok(kernels_of(&Lock::built_in()?))
+}
+
+fn kernels_of(lock: &Lock) -> Vec<KnownKernel> {
+    let known = |kernel: &LockedKernel| KnownKernel {
+        name: kernel.name(),
+        arch: kernel.deb.arch.arch(),
+        pae: kernel.pae(),
+        version: debversion::released(&kernel.deb.version).to_owned(),
+    };
+    lock.kernels.iter().map(known).collect()
 }
 
 /// The reference loaders of the built-in lock file: upstream version and architecture.
@@ -176,11 +186,21 @@ impl Store {
             Arch::X86_64 => ("lib64/ld-linux-x86-64.so.2", "lib/x86_64-linux-gnu"),
         };
         let mut files = Vec::new();
-        for name in [program, linker, &format!("{libraries}/libc.so.6")] {
+        needed::all(&[program, linker], |name, by| {
             // Newer packages have everything below /usr, of which /lib and /sbin are links.
-            let (source, record) = file(&tree, name).or_else(|_| file(&tree, &format!("usr/{name}")))?;
+            let found = tree.file(name).or_else(|| tree.file(&format!("usr/{name}")));
+            let (source, record) = found.ok_or_else(|| match by {
+                None => lacks(&tree, name),
+                Some(by) => lacks(&tree, &format!("{name}, which {by} needs")),
+            })?;
+            let bytes = std::fs::read(&source).map_err(Error::io("read", &source))?;
+            let needed = needed::by_file(&bytes, arch)
+                .map_err(|reason| Error::Unpack { deb: source.clone(), reason: format!("it {reason}") })?;
             files.push(GuestFile { path: format!("/{name}"), mode: record.mode, source });
-        }
+            // libc names the dynamic linker as well, which has a place of its own.
+            let others = needed.iter().filter(|needed| !linker.ends_with(&format!("/{needed}")));
+            Ok(others.map(|needed| format!("{libraries}/{needed}")).collect())
+        })?;
         Ok(LoaderTree {
             version: version.to_owned(),
             package_version: first_deb(&tree)?.version.clone(),
@@ -264,4 +284,24 @@ fn lacks(tree: &Tree, what: &str) -> Error {
     let deb =
         tree.manifest.debs.first().map_or_else(|| tree.folder.clone(), |deb| Path::new(&deb.path).to_owned());
     Error::Unpack { deb, reason: format!("its packages hold no {what}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Bug: a kernel that `images add` took into the lock is not offered, or one named by a word is ordered by that word.
+    #[test]
+    fn added_kernels_are_known_by_name_and_version() {
+        let mut lock = Lock::built_in().unwrap();
+        let mut added = lock.kernel("sid-amd64").unwrap().clone();
+        "7.3~rc1-1~exp1".clone_into(&mut added.deb.version);
+        "rc".clone_into(&mut added.series);
+        lock.kernels.push(added);
+        let lock = Lock::parse(&lock.to_text(), "test").unwrap();
+        let known = kernels_of(&lock);
+        assert_eq!(known.len(), known_kernels().unwrap().len() + 1);
+        let last = known.last().unwrap();
+        assert_eq!((last.name.as_str(), last.version.as_str(), last.arch), ("rc-amd64", "7.3", Arch::X86_64));
+    }
 }

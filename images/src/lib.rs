@@ -19,6 +19,7 @@ pub mod initramfs;
 mod lock;
 mod maintain;
 mod mirror;
+mod needed;
 mod progress;
 mod recipe;
 mod stage;

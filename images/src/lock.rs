@@ -77,7 +77,7 @@ pub struct LockedLoader {
     pub version: String,
     /// The package with the program.
     pub program: Deb,
-    /// Packages with the dynamic linker and the libraries that `readelf -d` of the program names (only libc so far).
+    /// Packages with the dynamic linker and the libraries that the program and they themselves need, libc's first.
     pub libraries: Vec<Deb>,
 }
 
@@ -376,6 +376,11 @@ mod tests {
                 "kexec-tools@2.0.20/i386",
                 "kexec-tools@2.0.20/x86_64",
                 "kexec-tools@2.0.25/i386",
+                "kexec-tools@2.0.25/x86_64",
+                "kexec-tools@2.0.29/i386",
+                "kexec-tools@2.0.29/x86_64",
+                "kexec-tools@2.0.32/i386",
+                "kexec-tools@2.0.32/x86_64",
                 "busybox/i386",
                 "busybox/x86_64",
                 "ovmf",

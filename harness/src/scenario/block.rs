@@ -61,12 +61,6 @@ impl Checked<'_> {
                 }
             }
         }
-        for (filter, _) in left_out.iter().enumerate().filter(|(_, used)| !**used) {
-            made.wrong(
-                self.at.key("without").item(filter),
-                "this filter leaves nothing out of its block: remove it".to_owned(),
-            );
-        }
         self.check_every(&mut made);
         if self.block.coverage.is_some() {
             self.check_values(&values, catalog, &mut made);
@@ -80,7 +74,13 @@ impl Checked<'_> {
             made.covered.possible = all;
             made.covered.taken = chosen.len();
         }
-        self.with_loaders_beside(&chosen, catalog, &mut made);
+        self.with_loaders_beside(&chosen, catalog, &mut left_out, &mut made);
+        for (filter, _) in left_out.iter().enumerate().filter(|(_, used)| !**used) {
+            made.wrong(
+                self.at.key("without").item(filter),
+                "this filter leaves nothing out of its block: remove it".to_owned(),
+            );
+        }
         made
     }
 
@@ -163,8 +163,14 @@ impl Checked<'_> {
         taken
     }
 
-    /// The cells of these combinations, each with those of the loaders beside that can run in it.
-    fn with_loaders_beside(&self, chosen: &[Combination], catalog: &Catalog, made: &mut Made) {
+    /// The cells of these combinations, each with those of the loaders beside that can run in it and are not left out by a filter.
+    fn with_loaders_beside(
+        &self,
+        chosen: &[Combination],
+        catalog: &Catalog,
+        left_out: &mut [bool],
+        made: &mut Made,
+    ) {
         let mut used = vec![false; self.block.beside.len()];
         for &combination in chosen {
             let cell = self.cross.cell(combination);
@@ -173,8 +179,13 @@ impl Checked<'_> {
                 beside.id = id::of(&beside);
                 let can_be = possible::why_impossible(&beside, catalog).is_none()
                     && overrides::foreign_argument(&beside).is_none();
-                *used |= can_be;
-                can_be.then_some(beside)
+                let without = self.block.without.iter().position(|filter| filter.0.matches(&beside));
+                if let (true, Some(number)) = (can_be, without) {
+                    left_out[number] = true;
+                }
+                let stays = can_be && without.is_none();
+                *used |= stays;
+                stays.then_some(beside)
             });
             let beside: Vec<Cell> = beside.collect();
             made.cells.push(cell);
@@ -185,7 +196,7 @@ impl Checked<'_> {
             made.wrong(
                 self.at.key("beside").item(number),
                 format!(
-                    "{loader} can run in no cell of this block: the lock has it for no userspace of theirs"
+                    "{loader} can run in no cell of this block: the lock has it for no userspace of theirs, or `without` leaves it out"
                 ),
             );
         }

@@ -110,8 +110,9 @@ pub fn with_kernels(cell: &Cell, first: Option<Kernel>, capture: Option<Kernel>)
 }
 
 /// Why another loader than this repository's cannot be given the cell's arguments. A loader given by its path is taken for a
-/// kexec-tools: it would end at the option, and say nothing on the cell.
-pub(super) fn foreign_argument(cell: &Cell) -> Option<String> {
+/// kexec-tools: it would end at the option, and say nothing on the cell. None where it can.
+#[must_use]
+pub fn foreign_argument(cell: &Cell) -> Option<String> {
     let whose = match &cell.loader {
         Loader::InTree => return None,
         Loader::KexecTools(_) => "kexec-tools",
@@ -125,12 +126,19 @@ pub(super) fn foreign_argument(cell: &Cell) -> Option<String> {
 fn kexec_tools_knows(arg: &str, cell: &Cell) -> bool {
     match arg.split('=').next().unwrap_or(arg) {
         "--ignore-address-limits" | "--compat-call" | "--on-mismatch" | "--backup" | "--place" => false,
-        // Since 2.0.28, which the lock file does not have.
-        "--hotplug" => matches!(cell.loader, Loader::Path(_)),
+        "--hotplug" => match &cell.loader {
+            Loader::KexecTools(version) => since(version, [2, 0, 28]),
+            Loader::InTree | Loader::Path(_) => true,
+        },
         // Only in its loader for 64-bit images (kexec/arch/x86_64/kexec-bzImage64.c), which its i386 build lacks.
         "--entry-32bit" => cell.userspace == Arch::X86_64 && cell.capture.arch == Arch::X86_64,
         _ => true,
     }
+}
+
+/// Whether an upstream version, of three numbers, is at least this one.
+fn since(version: &str, first: [u32; 3]) -> bool {
+    version.split('.').map(|part| part.parse().unwrap_or(0)).ge(first)
 }
 
 /// The cells of several suites in one run, in their order. The same cell in two suites is run once.
@@ -207,6 +215,7 @@ mod tests {
             (&path, Arch::I386, "--backup=always", true),
             (&path, Arch::I386, "--hotplug", false),
             (&released, Arch::I386, "--hotplug", true),
+            (&Loader::KexecTools("2.0.29".into()), Arch::I386, "--hotplug", false),
         ] {
             let loader_args = vec![arg.to_owned()];
             let cell = Cell { loader: loader.clone(), userspace, loader_args, ..testing::cell() };

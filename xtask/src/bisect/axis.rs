@@ -8,7 +8,8 @@ use crate::exit::{Failure, OrFail};
 use anyhow::anyhow;
 use guest_protocol::Arch;
 use harness::cell::{Cell, Kernel};
-use std::collections::BTreeSet;
+use images::KnownKernel;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The revisions of one kind.
 pub(crate) enum Axis<'a> {
@@ -87,6 +88,23 @@ impl Axis<'_> {
         }
     }
 
+    /// The words by which `compare` holds two of these against each other; none where it cannot.
+    pub(crate) fn compared(&self, before: &str, revision: &str) -> Option<String> {
+        let sides =
+            |prefix: &str, suffix: &str| format!("{prefix}{before}{suffix} {prefix}{revision}{suffix}");
+        match self {
+            Self::Git { .. } => None,
+            Self::Kernels { first: Some(flavour), capture: None, .. } => {
+                Some(sides("first=", &format!("-{flavour}")))
+            }
+            Self::Kernels { first: None, capture: Some(flavour), .. } => {
+                Some(sides("capture=", &format!("-{flavour}")))
+            }
+            Self::Kernels { .. } => None,
+            Self::KexecTools { .. } => Some(sides("kexec-tools@", "")),
+        }
+    }
+
     /// Builds or names what is to be tested.
     ///
     /// # Errors
@@ -152,14 +170,17 @@ pub(crate) fn kernels<'a>(
     };
     let first = if side == HuntSide::Capture { None } else { flavour(|cell| &cell.first)? };
     let capture = if side == HuntSide::First { None } else { flavour(|cell| &cell.capture)? };
-    let known = images::known_kernels().or_rig()?;
     let wanted: Vec<&String> = first.iter().chain(&capture).collect();
-    // A series counts that has all that is needed of it, and one is enough to be on the line: the other is told when it is tested.
-    let series = known.iter().filter_map(|kernel| kernel.name.split_once('-'));
-    let series = series.filter(|(_, flavour)| wanted.iter().any(|wanted| wanted == flavour));
-    let series: Vec<String> = series.map(|(series, _)| series.to_owned()).collect();
-    let line = ends_of(series, good, bad).or_input()?;
+    let line = ends_of(series(&images::known_kernels().or_rig()?, &wanted), good, bad).or_input()?;
     Ok(Axis::Kernels { line, first, capture })
+}
+
+/// The series that one of these flavours is there of, each with its kernel's version. One flavour is enough to be on the line: where
+/// another is lacking, this is told when it is tested.
+fn series(known: &[KnownKernel], flavours: &[&String]) -> Vec<(String, Vec<u32>)> {
+    let named = known.iter().filter_map(|kernel| Some((kernel.name.split_once('-')?, kernel)));
+    let wanted = named.filter(|((_, flavour), _)| flavours.iter().any(|wanted| wanted == flavour));
+    wanted.map(|((series, _), kernel)| (series.to_owned(), numbers(&kernel.version))).collect()
 }
 
 /// The kexec-tools of the lock file between two versions, likewise.
@@ -167,14 +188,19 @@ pub(crate) fn kernels<'a>(
 /// # Errors
 /// [`Failure::Input`]: the ends are not known.
 pub(crate) fn kexec_tools<'a>(good: &str, bad: &str) -> Result<Axis<'a>, Failure> {
-    let known = images::known_loaders().or_rig()?.into_iter().map(|(version, _)| version).collect();
+    let known = images::known_loaders().or_rig()?.into_iter();
+    let known = known.map(|(version, _)| (version.clone(), numbers(&version))).collect();
     Ok(Axis::KexecTools { line: ends_of(known, good, bad).or_input()? })
 }
 
-/// The versions from the good end to the bad one, each once, whichever is newer.
-fn ends_of(mut known: Vec<String>, good: &str, bad: &str) -> anyhow::Result<Vec<String>> {
-    known.sort_by_key(|version| numbers(version));
-    known.dedup();
+/// The names from the good end to the bad one in the order of their versions, each once, whichever is newer.
+fn ends_of(mut known: Vec<(String, Vec<u32>)>, good: &str, bad: &str) -> anyhow::Result<Vec<String>> {
+    // A series may have another version for each of its flavours: the newest comes last, and stays.
+    known.sort();
+    let newest: BTreeMap<String, Vec<u32>> = known.into_iter().collect();
+    let mut known: Vec<(String, Vec<u32>)> = newest.into_iter().collect();
+    known.sort_by(|(_, a), (_, b)| a.cmp(b));
+    let known: Vec<String> = known.into_iter().map(|(name, _)| name).collect();
     let place = |name: &str| {
         let place = known.iter().position(|version| version == name);
         place.ok_or_else(|| anyhow!("{name} is not in the lock file, which has {}", known.join(", ")))
@@ -187,7 +213,7 @@ fn ends_of(mut known: Vec<String>, good: &str, bad: &str) -> anyhow::Result<Vec<
     Ok(line)
 }
 
-/// A version as numbers, to be compared.
+/// An upstream version as numbers, to be compared.
 fn numbers(version: &str) -> Vec<u32> {
     version.split('.').map(|part| part.parse().unwrap_or(0)).collect()
 }
@@ -199,7 +225,8 @@ mod tests {
     /// Bug: 6.12 is sorted before 6.2, or a hunt for what fixed something goes from the wrong end.
     #[test]
     fn a_line_goes_from_the_good_end_to_the_bad_one() {
-        let known = || ["6.12", "5.10", "6.1", "6.2", "6.1"].map(str::to_owned).to_vec();
+        let known =
+            || ["6.12", "5.10", "6.1", "6.2", "6.1"].map(|name| (name.to_owned(), numbers(name))).to_vec();
         assert_eq!(ends_of(known(), "5.10", "6.12").unwrap(), ["5.10", "6.1", "6.2", "6.12"]);
         assert_eq!(ends_of(known(), "6.12", "6.1").unwrap(), ["6.12", "6.2", "6.1"]);
         assert!(
@@ -208,5 +235,30 @@ mod tests {
                 .to_string()
                 .contains("which has 5.10, 6.1, 6.2, 6.12")
         );
+    }
+
+    /// Bug: a kernel that `images add` took into the lock under a word is the oldest of all, so that all others lie beyond it, or the
+    /// kernels of another flavour are hunted through.
+    #[test]
+    fn added_kernels_stand_where_their_versions_belong() {
+        let kernel = |name: &str, version: &str| KnownKernel {
+            name: name.to_owned(),
+            arch: Arch::X86_64,
+            pae: false,
+            version: version.to_owned(),
+        };
+        let known = [
+            kernel("5.10-amd64", "5.10.223"),
+            kernel("6.1-686-pae", "6.1.177"),
+            kernel("6.1-amd64", "6.1.176"),
+            kernel("6.12-amd64", "6.12.107"),
+            kernel("sid-amd64", "7.2.13"),
+            kernel("6.3-rt-amd64", "6.3.1"),
+            kernel("7.1-amd64", "7.1.9"),
+        ];
+        let line = |flavours: &[&String], good, bad| ends_of(series(&known, flavours), good, bad).unwrap();
+        let (amd64, pae) = (&"amd64".to_owned(), &"686-pae".to_owned());
+        assert_eq!(line(&[amd64], "6.1", "sid"), ["6.1", "6.12", "7.1", "sid"]);
+        assert_eq!(line(&[amd64, pae], "sid", "5.10"), ["sid", "7.1", "6.12", "6.1", "5.10"]);
     }
 }

@@ -84,16 +84,21 @@ pub(crate) enum Candidate {
 }
 
 impl Candidate {
-    /// The cell with it in its place; none where it cannot be in this cell.
-    pub(crate) fn put_into(&self, cell: &Cell) -> Option<Cell> {
+    /// The cell with it in its place.
+    ///
+    /// # Errors
+    /// Why it cannot be in this cell.
+    pub(crate) fn put_into(&self, cell: &Cell) -> Result<Cell, String> {
+        let other_architecture = || "not with this architecture".to_owned();
         match self {
-            Self::OwnLoader(_) => Some(cell.clone()),
+            Self::OwnLoader(_) => Ok(cell.clone()),
             Self::Programs(by_arch) => {
-                let path = by_arch.get(&cell.userspace)?;
-                Some(scenario::with_loader(cell, Loader::Path(path.clone())))
+                let path = by_arch.get(&cell.userspace).ok_or_else(other_architecture)?;
+                Ok(scenario::with_loader(cell, Loader::Path(path.clone())))
             }
             Self::KexecTools(version) => {
-                Some(scenario::with_loader(cell, Loader::KexecTools(version.clone())))
+                let put = scenario::with_loader(cell, Loader::KexecTools(version.clone()));
+                scenario::foreign_argument(&put).map_or(Ok(put), Err)
             }
             Self::Kernels { first, capture } => {
                 let fits = |kernel: &Option<Kernel>, own: &Kernel| {
@@ -101,6 +106,7 @@ impl Candidate {
                 };
                 (fits(first, &cell.first) && fits(capture, &cell.capture))
                     .then(|| scenario::with_kernels(cell, first.clone(), capture.clone()))
+                    .ok_or_else(other_architecture)
             }
         }
     }
@@ -324,6 +330,19 @@ mod tests {
         assert!(new(None, None, &["first=a", "first=b"]).unwrap_err().contains("one kernel a side"));
         let both = new(Some("make"), None, &["first=a", "capture=a"]).unwrap();
         assert!(matches!(both, Recipe::Kernels { kernels, .. } if kernels.len() == 2));
+    }
+
+    /// Bug: a released loader is given an option that only the one in the tree has, ends at it, and a hunt over releases takes that for
+    /// what the cell shows.
+    #[test]
+    fn released_loaders_are_not_given_options_that_they_lack() {
+        let seed = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scenarios/seed.yaml");
+        let seed = scenario::load(&seed, &scenario::Catalog::locked().unwrap()).unwrap();
+        let cell = |args: &[&str]| seed.cells.iter().find(|cell| cell.loader_args == args).unwrap();
+        let released = Candidate::KexecTools("2.0.29".into());
+        let why = released.put_into(cell(&["--ignore-address-limits"])).unwrap_err();
+        assert!(why.contains("--ignore-address-limits"), "{why}");
+        assert_eq!(released.put_into(cell(&[])).unwrap().loader, Loader::KexecTools("2.0.29".into()));
     }
 
     /// Bug: the reason of a failed build is its last warning, or cargo's words on what it will not build either.

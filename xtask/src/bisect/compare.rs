@@ -17,6 +17,7 @@ use anyhow::{Context, anyhow};
 use guest_protocol::Arch;
 use harness::cell::{Cell, Kernel, Loader};
 use harness::outcome::{Outcome, VmcoreState};
+use harness::scenario;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
@@ -25,8 +26,12 @@ pub(crate) async fn run(args: &CompareArgs, host: &Host) -> Result<Exit, Failure
     let recipe = super::candidate::Recipe::Released;
     let mut cells =
         select::cells(&args.judging.cells, &args.judging.suite, &recipe, args.host, &args.store, host)?;
+    let of_loaders = both.iter().any(|compared| !matches!(compared, ComparedArg::Kernel(..)));
+    if of_loaders {
+        cells = without_released(cells);
+    }
     let all = cells.len();
-    if both.iter().any(|compared| !matches!(compared, ComparedArg::Kernel(..))) {
+    if of_loaders {
         // Loaders are put into the cells of the one in the tree; options of its own would end any other.
         cells.retain(|cell| cell.loader == Loader::InTree && cell.loader_args.is_empty());
     }
@@ -74,6 +79,17 @@ pub(crate) async fn run(args: &CompareArgs, host: &Host) -> Result<Exit, Failure
         }
     }
     Ok(tell(&a.cells, &b.cells, [&args.a, &args.b], all))
+}
+
+/// The cells with the loader in the tree in place of released ones, each once: a suite has several loaders in the same cell, and which of
+/// them its id names says nothing where others are put into it.
+fn without_released(cells: Vec<Cell>) -> Vec<Cell> {
+    let mut seen = BTreeSet::new();
+    let cells = cells.into_iter().map(|cell| match cell.loader {
+        Loader::KexecTools(_) => scenario::with_loader(&cell, Loader::InTree),
+        Loader::InTree | Loader::Path(_) => cell,
+    });
+    cells.filter(|cell| seen.insert(cell.id.clone())).collect()
 }
 
 /// Prints what differs, and the status that goes with it.
@@ -309,6 +325,25 @@ mod tests {
         assert_eq!(part(&runs(&["x tsc1", "x tsc2"]), &runs(&["x tsc3", "x tsc4"])), None);
         assert_eq!(part(&runs(&["x a"]), &runs(&["x"])), Some((Some("a".into()), None)));
         assert_eq!(part(&[], &[]), None);
+    }
+
+    /// Bug: a cell that is named by its id with a released loader is none of those that are compared; or a suite's cells are run once more
+    /// for each of its loaders.
+    #[test]
+    fn whichever_loader_a_suite_has_in_a_cell_it_is_one_cell() {
+        let seed = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scenarios/seed.yaml");
+        let seed = scenario::load(&seed, &scenario::Catalog::locked().unwrap()).unwrap();
+        let of = |loader: &str| {
+            let id = format!("5.10-amd64.i386.{loader}.5.10-amd64.256M@1968M.pc-4g");
+            seed.cells.iter().find(|cell| cell.id.0 == id).unwrap().clone()
+        };
+        let (own, released) = (of("in-tree"), of("kexec-tools-2.0.25"));
+        let ids = |cells: &[&Cell]| {
+            let cells = without_released(cells.iter().map(|cell| (*cell).clone()).collect());
+            cells.into_iter().map(|cell| cell.id).collect::<Vec<_>>()
+        };
+        assert_eq!(ids(&[&released]), [own.id.clone()]);
+        assert_eq!(ids(&[&own, &released, &of("kexec-tools-2.0.20")]), [own.id.clone()]);
     }
 
     /// Bug: times make every line of a console, and every message of an agent, a difference.

@@ -210,12 +210,12 @@ impl<'a> Tester<'a> {
         for cell in &self.cells {
             match candidate.put_into(cell) {
                 // Cells that differed in nothing but what is tested are one and the same now.
-                Some(changed) if put.iter().any(|known| known.id == changed.id) => {}
-                Some(changed) => {
+                Ok(changed) if put.iter().any(|known| known.id == changed.id) => {}
+                Ok(changed) => {
                     owns.push(cell);
                     put.push(changed);
                 }
-                None => return Ok(untestable(format!("{}: not with this architecture", cell.id))),
+                Err(why) => return Ok(untestable(format!("{}: {why}", cell.id))),
             }
         }
         match ready::prefetch(&put, &self.store, self.host).await {

@@ -113,7 +113,7 @@ pub(crate) enum Over {
     Loader,
     /// Commits of a kernel's repository.
     Kernel,
-    /// The kernels that the lock file knows, by their series, such as 6.1.
+    /// The kernels that the lock file knows, those of `images add` among them, by their series, such as 6.1 or sid.
     KernelPackages,
     /// The kexec-tools that the lock file knows, by their versions.
     KexecTools,

@@ -25,6 +25,7 @@ matrix:
       2G: [128M@1920M on pc-4g, 128M@2049M on pc-4g]
     coverage: pairwise
     every: [[first, capture, limit]]
+    without: [loader=kexec-tools@2.0.25 & userspace=x86_64]
 expect:
   - when: loader=in-tree
     outcome: captured
@@ -60,7 +61,7 @@ fn what_cannot_be_is_left_out_and_counted() {
 
 #[test]
 fn loaders_beside_run_in_the_same_cells_where_they_can() {
-    // Bug: a reference loader gets cells of its own, and the two cannot be compared.
+    // Bug: a reference loader gets cells of its own, and the two cannot be compared; or one runs where a filter leaves it out.
     let suite = suite("my.yaml", PAIRWISE);
     for cell in suite.cells.iter().filter(|cell| cell.loader == Loader::InTree) {
         let beside = |version: &str| {
@@ -68,7 +69,7 @@ fn loaders_beside_run_in_the_same_cells_where_they_can() {
             ids(&suite).contains(&id)
         };
         assert!(beside("2.0.20"), "{}", cell.id);
-        assert_eq!(beside("2.0.25"), cell.userspace == Arch::I386, "{}: the lock has it for i386", cell.id);
+        assert_eq!(beside("2.0.25"), cell.userspace == Arch::I386, "{}", cell.id);
     }
     let text = PAIRWISE.replace("kexec-tools@2.0.25", "kexec-tools@2.0.1");
     assert!(

@@ -56,7 +56,7 @@ impl Hunt<'_> {
                 .collect(),
             good: sides.0,
             bad: sides.1,
-            command: format!("cargo xtask bisect run {}", self.words()),
+            command: self.commands(first_bad).await?,
             step_command: self.step_command(),
             is_git: matches!(self.axis, Axis::Git { .. }),
         };
@@ -90,6 +90,21 @@ impl Hunt<'_> {
             Finding::Bad { .. } => Reverted::StillBad,
             Finding::Untestable { why } => Reverted::Untestable(why),
         })
+    }
+
+    /// The command of this hunt, and where there is one the command that shows the two sides beside each other.
+    async fn commands(&self, culprit: &str) -> Result<String, Failure> {
+        let mut commands = format!("cargo xtask bisect run {}", self.words());
+        let before = self.axis.before(culprit).await?;
+        if let Some(compared) = before.and_then(|before| self.axis.compared(&before, culprit)) {
+            let suites =
+                self.args.judging.suite.iter().flat_map(|suite| ["--suite".to_owned(), suite.clone()]);
+            let ids = self.tester.cells.iter().map(|cell| cell.id.0.clone());
+            let words: Vec<String> = suites.chain(["--".to_owned()]).chain(ids).collect();
+            let words: Vec<String> = words.iter().map(|word| crate::table::shell_word(word)).collect();
+            commands.push_str(&format!("\ncargo xtask compare {compared} {}", words.join(" ")));
+        }
+        Ok(commands)
     }
 
     fn words(&self) -> String {
