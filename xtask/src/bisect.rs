@@ -8,6 +8,7 @@ mod candidate;
 mod compare;
 mod confidence;
 mod criterion;
+mod disk;
 mod git;
 mod hunt;
 mod install;

@@ -1,6 +1,6 @@
 //! What a step tests: a loader or a kernel that a checkout's build left, or a released one by name; and the build itself.
 
-use super::memory;
+use super::{disk, memory};
 use crate::build::{Build, Effort, Place, Program, Toolchain};
 use crate::cli::{KernelArg, KernelSide};
 use crate::e2e::local_kernel;
@@ -214,14 +214,21 @@ impl Builder<'_> {
     }
 
     /// The end of a build that failed: this checkout's fault, unless the disk is full.
-    fn not_built(&self, what: &str) -> NoCandidate {
+    fn not_built(&self, what: &str, checkout: &Path) -> NoCandidate {
         let words = std::fs::read(self.log()).unwrap_or_default();
         let words = String::from_utf8_lossy(&words);
-        // strerror(ENOSPC), as cargo, make and compilers print it.
-        if words.contains("No space left on device") {
+        if disk::is_told(&words) {
             return Failure::Rig(anyhow!("the disk is full: {what}; see {}", self.log().display())).into();
         }
+        // On the disk that is full there is no room for a log that says so.
+        if let Err(full) = self.is_there_room(checkout) {
+            return full.into();
+        }
         NoCandidate::Untestable(format!("does not build: {}", telling_line(&words).unwrap_or(what)))
+    }
+
+    fn is_there_room(&self, checkout: &Path) -> Result<(), Failure> {
+        disk::check(&[checkout, &self.folder])
     }
 
     async fn own_loader(
@@ -247,7 +254,7 @@ impl Builder<'_> {
                 Ok(path) => built.insert(arch, path),
                 // Cargo ran, and does not take the sources or the manifests.
                 Err(Failure::Check(why) | Failure::Input(why)) => {
-                    return Err(self.not_built(&format!("{why:#}")));
+                    return Err(self.not_built(&format!("{why:#}"), checkout));
                 }
                 Err(failure) => return Err(failure.into()),
             };
@@ -272,9 +279,10 @@ impl Builder<'_> {
         shell.args(["-c", text]).current_dir(checkout).stdout(log).stderr(errors);
         build::forget_this_package(&mut shell);
         match process::run(&mut shell, None, self.interrupts).await {
-            Ok(()) => Ok(()),
+            // A build may say that all is well when what it made was cut off.
+            Ok(()) => Ok(self.is_there_room(checkout)?),
             Err(RunError::Interrupted) => Err(Failure::Interrupted.into()),
-            Err(error @ RunError::Failed { .. }) => Err(self.not_built(&error.to_string())),
+            Err(error @ RunError::Failed { .. }) => Err(self.not_built(&error.to_string(), checkout)),
             Err(error) => Err(Failure::Rig(error.into()).into()),
         }
     }
