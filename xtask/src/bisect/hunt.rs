@@ -11,14 +11,12 @@ use super::log::{self, Started, Step};
 use super::paper::Confirmed;
 use super::search::{self, Mark, Next};
 use super::select;
-use super::tester::{CellFinding, Finding, Given, Tested, Tester, Thoroughness, cache_folder};
+use super::tester::{CellFinding, Finding, Given, Tested, Tester, Thoroughness, cache_folder, toolchain};
 use crate::Host;
-use crate::build::Toolchain;
 use crate::cli::{BisectAction, CommandLine, HuntArgs, LogArgs, Over, ReplayArgs, Verb};
 use crate::exit::{Exit, Failure, OrFail};
-use crate::setup::{self, Needs};
 use crate::table::one_line;
-use crate::tools::{CC, GIT, QEMU};
+use crate::tools::GIT;
 use crate::{output, store};
 use anyhow::{Context, anyhow};
 use clap::Parser as _;
@@ -160,12 +158,7 @@ impl Hunt<'_> {
         let cells =
             select::cells(&args.judging.cells, &args.judging.suite, &recipe, args.host, &args.store, host)?;
         let store = store::open(&args.store)?;
-        let mut tools = vec![CC, GIT];
-        if args.judging.qemu.is_none() {
-            tools.push(QEMU);
-        }
-        let i686: Toolchain =
-            setup::provide(&Needs { tools, components: &[] }, args.host, &store, &host.interrupts).await?;
+        let i686 = toolchain(&recipe, &[GIT], &args.judging, (args.host, &args.store), &store, host).await?;
         let cache = cache_folder(args.judging.cache.as_deref())?;
         let axis = match over {
             Over::Loader | Over::Kernel => {

@@ -4,7 +4,7 @@ mod place;
 mod round;
 mod trial;
 
-pub(crate) use place::{cache_folder, programs_folder};
+pub(crate) use place::{cache_folder, programs_folder, toolchain};
 
 use super::candidate::{self, Candidate};
 use super::confidence::{Belief, Counts, Label, Past};
