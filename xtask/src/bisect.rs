@@ -5,6 +5,7 @@
 
 mod axis;
 mod candidate;
+mod check;
 mod compare;
 mod confidence;
 mod criterion;
@@ -20,6 +21,7 @@ mod select;
 mod step;
 mod tester;
 
+pub(crate) use check::check;
 pub(crate) use compare::run as compare;
 pub(crate) use confidence::Confidence;
 pub(crate) use criterion::{Criteria, Criterion};

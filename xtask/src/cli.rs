@@ -44,7 +44,7 @@ pub(crate) enum Verb {
     /// Run cells in emulated machines and compare what comes of them with what is expected.
     E2e(Box<E2eArgs>),
     /// Run all that CI checks: formatting, lints, tests, the suite `smoke` end to end and what people do with its report, a few
-    /// mutants and a few faults.
+    /// mutants and a few faults, steps of a bisection.
     Test(TestArgs),
     /// Show what the loaders of a report came to in the same cells, and where they differ.
     ///
