@@ -5,7 +5,7 @@
 //! A step that fails does not keep the others from running: one CI run tells everything that is wrong.
 
 use crate::cli::{
-    AccelArg, E2eArgs, FaultsArgs, JudgeArgs, JudgeFormat, ListFormat, MutantsArgs, ShellArgs,
+    AccelArg, E2eArgs, FaultsArgs, GuestsArgs, JudgeArgs, JudgeFormat, ListFormat, MutantsArgs, ShellArgs,
     SlurmCheckArgs, TestArgs,
 };
 use crate::exit::{Exit, Failure};
@@ -194,10 +194,8 @@ fn slice(args: &TestArgs, report: PathBuf) -> MutantsArgs {
         slice: true,
         list: false,
         format: ListFormat::Text,
-        jobs: None,
-        accel: AccelArg::Auto,
+        guests: GuestsArgs::default(),
         report: Some(report),
-        qemu: None,
         host: args.host,
         store: args.store.clone(),
     }

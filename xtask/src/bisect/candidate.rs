@@ -2,7 +2,7 @@
 
 use super::{disk, memory};
 use crate::build::{Build, Effort, Place, Program, Toolchain};
-use crate::cli::{KernelArg, KernelSide};
+use crate::cli::{KernelSide, RecipeArgs};
 use crate::e2e::local_kernel;
 use crate::exit::{Failure, OrFail};
 use crate::interrupt::Interrupts;
@@ -36,13 +36,8 @@ impl Recipe {
     ///
     /// # Errors
     /// A build whose product is not named.
-    pub(crate) fn new(
-        build: Option<&str>,
-        loader: Option<&Path>,
-        kernels: &[KernelArg],
-    ) -> Result<Self, Failure> {
-        let build = build.map(str::to_owned);
-        match (build, loader, kernels) {
+    pub(crate) fn new(args: &RecipeArgs) -> Result<Self, Failure> {
+        match (args.build.clone(), args.loader.as_deref(), args.kernel.as_slice()) {
             (None, None, []) => Ok(Self::OwnLoader),
             (Some(_), None, []) => Err(Failure::Input(anyhow!(
                 "--build: what does it build? Name it, relative to the checkout: --loader PATH or --kernel first=PATH"
@@ -237,7 +232,10 @@ impl Builder<'_> {
         archs: &BTreeSet<Arch>,
     ) -> Result<BTreeMap<Arch, PathBuf>, NoCandidate> {
         if !checkout.join("loader/Cargo.toml").is_file() {
-            return Err(NoCandidate::Untestable("there is no loader/Cargo.toml in it".to_owned()));
+            return Err(NoCandidate::Untestable(
+                "there is no loader/Cargo.toml in it; name what is to be tested by --loader or --kernel"
+                    .to_owned(),
+            ));
         }
         self.cargo_is_there().await?;
         let target = self.folder.join("target");
@@ -321,10 +319,13 @@ mod tests {
     /// Bug: a build whose product nobody named, which would test what lay there before; two kernels for one side.
     #[test]
     fn a_recipe_says_what_it_makes() {
-        let kernel = |text: &str| text.parse::<KernelArg>().unwrap();
         let new = |build: Option<&str>, loader: Option<&str>, kernels: &[&str]| {
-            let kernels: Vec<_> = kernels.iter().map(|text| kernel(text)).collect();
-            Recipe::new(build, loader.map(Path::new), &kernels).map_err(|failure| failure.to_string())
+            let args = RecipeArgs {
+                build: build.map(str::to_owned),
+                loader: loader.map(PathBuf::from),
+                kernel: kernels.iter().map(|text| text.parse().unwrap()).collect(),
+            };
+            Recipe::new(&args).map_err(|failure| failure.to_string())
         };
         assert_eq!(new(None, None, &[]), Ok(Recipe::OwnLoader));
         assert!(new(Some("make"), None, &[]).unwrap_err().contains("what does it build?"));

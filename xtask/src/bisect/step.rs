@@ -16,7 +16,7 @@ use std::time::Duration;
 use tokio::process::Command;
 
 pub(crate) async fn run(args: &StepArgs, host: &Host) -> Result<Exit, Failure> {
-    let recipe = Recipe::new(args.build.as_deref(), args.loader.as_deref(), &args.kernel)?;
+    let recipe = Recipe::new(&args.recipe)?;
     let cells =
         select::cells(&args.judging.cells, &args.judging.suite, &recipe, args.host, &args.store, host)?;
     let checkout = checkout(args.checkout.as_deref(), host).await?;

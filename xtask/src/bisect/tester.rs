@@ -153,7 +153,7 @@ impl<'a> Tester<'a> {
         }
         let programs = programs(&cells, own_loader, i686, host).await?;
         let program = Path::new(OWN_PROGRAM);
-        let qemu = args.qemu.clone().unwrap_or_else(|| QEMU.program.into());
+        let qemu = args.guests.qemu.clone().unwrap_or_else(|| QEMU.program.into());
         let qemu = qemu.to_str().and_then(tools::find).unwrap_or(qemu);
         let qemu = harness::qemu::qemu_version(&qemu).await.or_input()?;
         let folder = cache_folder(args.cache.as_deref())?;
@@ -302,7 +302,7 @@ impl<'a> Tester<'a> {
         let cell = memory::digest_of(&serde_json::json!({
             "rig": self.rig,
             "qemu": self.qemu,
-            "accel": format!("{:?}", self.args.accel),
+            "accel": format!("{:?}", self.args.guests.accel),
             "agents": agents,
             "cell": candidate.taken_out_of(own),
             "first": only(candidate.tests_first(), &first),

@@ -47,7 +47,7 @@ pub(crate) async fn toolchain(
 ) -> Result<Toolchain, Failure> {
     let installed = Repo::installed_at().is_some();
     let mut tools = more.to_vec();
-    if judging.qemu.is_none() {
+    if judging.guests.qemu.is_none() {
         tools.push(QEMU);
     }
     if !installed && !store_args.offline && store_args.artifacts.is_none() {

@@ -26,9 +26,7 @@ impl Tester<'_> {
         repeat: u32,
     ) -> Result<Vec<(CellResult, PathBuf)>, Failure> {
         let e2e_args = E2eArgs {
-            jobs: self.args.jobs,
-            accel: self.args.accel,
-            qemu: self.args.qemu.clone(),
+            guests: self.args.guests.clone(),
             repeat: NonZeroU32::new(repeat).unwrap_or(NonZeroU32::MIN),
             // The next run of the same thing says as much, and the evidence of all is kept.
             no_verbose_run: true,
