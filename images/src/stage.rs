@@ -4,13 +4,16 @@ use std::fs;
 use std::path::Path;
 
 use crate::cache::Cache;
+use crate::download::PARTIAL_PREFIX;
 use crate::error::Error;
 use crate::lock::ArtifactName;
-use crate::store::Store;
+use crate::recipe;
+use crate::store::{Store, remove_tree};
+use crate::tree::{self, Tree};
 
 impl Store {
     /// Makes the named artifacts ready, and copies them to the cache in `folder`: a store that is opened there has them without asking
-    /// anybody. Files are linked where both are on one file system.
+    /// anybody. Files are linked where both are on one file system. What is there already and sound stays.
     ///
     /// # Errors
     /// One cannot be made ready, or not be copied.
@@ -25,9 +28,19 @@ impl Store {
             }
             let used = self.used(name)?;
             let to = other.tree(&used);
-            if !to.exists() {
-                link_tree(&self.cache.tree(&used), &to)?;
+            if matches!(Tree::open(&to, recipe::check(name), recipe::of(name)), Ok(Some(_))) {
+                continue;
             }
+            if to.exists() {
+                remove_tree(&to)?;
+            }
+            let parent = to.parent().unwrap_or(&to);
+            let temporary = tempfile::Builder::new()
+                .prefix(PARTIAL_PREFIX)
+                .tempdir_in(parent)
+                .map_err(Error::io("create a temporary folder in", parent))?;
+            link_tree(&self.cache.tree(&used), temporary.path())?;
+            tree::settle(temporary, &to)?;
         }
         Ok(())
     }

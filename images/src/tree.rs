@@ -5,6 +5,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
+use tempfile::TempDir;
 
 use crate::deb::{self, Contents, FileRecord, Recipe};
 use crate::digest::Sha256;
@@ -83,12 +84,7 @@ impl Tree {
         let text = serde_json::to_vec(&manifest).map_err(|error| Error::io("write", &path)(error.into()))?;
         let mut file = File::create_new(&path).map_err(Error::io("create", &path))?;
         file.write_all(&text).and_then(|()| file.sync_all()).map_err(Error::io("write", &path))?;
-        // mkdtemp makes it private; others may share the cache for reading.
-        let open = std::os::unix::fs::PermissionsExt::from_mode(0o755);
-        fs::set_permissions(temporary.path(), open).map_err(Error::io("open up", temporary.path()))?;
-        fs::rename(temporary.path(), folder).map_err(Error::io("rename the unpacked folder to", folder))?;
-        // It has another name now: there is nothing left to remove.
-        let _ = temporary.keep();
+        settle(temporary, folder)?;
         Ok(Self { folder: folder.to_owned(), manifest })
     }
 
@@ -114,6 +110,17 @@ impl Tree {
             .map(String::as_str)
             .filter(move |name| accept(name))
     }
+}
+
+/// Gives a tree that is whole its name.
+pub(crate) fn settle(temporary: TempDir, folder: &Path) -> Result<(), Error> {
+    // mkdtemp makes it private; others may share the cache for reading.
+    let open = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    fs::set_permissions(temporary.path(), open).map_err(Error::io("open up", temporary.path()))?;
+    fs::rename(temporary.path(), folder).map_err(Error::io("rename the unpacked folder to", folder))?;
+    // It has another name now: there is nothing left to remove.
+    let _ = temporary.keep();
+    Ok(())
 }
 
 fn check_file(path: &Path, record: &FileRecord, check: Check) -> Result<(), String> {

@@ -375,3 +375,20 @@ fn repin_writes_the_current_versions() {
     assert_eq!((kernel.version.as_str(), kernel.notice), (CURRENT_VERSION, None));
     assert_eq!(mirror.count(DROPPED_PATH), 0);
 }
+
+/// Bug: a copy that broke off is taken for a whole one, so that the folder has to be written anew before it is of use.
+#[test]
+fn a_copy_is_enough_and_is_made_whole_again() {
+    let (bench, mirror) = (Bench::with_dropped(), Mirror::good());
+    let store = bench.store(&mirror);
+    let folder = bench.dir.path().join("copy");
+    let names = [ArtifactName::Kernel(KERNEL.to_owned())];
+    let there = || {
+        store.copy_to(&names, &folder).unwrap();
+        Store::open(StoreOptions { cache: Some(folder.clone()), offline: true, ..bench.options() }).unwrap()
+    };
+    let kernel = there().kernel(KERNEL).unwrap();
+    assert!(kernel.bzimage.starts_with(&folder), "{kernel:?}");
+    fs::remove_file(&kernel.bzimage).unwrap();
+    assert_eq!(there().kernel(KERNEL).unwrap(), kernel);
+}

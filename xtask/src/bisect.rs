@@ -5,9 +5,11 @@
 
 mod axis;
 mod candidate;
+mod check;
 mod compare;
 mod confidence;
 mod criterion;
+mod disk;
 mod git;
 mod hunt;
 mod install;
@@ -19,6 +21,7 @@ mod select;
 mod step;
 mod tester;
 
+pub(crate) use check::check;
 pub(crate) use compare::run as compare;
 pub(crate) use confidence::Confidence;
 pub(crate) use criterion::{Criteria, Criterion};

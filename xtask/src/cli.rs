@@ -4,6 +4,7 @@
 
 mod bisect;
 mod checks;
+mod common;
 mod history;
 mod reports;
 mod spread;
@@ -11,11 +12,12 @@ mod values;
 
 pub(crate) use bisect::{
     BisectAction, CompareArgs, ComparedArg, HuntArgs, HuntSide, InstallArgs, JudgingArgs, LogArgs, Over,
-    ReplayArgs, StepArgs,
+    RecipeArgs, ReplayArgs, StepArgs,
 };
 pub(crate) use checks::{
     BenchLoaderArgs, BenchMatrixArgs, FaultsArgs, FuzzArgs, MutantsArgs, SoakArgs, StandInArgs, TestArgs,
 };
+pub(crate) use common::{GuestsArgs, HostArgs, StoreArgs};
 pub(crate) use history::{
     ChangesArgs, ChangesFormat, FailOn, HistoryAction, HistoryArgs, HistoryFolder, SinceArg,
 };
@@ -44,7 +46,7 @@ pub(crate) enum Verb {
     /// Run cells in emulated machines and compare what comes of them with what is expected.
     E2e(Box<E2eArgs>),
     /// Run all that CI checks: formatting, lints, tests, the suite `smoke` end to end and what people do with its report, a few
-    /// mutants and a few faults.
+    /// mutants and a few faults, steps of a bisection.
     Test(TestArgs),
     /// Show what the loaders of a report came to in the same cells, and where they differ.
     ///
@@ -175,12 +177,8 @@ pub(crate) struct E2eArgs {
     /// cells is told before anything boots.
     #[arg(long, value_name = "SIDE=PATH[,SIDE=PATH]")]
     pub(crate) kernel: Vec<KernelArgs>,
-    /// Guests that run at the same time. Default: as many as CPUs and free memory allow.
-    #[arg(short, long, value_name = "N")]
-    pub(crate) jobs: Option<NonZeroUsize>,
-    /// Acceleration. `auto` takes KVM only where a probe shows that it really runs.
-    #[arg(long, value_enum, default_value_t)]
-    pub(crate) accel: AccelArg,
+    #[command(flatten)]
+    pub(crate) guests: GuestsArgs,
     /// Further attempts for a cell that is not as expected. Each is reported; passing later is `flaky`.
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub(crate) retries: u32,
@@ -212,9 +210,6 @@ pub(crate) struct E2eArgs {
     /// Begins a report where there is none. One of other cells, arguments or versions is refused.
     #[arg(long, conflicts_with_all = ["failed", "list"])]
     pub(crate) resume: bool,
-    /// QEMU to use. Default: qemu-system-x86_64 in PATH.
-    #[arg(long, value_name = "PATH")]
-    pub(crate) qemu: Option<PathBuf>,
     /// Multiply every deadline by this, for a host that is slower than they allow for.
     #[arg(long, value_name = "FACTOR", default_value = "1")]
     pub(crate) patience: Patience,
@@ -246,8 +241,7 @@ impl E2eArgs {
             failed: false,
             loader: Vec::new(),
             kernel: Vec::new(),
-            jobs: None,
-            accel: AccelArg::Auto,
+            guests: GuestsArgs::default(),
             retries: 0,
             repeat: NonZeroU32::MIN,
             fresh: false,
@@ -256,7 +250,6 @@ impl E2eArgs {
             dump: false,
             report: None,
             resume: false,
-            qemu: None,
             patience: Patience::default(),
             programs: None,
             host,
@@ -402,31 +395,6 @@ pub(crate) struct DoctorArgs {
     /// Format of what is found.
     #[arg(long, value_enum, default_value_t)]
     pub(crate) format: DoctorFormat,
-}
-
-/// What may be done to the host, and how the guests' programs are built.
-#[derive(Args, Clone, Copy, Debug)]
-pub(crate) struct HostArgs {
-    /// Install missing host tools first. Without: say which are missing, and exit with status 2.
-    #[arg(long)]
-    pub(crate) install: bool,
-    /// Where the i686 core library comes from: the Rust toolchain in use, or Debian's rustc 1.85 out of the cache.
-    #[arg(long, value_enum, default_value_t, value_name = "SOURCE")]
-    pub(crate) i686: I686Arg,
-}
-
-/// Where kernels and reference loaders come from.
-#[derive(Args, Clone, Debug)]
-pub(crate) struct StoreArgs {
-    /// Package mirror, for one suite or for all. Default: those of the host's apt configuration. Repeatable.
-    #[arg(long, value_name = "[SUITE=]URL", global = true)]
-    pub(crate) mirror: Vec<String>,
-    /// Folder with the packages, in place of mirrors.
-    #[arg(long, value_name = "DIR", global = true)]
-    pub(crate) artifacts: Option<PathBuf>,
-    /// Use no network: what is not in the cache is an error.
-    #[arg(long, global = true)]
-    pub(crate) offline: bool,
 }
 
 #[cfg(test)]

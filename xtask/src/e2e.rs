@@ -85,12 +85,13 @@ pub(crate) async fn run_both_ways(args: &E2eArgs, host: &Host) -> Result<[Ran; 2
     };
     let fresh = run_cells(plan.clone(), artifacts.clone(), &way(true), host).await?;
     // What the first run has found out about KVM need not be found out again.
-    let accel = match fresh.results.first().map(|result| result.accel) {
+    let mut guests = args.guests.clone();
+    guests.accel = match fresh.results.first().map(|result| result.accel) {
         Some(Accel::Kvm) => AccelArg::Kvm,
         Some(Accel::Tcg) => AccelArg::Tcg,
-        None => args.accel,
+        None => guests.accel,
     };
-    let shared = run_cells(plan, artifacts, &E2eArgs { accel, ..way(false) }, host).await?;
+    let shared = run_cells(plan, artifacts, &E2eArgs { guests, ..way(false) }, host).await?;
     Ok([fresh, shared])
 }
 
@@ -111,7 +112,7 @@ pub(crate) struct Ran {
 /// [`Failure::Input`]: the user names a QEMU that is not there.
 pub(crate) fn needed_tools(args: &E2eArgs) -> Result<Vec<Tool>, Failure> {
     let mut needed = vec![CC];
-    match &args.qemu {
+    match &args.guests.qemu {
         None => needed.insert(0, QEMU),
         Some(qemu) if tools::is_program(qemu) || qemu.to_str().and_then(tools::find).is_some() => {}
         Some(qemu) => {
@@ -242,8 +243,8 @@ pub(crate) const fn exit_of(conclusion: Conclusion) -> Exit {
 
 pub(crate) fn options(args: &E2eArgs, host: &Host) -> Options {
     Options {
-        jobs: args.jobs,
-        accel: match args.accel {
+        jobs: args.guests.jobs,
+        accel: match args.guests.accel {
             AccelArg::Auto => AccelChoice::Auto,
             AccelArg::Kvm => AccelChoice::Kvm,
             AccelArg::Tcg => AccelChoice::Tcg,
@@ -254,7 +255,7 @@ pub(crate) fn options(args: &E2eArgs, host: &Host) -> Options {
         fail_fast: args.fail_fast,
         report: report_folder(args, host),
         resume: args.resume,
-        qemu: args.qemu.as_deref().map_or_else(|| QEMU.program.into(), seen_from_anywhere),
+        qemu: args.guests.qemu.as_deref().map_or_else(|| QEMU.program.into(), seen_from_anywhere),
         verbose: !args.no_verbose_run,
         dump: args.dump,
         deadlines: Deadlines { factor: args.patience.0, ..Deadlines::default() },
@@ -309,7 +310,7 @@ fn same_cells(args: &E2eArgs) -> String {
         };
         words.push(format!("--kernel {}", shell_word(&format!("{side}={}", kernel.path.display()))));
     }
-    if let Some(qemu) = &args.qemu {
+    if let Some(qemu) = &args.guests.qemu {
         words.push(format!("--qemu {}", shell_word(&qemu.display().to_string())));
     }
     words.join(" ")

@@ -106,14 +106,14 @@ impl std::fmt::Display for Failure {
     }
 }
 
-/// An error and its causes, joined with ": ". A cause that the text has at its end already, as that of an error whose own words name
-/// it, is not told twice.
+/// An error and its causes, joined with ": ". A cause that the text has already, as that of an error whose own words name it, is not
+/// told twice.
 fn told(error: &anyhow::Error) -> String {
     let mut text = String::new();
     for cause in error.chain().map(ToString::to_string).filter(|cause| !cause.is_empty()) {
         if text.is_empty() {
             text = cause;
-        } else if !text.ends_with(&cause) {
+        } else if !text.contains(&cause) {
             text.push_str(": ");
             text.push_str(&cause);
         }
@@ -165,6 +165,12 @@ mod tests {
         let full = || std::io::Error::from(std::io::ErrorKind::StorageFull);
         let named = harness::report::ReportError::Io { what: "write", path: "r".into(), source: full() };
         assert_eq!(Failure::Rig(named.into()).to_string(), format!("cannot write r: {}", full()));
+        let in_the_middle =
+            anyhow::Error::new(full()).context(format!("cannot write r: {}; then --resume", full()));
+        assert_eq!(
+            Failure::Rig(in_the_middle).to_string(),
+            format!("cannot write r: {}; then --resume", full())
+        );
         let wrapped = anyhow::Error::new(full()).context("cannot write r");
         assert_eq!(Failure::Rig(wrapped).to_string(), format!("cannot write r: {}", full()));
     }

@@ -13,7 +13,7 @@ pub(crate) mod stand_in;
 mod table;
 
 use crate::build::{self, Program};
-use crate::cli::{E2eArgs, FaultsArgs, ListFormat};
+use crate::cli::{E2eArgs, FaultsArgs, GuestsArgs, ListFormat};
 use crate::e2e::ready::{self, GuestFiles};
 use crate::exit::{Exit, Failure, OrFail};
 use crate::interrupt::Interrupts;
@@ -84,7 +84,7 @@ fn listed(fault: &Fault, format: ListFormat) -> String {
 /// Provides what every fault needs: tools, artifacts in the cache, the guests' programs in a folder.
 async fn provide(args: &FaultsArgs, host: &Host) -> Result<Shop, Failure> {
     let run = |suites| E2eArgs {
-        qemu: args.qemu.clone(),
+        guests: GuestsArgs { qemu: args.qemu.clone(), ..GuestsArgs::default() },
         ..E2eArgs::of_suites(suites, args.host, args.store.clone())
     };
     let e2e_args = run(Vec::new());

@@ -96,12 +96,7 @@ pub(crate) async fn run(args: &MutantsArgs, host: &Host) -> Result<Exit, Failure
 
 /// The command line of an end-to-end run that is like this one.
 fn e2e_args(args: &MutantsArgs, suites: Vec<String>) -> E2eArgs {
-    E2eArgs {
-        jobs: args.jobs,
-        accel: args.accel,
-        qemu: args.qemu.clone(),
-        ..E2eArgs::of_suites(suites, args.host, args.store.clone())
-    }
+    E2eArgs { guests: args.guests.clone(), ..E2eArgs::of_suites(suites, args.host, args.store.clone()) }
 }
 
 /// The cells that these mutants name, out of all that there are.

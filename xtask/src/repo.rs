@@ -37,6 +37,16 @@ impl Repo {
         folder.join(INSTALLED_MARK).is_file().then(|| folder.to_owned())
     }
 
+    /// The artifacts of that folder, in place of the cache that a user's runs share.
+    pub(crate) fn installed_cache() -> Option<PathBuf> {
+        Self::installed_at().map(|folder| Self::cache_of(&folder))
+    }
+
+    /// Where an installed folder has its artifacts.
+    pub(crate) fn cache_of(installed: &Path) -> PathBuf {
+        installed.join("cache")
+    }
+
     pub(crate) fn root(&self) -> &Path {
         &self.root
     }

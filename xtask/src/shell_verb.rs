@@ -1,6 +1,6 @@
 //! `cargo xtask shell`: a cell's guest for a person to look around in.
 
-use crate::cli::{AccelArg, E2eArgs, ShellArgs};
+use crate::cli::{AccelArg, E2eArgs, GuestsArgs, ShellArgs};
 use crate::e2e::{plan, ready};
 use crate::exit::{Exit, Failure, OrFail};
 use crate::setup::{self, Needs};
@@ -73,7 +73,7 @@ fn e2e_args(args: &ShellArgs) -> E2eArgs {
     E2eArgs {
         loader: args.loader.clone(),
         kernel: args.kernel.clone(),
-        qemu: args.qemu.clone(),
+        guests: GuestsArgs { qemu: args.qemu.clone(), ..GuestsArgs::default() },
         ..E2eArgs::of_suites(args.suites.clone(), args.host, args.store.clone())
     }
 }

@@ -59,9 +59,7 @@ const fn exit(ran: Exit, is_stable: bool, was_busy: bool) -> Exit {
 fn e2e_args(args: &SoakArgs, host: &Host) -> E2eArgs {
     E2eArgs {
         filter: args.filter.clone(),
-        jobs: args.jobs,
-        accel: args.accel,
-        qemu: args.qemu.clone(),
+        guests: args.guests.clone(),
         report: Some(args.report.clone().unwrap_or_else(|| host.repo.default_soak_report())),
         ..E2eArgs::of_suites(args.suites.clone(), args.host, args.store.clone())
     }

@@ -5,6 +5,7 @@ use crate::cli::StoreArgs;
 use crate::exit::{Failure, OrFail};
 use crate::interrupt::Interrupts;
 use crate::output;
+use crate::repo::Repo;
 use images::{ArtifactName, Error, Errors, MirrorOption, State, Store, StoreOptions};
 use std::sync::Arc;
 
@@ -12,7 +13,7 @@ use std::sync::Arc;
 #[derive(Clone)]
 pub(crate) struct Shared(Arc<Store>);
 
-/// Opens the store with what the command line says.
+/// Opens the store with what the command line says; that of the installed folder, where this program is in one.
 ///
 /// # Errors
 /// [`Failure::Input`]: a mirror that is none, or a cache folder that cannot be used.
@@ -27,6 +28,7 @@ pub(crate) fn open(args: &StoreArgs) -> Result<Shared, Failure> {
         mirrors,
         artifacts_dir: args.artifacts.clone(),
         offline: args.offline,
+        cache: Repo::installed_cache(),
         ..StoreOptions::default()
     };
     Ok(Shared(Arc::new(Store::open(options).or_input()?)))

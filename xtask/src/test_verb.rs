@@ -1,10 +1,11 @@
 //! `cargo xtask test`: everything that CI checks, one step after the other: the code, the suite `smoke` end to end, what people do with
-//! its report (judging again, the script of a cell, a shell), shared boots, a few mutants and a few faults, and parts on a Slurm.
+//! its report (judging again, the script of a cell, a shell), shared boots, a few mutants and a few faults, steps of a
+//! bisection, and parts on a Slurm.
 //!
 //! A step that fails does not keep the others from running: one CI run tells everything that is wrong.
 
 use crate::cli::{
-    AccelArg, E2eArgs, FaultsArgs, JudgeArgs, JudgeFormat, ListFormat, MutantsArgs, ShellArgs,
+    AccelArg, E2eArgs, FaultsArgs, GuestsArgs, JudgeArgs, JudgeFormat, ListFormat, MutantsArgs, ShellArgs,
     SlurmCheckArgs, TestArgs,
 };
 use crate::exit::{Exit, Failure};
@@ -12,7 +13,7 @@ use crate::process::{self, RunError};
 use crate::setup::{self, Needs};
 use crate::tools::{self, Component};
 use crate::{
-    Host, bench, build, e2e, faults, fuzz_verb, judge_verb, loader_verb, mutants, output, shell_verb,
+    Host, bench, bisect, build, e2e, faults, fuzz_verb, judge_verb, loader_verb, mutants, output, shell_verb,
     slurm_check, store,
 };
 use harness::report::SCRIPT_FILE;
@@ -83,6 +84,8 @@ pub(crate) async fn run(args: &TestArgs, host: &Host) -> Result<Exit, Failure> {
     done.push(step("mutants: a few of them", mutants::run(&mutants_args, host)).await?);
     let faults_args = faults_slice(args, host.repo.test_faults_report());
     done.push(step("faults: a few of them", faults::run(&faults_args, host)).await?);
+    let bisected = bisect::check(args.host, &args.store, host);
+    done.push(step("steps of a bisection, from an installed folder", bisected).await?);
     let slurm = SlurmCheckArgs { host: args.host, store: args.store.clone() };
     done.push(step("parts on a Slurm, one of them killed", slurm_check::run(&slurm, host)).await?);
     report(&done);
@@ -191,10 +194,8 @@ fn slice(args: &TestArgs, report: PathBuf) -> MutantsArgs {
         slice: true,
         list: false,
         format: ListFormat::Text,
-        jobs: None,
-        accel: AccelArg::Auto,
+        guests: GuestsArgs::default(),
         report: Some(report),
-        qemu: None,
         host: args.host,
         store: args.store.clone(),
     }

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -191,6 +192,20 @@ fn with_a_typo(loader: &Path, to: &Path) {
     fs::write(to, bytes).unwrap();
 }
 
+/// A step of the installed rig, in this folder.
+fn step(launcher: &Path, folder: &Path, words: &[&str]) -> Command {
+    let mut command = Command::new(launcher);
+    command.args(["step", "--checkout", folder.join("checkout").to_str().unwrap()]);
+    command.args(["--cache", folder.join("cache").to_str().unwrap()]).args(words);
+    command
+}
+
+fn run(command: &mut Command) -> (Option<i32>, String) {
+    let output = command.output().unwrap();
+    println!("{command:?}: {output:?}");
+    (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+}
+
 /// Bug: a status that git reads as another verdict than the one that was meant.
 #[test]
 #[ignore = "starts guests"]
@@ -203,14 +218,7 @@ fn every_status_of_a_step() {
     let program = |name: &str| programs.join(name).to_str().unwrap().to_owned();
     with_a_typo(&programs.join("kexec-load.i386"), &checkout.join("typo.i386"));
     let (loader, bad_loader) = (program("kexec-load.{arch}"), "typo.{arch}");
-    let step = |words: &[&str]| {
-        let mut command = Command::new(&launcher);
-        command.args(["step", "--checkout", checkout.to_str().unwrap()]);
-        command.args(["--cache", temp.path().join("cache").to_str().unwrap()]).args(words);
-        let output = command.output().unwrap();
-        println!("{words:?}: {output:?}");
-        output.status.code()
-    };
+    let step = |words: &[&str]| run(&mut step(&launcher, temp.path(), words)).0;
     assert_eq!(step(&["--loader", &loader, CELL]), Some(0));
     assert_eq!(step(&["--loader", bad_loader, CELL]), Some(1));
     // The same by what it is that came of it, which need not be run again.
@@ -229,6 +237,106 @@ fn every_status_of_a_step() {
     assert_eq!(step(&["--build", "kill -INT $PPID; sleep 1000", "--loader", &loader, CELL]), Some(130));
     fs::remove_file(temp.path().join("rig/bin/xtask")).unwrap();
     assert_eq!(step(&["--loader", &loader, CELL]), Some(128));
+}
+
+/// A QEMU that does this whenever it is to boot a kernel.
+fn qemu_that(folder: &Path, deed: &str) -> String {
+    let path = folder.join("qemu");
+    let text =
+        format!("#!/bin/sh\ncase \"$*\" in *-append*) {deed} ;; esac\nexec qemu-system-x86_64 \"$@\"\n");
+    fs::write(&path, text).unwrap();
+    fs::set_permissions(&path, PermissionsExt::from_mode(0o755)).unwrap();
+    path.to_str().unwrap().to_owned()
+}
+
+/// The command with a disk of 200 MiB at `disk`, which nobody else sees, and nothing is left of.
+fn with_a_small_disk(disk: &Path, command: &Command) -> Command {
+    let mount = "mount -t tmpfs -o size=200m none \"$1\" || exit 99; shift; exec \"$@\"";
+    let mut in_namespace = Command::new("unshare");
+    in_namespace.args(["--user", "--map-root-user", "--mount", "sh", "-c", mount, "sh"]).arg(disk);
+    in_namespace.arg(command.get_program()).args(command.get_args());
+    in_namespace
+}
+
+/// Bug: a full disk makes a commit bad, or one that cannot be tested: a log without its last words, a program that was cut off, a console
+/// with nothing on it.
+#[test]
+#[ignore = "starts guests, and mounts a small disk"]
+fn a_full_disk_stops() {
+    let temp = tempfile::tempdir().unwrap();
+    let folder = temp.path();
+    let (launcher, programs) = install(folder);
+    let (checkout, cache) = (folder.join("checkout"), folder.join("cache"));
+    fs::create_dir(&checkout).unwrap();
+    fs::create_dir(&cache).unwrap();
+    let loader = programs.join("kexec-load.i386").to_str().unwrap().to_owned();
+    let fill = |disk: &Path| format!("dd if=/dev/zero of={}/filler bs=1M", disk.display());
+    let on = |disk: &Path, words: &[&str]| {
+        let (status, said) = run(&mut with_a_small_disk(disk, &step(&launcher, folder, words)));
+        assert_ne!(status, Some(99), "this host lets nobody mount: {said}");
+        (status, said.contains("full") || said.contains("No space left on device"))
+    };
+    // The folder with builds and their logs; the checkout with what they make.
+    let build = fill(&cache);
+    assert_eq!(on(&cache, &["--build", &build, "--loader", &loader, CELL]), (Some(128), true));
+    let build = format!("{}; cp {loader} made", fill(&checkout));
+    assert_eq!(on(&checkout, &["--build", &build, "--loader", "made", CELL]), (Some(128), true));
+    let build = format!("{build}; true");
+    assert_eq!(on(&checkout, &["--build", &build, "--loader", "made", CELL]), (Some(128), true));
+    // While guests run: where their evidence goes, and where their sockets and saved states are.
+    let qemu = qemu_that(folder, &fill(&cache));
+    assert_eq!(on(&cache, &["--qemu", &qemu, "--loader", &loader, CELL]), (Some(128), true));
+    let temporary = folder.join("temporary");
+    fs::create_dir(&temporary).unwrap();
+    let qemu = qemu_that(folder, &fill(&temporary));
+    let mut command = Command::new("env");
+    command.arg(format!("TMPDIR={}", temporary.display()));
+    let of_step = step(&launcher, folder, &["--qemu", &qemu, "--loader", &loader, "--again", CELL]);
+    command.arg(of_step.get_program()).args(of_step.get_args());
+    let (status, said) = run(&mut with_a_small_disk(&temporary, &command));
+    assert_eq!(status, Some(128), "{said}");
+}
+
+/// Bug: a process that cannot be ended holds memory and files at every step that follows, or makes commits bad.
+#[test]
+#[ignore = "starts guests"]
+fn a_process_that_outlives_its_guest_stops() {
+    let temp = tempfile::tempdir().unwrap();
+    let (launcher, programs) = install(temp.path());
+    fs::create_dir(temp.path().join("checkout")).unwrap();
+    let loader = programs.join("kexec-load.i386").to_str().unwrap().to_owned();
+    // A parent that leaves the guest's group, and never looks after the child that it leaves there: that stays, killed or not.
+    let pids = temp.path().join("pids");
+    let parent = format!("echo $$ >> {}; sleep 1000 & exec setsid sleep 1000", pids.display());
+    let qemu = qemu_that(temp.path(), &format!("sh -c '{parent}' &"));
+    let (status, said) =
+        run(&mut step(&launcher, temp.path(), &["--qemu", &qemu, "--loader", &loader, CELL]));
+    for pid in fs::read_to_string(&pids).unwrap_or_default().lines() {
+        Command::new("kill").args(["-KILL", pid]).status().unwrap();
+    }
+    assert_eq!(status, Some(128), "{said}");
+    assert!(said.contains("outlived its guest"), "{said}");
+}
+
+/// Bug: what is called self-contained lacks a kernel, or a compiler for what is built already, as soon as the user's cache is gone or the
+/// network is; or it must stay where it was written.
+#[test]
+#[ignore = "starts guests"]
+fn an_installed_folder_is_enough() {
+    let temp = tempfile::tempdir().unwrap();
+    install(temp.path());
+    let (rig, cache) = (temp.path().join("elsewhere"), temp.path().join("no-cache"));
+    fs::rename(temp.path().join("rig"), &rig).unwrap();
+    fs::create_dir(temp.path().join("checkout")).unwrap();
+    fs::create_dir(&cache).unwrap();
+    let (launcher, loader) = (rig.join("kdump-bisect"), rig.join("programs/kexec-load.{arch}"));
+    let words = ["--offline", "--loader", loader.to_str().unwrap(), CELL];
+    let mut step = step(&launcher, temp.path(), &words);
+    // Where no compiler is found.
+    step.env("XDG_CACHE_HOME", &cache).env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").env("RUSTC", "/none");
+    let (status, said) = run(&mut step);
+    assert_eq!(status, Some(0), "{said}");
+    assert_eq!(fs::read_dir(&cache).unwrap().count(), 0);
 }
 
 /// Bug: after an interruption what was found out is lost or tested again; contents that are the same to the byte are run again; a verdict

@@ -1,7 +1,6 @@
 //! What changed, as a page with pictures of the trend that needs nothing but itself. Pure.
 //!
-//! It has the look of a report's page, whose style sheet it uses. Every text goes through the templates' escaping, and the page
-//! through [`visible`] at the end.
+//! It has the look of a report's page. Every text goes through the templates' escaping, and the page through [`page`] at the end.
 
 mod strips;
 mod trend;
@@ -10,14 +9,11 @@ use super::compare::{Change, Changes, Kind};
 use super::night::Night;
 use super::words::{counts, heading, outcome, overview, since, speed, summary, with};
 use crate::outcome::Verdict;
-use crate::report::verdict_name;
-use crate::report::visible::visible;
-use maud::{DOCTYPE, Markup, PreEscaped, html as template};
+use crate::report::{page, verdict_name};
+use maud::{Markup, PreEscaped, html as template};
 use strips::Strips;
 
-/// The style sheet of reports.
-const STYLE: &str = include_str!("../report/html/style.css");
-/// What this page has beside.
+/// What this page has beside the style sheet of reports.
 const TREND_STYLE: &str = include_str!("html/trend.css");
 /// Cells of a kind that are shown without unfolding.
 const OPEN_ROWS: usize = 40;
@@ -27,27 +23,15 @@ const OPEN_ROWS: usize = 40;
 pub fn html(now: &Night, history: &[&Night], before: &[&Night], all: &[Changes]) -> String {
     let strips = Strips::of(now, before);
     let title = format!("kdump-rig: night {}", now.header.id);
-    let page = template! {
-        (DOCTYPE)
-        html lang="en" {
-            head {
-                meta charset="utf-8";
-                meta name="viewport" content="width=device-width, initial-scale=1";
-                meta name="color-scheme" content="light dark";
-                title { (title) }
-                style { (PreEscaped(STYLE)) (PreEscaped(TREND_STYLE)) }
-            }
-            body {
-                header { (head(now)) }
-                main {
-                    (trend::pictures(now, before))
-                    @for changes in all { (section(changes, history, &strips)) }
-                }
-                (foot(now))
-            }
+    let body = template! {
+        header { (head(now)) }
+        main {
+            (trend::pictures(now, before))
+            @for changes in all { (section(changes, history, &strips)) }
         }
+        (foot(now))
     };
-    visible(&page.into_string())
+    page(&title, &PreEscaped(TREND_STYLE), &body)
 }
 
 fn head(now: &Night) -> Markup {

@@ -22,9 +22,8 @@ const STYLE: &str = include_str!("html/style.css");
 const UNFOLD: &str = "const unfold=()=>{for(let e=document.getElementById(location.hash.slice(1));e;e=e.parentElement)\
                       if(e.tagName===\"DETAILS\")e.open=true};addEventListener(\"hashchange\",unfold);unfold()";
 
-/// The page for a report. `base` is the path from the page's folder to the report's, or an absolute one.
-pub fn html(view: &ReportView, base: &Path) -> String {
-    let shown = facts::Filters::of(view);
+/// A page that needs nothing but itself, in the look of reports: with more of a style sheet, and what is in its body.
+pub(crate) fn page(title: &str, more_style: &PreEscaped<impl AsRef<str>>, body: &Markup) -> String {
     let page = template! {
         (DOCTYPE)
         html lang="en" {
@@ -32,25 +31,32 @@ pub fn html(view: &ReportView, base: &Path) -> String {
                 meta charset="utf-8";
                 meta name="viewport" content="width=device-width, initial-scale=1";
                 meta name="color-scheme" content="light dark";
-                title { (facts::title(view)) }
-                style { (PreEscaped(STYLE)) (shown.rules()) }
+                title { (title) }
+                style { (PreEscaped(STYLE)) (more_style) }
             }
-            body {
-                header { (facts::head(view)) }
-                main {
-                    (blocks::list(view))
-                    (matrix::matrix(view))
-                    (shown.choice())
-                    (blocks::unexpected(view, base))
-                    (blocks::as_expected(view, base))
-                    (blocks::skipped(view))
-                }
-                (facts::foot(view))
-                script { (PreEscaped(UNFOLD)) }
-            }
+            body { (body) }
         }
     };
     visible(&page.into_string())
+}
+
+/// The page for a report. `base` is the path from the page's folder to the report's, or an absolute one.
+pub fn html(view: &ReportView, base: &Path) -> String {
+    let shown = facts::Filters::of(view);
+    let body = template! {
+        header { (facts::head(view)) }
+        main {
+            (blocks::list(view))
+            (matrix::matrix(view))
+            (shown.choice())
+            (blocks::unexpected(view, base))
+            (blocks::as_expected(view, base))
+            (blocks::skipped(view))
+        }
+        (facts::foot(view))
+        script { (PreEscaped(UNFOLD)) }
+    };
+    page(&facts::title(view), &shown.rules(), &body)
 }
 
 /// The address of a file or a folder below `base`. Never one of another kind: a relative address begins with a dot.

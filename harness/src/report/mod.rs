@@ -35,6 +35,7 @@ pub use comparison::{Comparison, NothingToCompare, compare_loaders};
 pub use evidence_folder::{AttemptFolder, EvidenceError, SCRIPT_FILE, load_evidence};
 pub use failed::{FailedError, not_as_expected};
 pub use html::html;
+pub(crate) use html::page;
 pub use identity::MadeWith;
 pub use junit::junit;
 pub use look::{Look, verdict_name};

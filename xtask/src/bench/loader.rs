@@ -1,7 +1,7 @@
 //! `cargo xtask bench loader`: loaders beside each other, in the same guests: how long a load takes, and how long it takes from the
 //! panic to the capture kernel's first instruction.
 
-use crate::cli::{BenchLoaderArgs, E2eArgs};
+use crate::cli::{BenchLoaderArgs, E2eArgs, GuestsArgs};
 use crate::exit::{Exit, Failure, OrFail};
 use crate::{Host, e2e, output};
 use anyhow::{Context, anyhow};
@@ -196,9 +196,7 @@ fn write(
 fn e2e_args(args: &BenchLoaderArgs, host: &Host) -> E2eArgs {
     E2eArgs {
         filter: args.filter.clone(),
-        jobs: Some(NonZeroUsize::MIN),
-        accel: args.accel,
-        qemu: args.qemu.clone(),
+        guests: GuestsArgs { jobs: Some(NonZeroUsize::MIN), accel: args.accel, qemu: args.qemu.clone() },
         report: Some(args.report.clone().unwrap_or_else(|| host.repo.loader_bench_report())),
         ..E2eArgs::of_suites(args.suites.clone(), args.host, args.store.clone())
     }

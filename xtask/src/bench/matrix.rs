@@ -22,15 +22,15 @@ pub(super) async fn run(args: &BenchMatrixArgs, host: &Host) -> Result<Exit, Fai
     let artifacts = e2e::provide(&plan, &e2e_args(args, host), host).await?;
     let folder = args.report.clone().unwrap_or_else(|| host.repo.matrix_bench_report());
     let (mut laps, mut first, mut exit) = (Vec::new(), None::<(Way, Vec<CellResult>)>, Exit::AsExpected);
-    let mut accel = args.accel;
+    let mut guests = args.guests.clone();
     for round in 1..=args.rounds.get() {
         for way in ways(&args.ways, round) {
             output::line(format_args!("       Round {round}/{}: {}", args.rounds, way.name()));
             let report = folder.join(format!("{}.{round}", way.name()));
-            let e2e_args = E2eArgs { accel, report: Some(report), ..e2e_args(args, host) };
+            let e2e_args = E2eArgs { guests: guests.clone(), report: Some(report), ..e2e_args(args, host) };
             let options = options_of(way, silence(args), e2e::options(&e2e_args, host));
             let ran = e2e::run_cells_by(plan.clone(), artifacts.clone(), &e2e_args, options, host).await?;
-            accel = found(&ran).unwrap_or(accel);
+            guests.accel = found(&ran).unwrap_or(guests.accel);
             exit = worse(exit, ran.exit);
             if ran.exit == Exit::Interrupted {
                 return Ok(exit);
@@ -131,9 +131,7 @@ fn write(folder: &Path, comparison: &Comparison) -> anyhow::Result<()> {
 fn e2e_args(args: &BenchMatrixArgs, host: &Host) -> E2eArgs {
     E2eArgs {
         filter: args.filter.clone(),
-        jobs: args.jobs,
-        accel: args.accel,
-        qemu: args.qemu.clone(),
+        guests: args.guests.clone(),
         report: Some(args.report.clone().unwrap_or_else(|| host.repo.matrix_bench_report())),
         ..E2eArgs::of_suites(args.suites.clone(), args.host, args.store.clone())
     }
@@ -158,7 +156,7 @@ mod tests {
     fn each_way_has_its_means() {
         let args = args("-j 4 --silence 20");
         let of = |way| {
-            let given = Options { jobs: args.jobs, ..Options::default() };
+            let given = Options { jobs: args.guests.jobs, ..Options::default() };
             let options = options_of(way, silence(&args), given);
             (options.jobs.map(NonZeroUsize::get), options.fresh, options.deadlines.silence, options.verbose)
         };

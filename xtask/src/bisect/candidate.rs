@@ -1,8 +1,8 @@
 //! What a step tests: a loader or a kernel that a checkout's build left, or a released one by name; and the build itself.
 
-use super::memory;
+use super::{disk, memory};
 use crate::build::{Build, Effort, Place, Program, Toolchain};
-use crate::cli::{KernelArg, KernelSide};
+use crate::cli::{KernelSide, RecipeArgs};
 use crate::e2e::local_kernel;
 use crate::exit::{Failure, OrFail};
 use crate::interrupt::Interrupts;
@@ -36,13 +36,8 @@ impl Recipe {
     ///
     /// # Errors
     /// A build whose product is not named.
-    pub(crate) fn new(
-        build: Option<&str>,
-        loader: Option<&Path>,
-        kernels: &[KernelArg],
-    ) -> Result<Self, Failure> {
-        let build = build.map(str::to_owned);
-        match (build, loader, kernels) {
+    pub(crate) fn new(args: &RecipeArgs) -> Result<Self, Failure> {
+        match (args.build.clone(), args.loader.as_deref(), args.kernel.as_slice()) {
             (None, None, []) => Ok(Self::OwnLoader),
             (Some(_), None, []) => Err(Failure::Input(anyhow!(
                 "--build: what does it build? Name it, relative to the checkout: --loader PATH or --kernel first=PATH"
@@ -220,14 +215,21 @@ impl Builder<'_> {
     }
 
     /// The end of a build that failed: this checkout's fault, unless the disk is full.
-    fn not_built(&self, what: &str) -> NoCandidate {
+    fn not_built(&self, what: &str, checkout: &Path) -> NoCandidate {
         let words = std::fs::read(self.log()).unwrap_or_default();
         let words = String::from_utf8_lossy(&words);
-        // strerror(ENOSPC), as cargo, make and compilers print it.
-        if words.contains("No space left on device") {
+        if disk::is_told(&words) {
             return Failure::Rig(anyhow!("the disk is full: {what}; see {}", self.log().display())).into();
         }
+        // On the disk that is full there is no room for a log that says so.
+        if let Err(full) = self.is_there_room(checkout) {
+            return full.into();
+        }
         NoCandidate::Untestable(format!("does not build: {}", telling_line(&words).unwrap_or(what)))
+    }
+
+    fn is_there_room(&self, checkout: &Path) -> Result<(), Failure> {
+        disk::check(&[checkout, &self.folder])
     }
 
     async fn own_loader(
@@ -236,7 +238,10 @@ impl Builder<'_> {
         archs: &BTreeSet<Arch>,
     ) -> Result<BTreeMap<Arch, PathBuf>, NoCandidate> {
         if !checkout.join("loader/Cargo.toml").is_file() {
-            return Err(NoCandidate::Untestable("there is no loader/Cargo.toml in it".to_owned()));
+            return Err(NoCandidate::Untestable(
+                "there is no loader/Cargo.toml in it; name what is to be tested by --loader or --kernel"
+                    .to_owned(),
+            ));
         }
         self.cargo_is_there().await?;
         let target = self.folder.join("target");
@@ -253,7 +258,7 @@ impl Builder<'_> {
                 Ok(path) => built.insert(arch, path),
                 // Cargo ran, and does not take the sources or the manifests.
                 Err(Failure::Check(why) | Failure::Input(why)) => {
-                    return Err(self.not_built(&format!("{why:#}")));
+                    return Err(self.not_built(&format!("{why:#}"), checkout));
                 }
                 Err(failure) => return Err(failure.into()),
             };
@@ -278,9 +283,10 @@ impl Builder<'_> {
         shell.args(["-c", text]).current_dir(checkout).stdout(log).stderr(errors);
         build::forget_this_package(&mut shell);
         match process::run(&mut shell, None, self.interrupts).await {
-            Ok(()) => Ok(()),
+            // A build may say that all is well when what it made was cut off.
+            Ok(()) => Ok(self.is_there_room(checkout)?),
             Err(RunError::Interrupted) => Err(Failure::Interrupted.into()),
-            Err(error @ RunError::Failed { .. }) => Err(self.not_built(&error.to_string())),
+            Err(error @ RunError::Failed { .. }) => Err(self.not_built(&error.to_string(), checkout)),
             Err(error) => Err(Failure::Rig(error.into()).into()),
         }
     }
@@ -319,10 +325,13 @@ mod tests {
     /// Bug: a build whose product nobody named, which would test what lay there before; two kernels for one side.
     #[test]
     fn a_recipe_says_what_it_makes() {
-        let kernel = |text: &str| text.parse::<KernelArg>().unwrap();
         let new = |build: Option<&str>, loader: Option<&str>, kernels: &[&str]| {
-            let kernels: Vec<_> = kernels.iter().map(|text| kernel(text)).collect();
-            Recipe::new(build, loader.map(Path::new), &kernels).map_err(|failure| failure.to_string())
+            let args = RecipeArgs {
+                build: build.map(str::to_owned),
+                loader: loader.map(PathBuf::from),
+                kernel: kernels.iter().map(|text| text.parse().unwrap()).collect(),
+            };
+            Recipe::new(&args).map_err(|failure| failure.to_string())
         };
         assert_eq!(new(None, None, &[]), Ok(Recipe::OwnLoader));
         assert!(new(Some("make"), None, &[]).unwrap_err().contains("what does it build?"));

@@ -3,15 +3,13 @@
 use super::candidate::Candidate;
 use super::memory::Observation;
 use super::select;
-use super::tester::{CellFinding, Given, Tester, Thoroughness};
+use super::tester::{CellFinding, Given, Tester, Thoroughness, toolchain};
 use crate::Host;
 use crate::build::{self, Program};
 use crate::cli::{CompareArgs, ComparedArg, KernelSide};
 use crate::e2e::local_kernel;
 use crate::exit::{Exit, Failure, OrFail};
-use crate::setup::{self, Needs};
 use crate::table::one_line;
-use crate::tools::{CC, QEMU};
 use crate::{output, store};
 use anyhow::{Context, anyhow};
 use guest_protocol::Arch;
@@ -41,11 +39,7 @@ pub(crate) async fn run(args: &CompareArgs, host: &Host) -> Result<Exit, Failure
         )));
     }
     let store = store::open(&args.store)?;
-    let mut tools = vec![CC];
-    if args.judging.qemu.is_none() {
-        tools.push(QEMU);
-    }
-    let i686 = setup::provide(&Needs { tools, components: &[] }, args.host, &store, &host.interrupts).await?;
+    let i686 = toolchain(&recipe, &[], &args.judging, (args.host, &args.store), &store, host).await?;
     let given = Given {
         args: &args.judging,
         criteria: super::Criteria::default(),

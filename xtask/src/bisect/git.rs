@@ -29,9 +29,13 @@ impl<'a> Git<'a> {
         interrupts: &'a Interrupts,
     ) -> Result<Git<'a>, Failure> {
         let words = ["rev-parse", "--path-format=absolute", "--git-common-dir"];
-        let repo = run(folder, &words, interrupts)
-            .await?
-            .map_err(|why| Failure::Input(anyhow!("--repo {}: {why}", folder.display())))?;
+        let repo = run(folder, &words, interrupts).await?.map_err(|why| {
+            let folder = std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
+            Failure::Input(anyhow!(
+                "{} is in no git repository ({why}); name one: --repo DIR",
+                folder.display()
+            ))
+        })?;
         let name = super::memory::digest_of(&serde_json::json!(repo));
         Ok(Git { repo: repo.into(), tree: trees.join(&name[..12]), interrupts })
     }
@@ -49,10 +53,13 @@ impl<'a> Git<'a> {
     /// # Errors
     /// [`Failure::Input`]: there is none.
     pub(crate) async fn commit(&self, name: &str) -> Result<String, Failure> {
-        let name = format!("{name}^{{commit}}");
-        self.ask(&["rev-parse", "--verify", "--quiet", "--end-of-options", &name])
-            .await
-            .map_err(|_| Failure::Input(anyhow!("there is no revision {name:?} in {}", self.repo.display())))
+        let commit = format!("{name}^{{commit}}");
+        self.ask(&["rev-parse", "--verify", "--quiet", "--end-of-options", &commit]).await.map_err(|_| {
+            Failure::Input(anyhow!(
+                "there is no commit {name:?} in {}; `git log` and `git tag` show what there is",
+                self.repo.display()
+            ))
+        })
     }
 
     /// # Errors
@@ -79,6 +86,17 @@ impl<'a> Git<'a> {
         words.extend(good.iter().map(String::as_str));
         let all = self.ask(&words).await?;
         Ok(commits(&all).filter(|commit| *commit != bad).map(str::to_owned).collect())
+    }
+
+    /// Whether this folder's work tree has changes that are in no commit. One that is bare has none.
+    ///
+    /// # Errors
+    /// Git cannot be started.
+    pub(crate) async fn is_dirty(&self, folder: &Path) -> Result<bool, Failure> {
+        // Without the first it would write down what it found, in the user's index.
+        let words = ["--no-optional-locks", "status", "--porcelain", "--untracked-files=no"];
+        let changes = run(folder, &words, self.interrupts).await?;
+        Ok(changes.is_ok_and(|changes| !changes.is_empty()))
     }
 
     /// The first parent; none of a root.
@@ -175,7 +193,11 @@ async fn run(
         Err(error @ RunError::NotStarted { .. }) => Err(Failure::Input(error.into())),
         Err(error) => {
             let said = std::fs::read_to_string(errors.path()).unwrap_or_default();
-            Ok(Err(format!("{error}: {}", said.trim())))
+            // Git's own words say what is wrong; its many options here are nobody's concern.
+            Ok(Err(match said.trim() {
+                "" => error.to_string(),
+                said => format!("git {}: {said}", words.first().unwrap_or(&"")),
+            }))
         }
     }
 }

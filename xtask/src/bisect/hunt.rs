@@ -1,34 +1,31 @@
 //! `bisect run`: drives a bisection from its two ends to a culprit and a report, in a work tree of its own.
 
+mod begun;
 mod conclusion;
 mod ends;
 
+use self::begun::{LOG, hunt_args, latest, new_folder};
 use super::axis::{self, Axis};
-use super::candidate::{Builder, NoCandidate, Recipe};
+use super::candidate::{Builder, NoCandidate};
 use super::confidence::accumulated;
 use super::git::Git;
 use super::log::{self, Started, Step};
 use super::paper::Confirmed;
 use super::search::{self, Mark, Next};
 use super::select;
-use super::tester::{CellFinding, Finding, Given, Tested, Tester, Thoroughness, cache_folder};
+use super::tester::{CellFinding, Finding, Given, Tested, Tester, Thoroughness, cache_folder, toolchain};
 use crate::Host;
-use crate::build::Toolchain;
-use crate::cli::{BisectAction, CommandLine, HuntArgs, LogArgs, Over, ReplayArgs, Verb};
+use crate::cli::{HuntArgs, LogArgs, Over, ReplayArgs};
 use crate::exit::{Exit, Failure, OrFail};
-use crate::setup::{self, Needs};
 use crate::table::one_line;
-use crate::tools::{CC, GIT, QEMU};
+use crate::tools::GIT;
 use crate::{output, store};
 use anyhow::{Context, anyhow};
-use clap::Parser as _;
 use std::collections::BTreeSet;
 use std::fs::File;
-use std::path::{Path, PathBuf};
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::path::PathBuf;
+use std::time::Instant;
 
-/// The file of a hunt's log, in its folder.
-const LOG: &str = "log";
 /// The file of its report.
 const REPORT: &str = "report.md";
 
@@ -77,36 +74,6 @@ async fn go_on(started: Started, steps: Vec<Step>, folder: PathBuf, host: &Host)
     Hunt::open(&hunt, steps, folder, started, false, host).await
 }
 
-/// The arguments that a hunt was started with.
-fn hunt_args(started: &Started) -> Result<HuntArgs, Failure> {
-    let words =
-        ["xtask", "bisect", "run"].into_iter().map(str::to_owned).chain(started.words.iter().cloned());
-    let parsed = CommandLine::try_parse_from(words)
-        .context("the log's arguments are not of this version")
-        .or_input()?;
-    match parsed.verb {
-        Verb::Bisect { action: BisectAction::Run(args) } if !args.resume => Ok(*args),
-        _ => Err(Failure::Input(anyhow!("the log's first line does not start a hunt"))),
-    }
-}
-
-fn hunts(cache: Option<&Path>) -> Result<PathBuf, Failure> {
-    Ok(cache_folder(cache)?.join("hunts"))
-}
-
-/// The hunt that was begun last. Names begin with the time.
-fn latest(cache: Option<&Path>) -> Result<PathBuf, Failure> {
-    let hunts = hunts(cache)?;
-    let entries = std::fs::read_dir(&hunts).into_iter().flatten().flatten().map(|entry| entry.path());
-    let last = entries.filter(|path| path.join(LOG).is_file()).max();
-    last.ok_or_else(|| anyhow!("no hunt was begun yet in {}", hunts.display())).or_input()
-}
-
-fn new_folder(cache: Option<&Path>) -> Result<PathBuf, Failure> {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Ok(hunts(cache)?.join(format!("{:012}-{:03}-{}", now.as_secs(), now.subsec_millis(), std::process::id())))
-}
-
 /// A hunt while it goes on.
 struct Hunt<'a> {
     args: &'a HuntArgs,
@@ -146,31 +113,19 @@ impl Hunt<'_> {
         let (Some(over), Some(good), Some(bad)) = (args.over, &args.good, &args.bad) else {
             return Err(Failure::Input(anyhow!("--over, --good and --bad are needed")));
         };
-        let recipe = match over {
-            Over::Loader | Over::Kernel => {
-                Recipe::new(args.build.as_deref(), args.loader.as_deref(), &args.kernel)?
-            }
-            Over::KernelPackages | Over::KexecTools => Recipe::Released,
-        };
-        if (over == Over::Kernel) != matches!(recipe, Recipe::Kernels { .. }) {
-            return Err(Failure::Input(anyhow!(
-                "--over kernel goes with --kernel first=PATH or capture=PATH (and --build, which makes it), and nothing else does"
-            )));
-        }
+        let recipe = begun::recipe(args, over)?;
         let cells =
             select::cells(&args.judging.cells, &args.judging.suite, &recipe, args.host, &args.store, host)?;
         let store = store::open(&args.store)?;
-        let mut tools = vec![CC, GIT];
-        if args.judging.qemu.is_none() {
-            tools.push(QEMU);
-        }
-        let i686: Toolchain =
-            setup::provide(&Needs { tools, components: &[] }, args.host, &store, &host.interrupts).await?;
+        let i686 = toolchain(&recipe, &[GIT], &args.judging, (args.host, &args.store), &store, host).await?;
         let cache = cache_folder(args.judging.cache.as_deref())?;
         let axis = match over {
             Over::Loader | Over::Kernel => {
                 let repo = args.repo.clone().unwrap_or_else(|| PathBuf::from("."));
                 let git = Git::open(&repo, &cache.join("trees"), &host.interrupts).await?;
+                if git.is_dirty(&repo).await? {
+                    output::note("what is changed in the work tree and not committed is not tested");
+                }
                 let builds = cache.join("builds").join(git.tree().file_name().unwrap_or_default());
                 let builder = Builder { folder: builds, i686: &i686, interrupts: &host.interrupts };
                 let archs = cells.iter().map(|cell| cell.userspace).collect();
@@ -185,13 +140,13 @@ impl Hunt<'_> {
             None => (axis.resolve(good).await?, axis.resolve(bad).await?),
         };
         started.ends = Some((good.clone(), bad.clone()));
-        if let Axis::Git { git, .. } = &axis
-            && (good == bad || !git.is_ancestor(&good, &bad).await?)
-        {
+        if good == bad {
             return Err(Failure::Input(anyhow!(
-                "the good revision {good} is not in the history of the bad one, {bad}, so that nothing lies between; hunting for \
-                 what mended something, the old one is the good one all the same, and --bad-is says what the new one does"
+                "--good and --bad are the same, {good}: nothing lies between"
             )));
+        }
+        if let Axis::Git { git, .. } = &axis {
+            ends::check_order(git, &good, &bad).await?;
         }
         // One hunt at a time has the work tree and the builds.
         let lock = cache.join("trees").join(match &axis {
@@ -383,23 +338,4 @@ fn clip(text: &str, most: usize) -> String {
 
 fn duration(seconds: f64) -> String {
     if seconds < 90.0 { format!("{seconds:.0} s") } else { format!("{:.0} min", seconds / 60.0) }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Bug: a hunt that cannot be gone on with, because its own words are not understood any more.
-    #[test]
-    fn a_hunt_is_started_again_by_its_own_words() {
-        let words = "--over loader --repo /r --good a --bad b --bad-is hung --confidence 0.999 -- cell";
-        let started =
-            Started { words: words.split(' ').map(str::to_owned).collect(), folder: "/".into(), ends: None };
-        let args = hunt_args(&started).unwrap();
-        assert_eq!((args.good.as_deref(), args.bad.as_deref()), (Some("a"), Some("b")));
-        assert_eq!(args.judging.cells, ["cell"]);
-        assert_eq!(args.repo.as_deref(), Some(Path::new("/r")));
-        let resume = Started { words: vec!["--resume".into()], folder: "/".into(), ends: None };
-        assert!(hunt_args(&resume).is_err());
-    }
 }

@@ -4,22 +4,23 @@
 use super::memory;
 use super::tester::programs_folder;
 use crate::Host;
-use crate::build::{self, Program};
+use crate::build::{self, Program, Toolchain};
 use crate::cli::{E2eArgs, InstallArgs};
 use crate::e2e::ready::{self, GuestFiles};
 use crate::e2e::{self, plan};
 use crate::exit::{Exit, Failure, OrFail};
 use crate::process::OWN_PROGRAM;
-use crate::repo::INSTALLED_MARK;
+use crate::repo::{INSTALLED_MARK, Repo};
 use crate::setup::{self, Needs};
 use crate::{output, store};
 use anyhow::{Context, anyhow};
+use images::ArtifactName;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 /// What users and git start.
-const LAUNCHER: &str = "kdump-bisect";
+pub(super) const LAUNCHER: &str = "kdump-bisect";
 
 pub(crate) async fn run(args: &InstallArgs, host: &Host) -> Result<Exit, Failure> {
     let folder = std::path::absolute(&args.folder).or_input()?;
@@ -45,6 +46,12 @@ pub(crate) async fn run(args: &InstallArgs, host: &Host) -> Result<Exit, Failure
             put(&path, &folder.join("scenarios").join(name)).or_rig()?;
         }
     }
+    let mut names: Vec<_> = ready::artifact_names(&plan.cells).into_iter().collect();
+    // Also what the loader is built with, where that is out of the cache.
+    if matches!(i686, Toolchain::Unpacked { .. }) {
+        names.push(ArtifactName::Rust);
+    }
+    store.stage(names, Repo::cache_of(&folder), &host.interrupts).await?;
     put(&host.repo.root().join("images/lock.json"), &folder.join("lock.json")).or_rig()?;
     write(&folder.join(LAUNCHER), LAUNCHER_TEXT, 0o755).or_rig()?;
     // Last: a folder with the mark is whole.

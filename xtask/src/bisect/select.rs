@@ -5,6 +5,7 @@ use crate::Host;
 use crate::cli::{E2eArgs, HostArgs, StoreArgs};
 use crate::e2e::plan;
 use crate::exit::{Failure, OrFail};
+use crate::output;
 use anyhow::anyhow;
 use harness::cell::Cell;
 use harness::filter::Filter;
@@ -36,6 +37,11 @@ pub(crate) fn cells(
             let mut found: Vec<Cell> = own.iter().filter(|cell| cell.id.0 == *word).cloned().collect();
             if found.is_empty() {
                 if all.is_none() {
+                    // It takes its time: some suites have thousands.
+                    output::note(format_args!(
+                        "{word} is not in {}: looking in all suites",
+                        suites.join(", ")
+                    ));
                     let known = plan::known_suites(&host.repo.scenarios());
                     let mut cells = Vec::new();
                     for suite in known {
@@ -49,8 +55,11 @@ pub(crate) fn cells(
             found
         };
         if found.is_empty() {
+            let like = most_like(word, all.iter().flatten().map(|cell| cell.id.0.as_str()));
+            let like = like.map(|id| format!("did you mean {id}? ")).unwrap_or_default();
             return Err(Failure::Input(anyhow!(
-                "{word:?} selects no cell; `cargo xtask e2e SUITE --list` shows them, and --suite names where to look"
+                "{word:?} selects no cell. {like}`cargo xtask e2e SUITE --list` shows the cells of a suite, and --suite says in which suites \
+                 an expression is looked for"
             )));
         }
         found.retain(|cell| recipe.takes(cell));
@@ -76,6 +85,14 @@ pub(crate) fn cells(
     Ok(selected)
 }
 
+/// The id that has most in common with a word that is none: of the parts between dots, at least half; the shortest of those.
+fn most_like<'a>(word: &str, ids: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let parts: Vec<&str> = word.split('.').collect();
+    let common = |id: &str| id.split('.').zip(&parts).filter(|(own, part)| own == *part).count();
+    let found = ids.max_by_key(|id| (common(id), std::cmp::Reverse(id.len())))?;
+    (common(found) * 2 >= parts.len()).then_some(found)
+}
+
 /// Whether a word is an expression over axes, and not an id: ids have dots and at most an `=` behind an underscore, expressions
 /// compare.
 fn is_expression(word: &str) -> bool {
@@ -98,5 +115,20 @@ mod tests {
         for expression in ["userspace=i386", "!loader=in-tree", "args~x", "all", "(a=b)"] {
             assert!(is_expression(expression), "{expression}");
         }
+    }
+
+    /// Bug: an id with a typo is answered with a cell of something else altogether, or the one that was meant is not named.
+    #[test]
+    fn the_cell_that_was_meant_is_named() {
+        let ids = [
+            "5.10-amd64.i386.in-tree.5.10-amd64.256M@1968M.pc-4g",
+            "5.10-amd64.i386.in-tree.5.10-686-pae.256M@1968M.pc-4g",
+            "5.10-amd64.i386.in-tree.5.10-amd64.256M@1968M.pc-4g.tamper-kernel",
+            "6.1-amd64.x86_64.in-tree.6.1-amd64.256M@512M.pc-4g",
+        ];
+        let like = |word| most_like(word, ids.into_iter());
+        assert_eq!(like("5.10-amd64.i386.intree.5.10-amd64.256M@1968M.pc-4g"), Some(ids[0]));
+        assert_eq!(like("6.1-amd64.x86_64.in-tree.6.1-amd64.256M@512M"), Some(ids[3]));
+        assert_eq!(like("no.such.cell"), None);
     }
 }

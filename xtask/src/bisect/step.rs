@@ -2,14 +2,12 @@
 
 use super::candidate::{Builder, NoCandidate, Recipe};
 use super::confidence::accumulated;
-use super::tester::{Finding, Given, Tested, Tester, Thoroughness, cache_folder};
+use super::tester::{Finding, Given, Tested, Tester, Thoroughness, cache_folder, toolchain};
 use super::{memory, select};
 use crate::Host;
 use crate::cli::StepArgs;
 use crate::exit::{Exit, Failure, OrFail};
-use crate::setup::{self, Needs};
 use crate::table::one_line;
-use crate::tools::{CC, GPGV, QEMU, Tool};
 use crate::{output, process, store};
 use anyhow::{Context, anyhow};
 use serde::{Deserialize, Serialize};
@@ -18,13 +16,12 @@ use std::time::Duration;
 use tokio::process::Command;
 
 pub(crate) async fn run(args: &StepArgs, host: &Host) -> Result<Exit, Failure> {
-    let recipe = Recipe::new(args.build.as_deref(), args.loader.as_deref(), &args.kernel)?;
+    let recipe = Recipe::new(&args.recipe)?;
     let cells =
         select::cells(&args.judging.cells, &args.judging.suite, &recipe, args.host, &args.store, host)?;
     let checkout = checkout(args.checkout.as_deref(), host).await?;
     let store = store::open(&args.store)?;
-    let needs = Needs { tools: needed_tools(args), components: &[] };
-    let i686 = setup::provide(&needs, args.host, &store, &host.interrupts).await?;
+    let i686 = toolchain(&recipe, &[], &args.judging, (args.host, &args.store), &store, host).await?;
     let given = Given {
         args: &args.judging,
         criteria: args.criteria(),
@@ -60,17 +57,6 @@ pub(crate) async fn run(args: &StepArgs, host: &Host) -> Result<Exit, Failure> {
         Finding::Bad { .. } => Exit::NotAsExpected,
         Finding::Untestable { .. } => Exit::CannotTest,
     })
-}
-
-fn needed_tools(args: &StepArgs) -> Vec<Tool> {
-    let mut needed = vec![CC];
-    if args.judging.qemu.is_none() {
-        needed.insert(0, QEMU);
-    }
-    if !args.store.offline && args.store.artifacts.is_none() {
-        needed.push(GPGV);
-    }
-    needed
 }
 
 /// The checkout's folder: the one that is named, or the top of the one around.

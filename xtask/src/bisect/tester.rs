@@ -1,38 +1,34 @@
 //! Runs the cells over one thing under test, until it is sure of every cell or gives up.
 
 mod place;
+mod round;
 mod trial;
 
-pub(crate) use place::{cache_folder, programs_folder};
+pub(crate) use place::{cache_folder, programs_folder, toolchain};
 
 use super::candidate::{self, Candidate};
 use super::confidence::{Belief, Counts, Label, Past};
 use super::criterion::{Criteria, Side};
+use super::disk;
 use super::memory::{self, Key, Memory, Observation};
 use super::search::Mark;
 use crate::Host;
-use crate::cli::{E2eArgs, HostArgs, JudgingArgs, StoreArgs};
+use crate::build;
+use crate::cli::{HostArgs, JudgingArgs, StoreArgs};
 use crate::e2e::ready::{self, GuestFiles};
-use crate::e2e::{self, Told};
 use crate::exit::{Failure, OrFail};
 use crate::process::OWN_PROGRAM;
 use crate::store::Shared;
-use crate::table::live::Live;
 use crate::tools::{self, QEMU};
-use crate::{build, output};
-use anyhow::{Context, anyhow};
+use anyhow::anyhow;
 use guest_protocol::Arch;
 use harness::artifacts::{Artifacts, capture_userspace};
 use harness::cell::{Cell, CellId};
 use harness::outcome::Outcome;
-use harness::report::CellResult;
-use harness::runner::RunEvent;
 use place::programs;
 use std::collections::{BTreeMap, BTreeSet};
-use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::Instant;
 use trial::{Rules, Trial, whole};
 
 /// Everything that every step of a bisection has in common.
@@ -157,7 +153,7 @@ impl<'a> Tester<'a> {
         }
         let programs = programs(&cells, own_loader, i686, host).await?;
         let program = Path::new(OWN_PROGRAM);
-        let qemu = args.qemu.clone().unwrap_or_else(|| QEMU.program.into());
+        let qemu = args.guests.qemu.clone().unwrap_or_else(|| QEMU.program.into());
         let qemu = qemu.to_str().and_then(tools::find).unwrap_or(qemu);
         let qemu = harness::qemu::qemu_version(&qemu).await.or_input()?;
         let folder = cache_folder(args.cache.as_deref())?;
@@ -230,7 +226,10 @@ impl<'a> Tester<'a> {
         // The agents are there and what is locked is fetched: what is missing or unfit now is what is tested.
         let artifacts = match ready::resolve(&put, self.store.clone(), files, self.host).await {
             Ok(artifacts) => artifacts,
-            Err(Failure::Input(why)) => return Ok(untestable(format!("{why:#}"))),
+            Err(Failure::Input(why)) => {
+                disk::check(&[&self.folder])?;
+                return Ok(untestable(format!("{why:#}")));
+            }
             Err(failure) => return Err(failure),
         };
         let mut trials = Vec::new();
@@ -275,7 +274,7 @@ impl<'a> Tester<'a> {
                     evidence,
                 };
                 if let Outcome::RigError { what } = &observation.outcome
-                    && is_disk_full(what)
+                    && disk::is_told(what)
                 {
                     return Err(Failure::Rig(anyhow!("the disk is full: {what}")));
                 }
@@ -303,7 +302,7 @@ impl<'a> Tester<'a> {
         let cell = memory::digest_of(&serde_json::json!({
             "rig": self.rig,
             "qemu": self.qemu,
-            "accel": format!("{:?}", self.args.accel),
+            "accel": format!("{:?}", self.args.guests.accel),
             "agents": agents,
             "cell": candidate.taken_out_of(own),
             "first": only(candidate.tests_first(), &first),
@@ -318,94 +317,5 @@ impl<'a> Tester<'a> {
             "loader": only(!candidate.tests_loader(), &loader),
         }));
         Key { cell, content }
-    }
-
-    /// Runs cells so many times each; each result with its evidence's absolute path.
-    async fn run(
-        &self,
-        cells: Vec<Cell>,
-        artifacts: Arc<Artifacts>,
-        repeat: u32,
-    ) -> Result<Vec<(CellResult, PathBuf)>, Failure> {
-        let e2e_args = E2eArgs {
-            jobs: self.args.jobs,
-            accel: self.args.accel,
-            qemu: self.args.qemu.clone(),
-            repeat: NonZeroU32::new(repeat).unwrap_or(NonZeroU32::MIN),
-            // The next run of the same thing says as much, and the evidence of all is kept.
-            no_verbose_run: true,
-            report: Some(self.new_report()?),
-            ..E2eArgs::of_suites(Vec::new(), self.host_args, self.store_args.clone())
-        };
-        let options = e2e::options(&e2e_args, self.host);
-        let report = std::path::absolute(&options.report).context("no current folder").or_rig()?;
-        let mut live = Live::new(self.host.style.progress);
-        let mut results = Vec::new();
-        let show = |told: Told| match told {
-            Told::Asked => live.aside(|| live.now().iter().for_each(output::line)),
-            Told::Event(event) => {
-                live.follow(&event);
-                if let RunEvent::TrialEnded { result } = *event {
-                    let evidence = report.join(&result.evidence);
-                    results.push((*result, evidence));
-                }
-            }
-        };
-        let summary = e2e::drive(cells, &[], artifacts, options, self.host, show).await;
-        live.finish();
-        share(&report.join("kernels"), &self.folder.join("kernels"));
-        let summary = summary?;
-        if summary.interrupted {
-            return Err(Failure::Interrupted);
-        }
-        if !summary.leaked.is_empty() {
-            return Err(Failure::Rig(anyhow!("outlived its guest: {}", summary.leaked.join(", "))));
-        }
-        if let Some(why) = summary.unwritten {
-            return Err(Failure::Rig(anyhow!("the report cannot be written: {why}")));
-        }
-        Ok(results)
-    }
-
-    /// A folder for one round's report that no other has.
-    fn new_report(&self) -> Result<PathBuf, Failure> {
-        let runs = self.folder.join("runs");
-        std::fs::create_dir_all(&runs).with_context(|| format!("cannot make {}", runs.display())).or_rig()?;
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Ok(runs.join(format!("{}-{:09}-{}", now.as_secs(), now.subsec_nanos(), std::process::id())))
-    }
-}
-
-/// Makes the kernels of a round's report, which its scripts start from, the same files as those of the rounds before: they are named by
-/// their content, and dozens of rounds of a hunt would each have its sixty megabytes.
-fn share(own: &Path, all: &Path) {
-    for entry in std::fs::read_dir(own).into_iter().flatten().flatten() {
-        let (path, known) = (entry.path(), all.join(entry.file_name()));
-        let length = |path: &Path| std::fs::metadata(path).map(|meta| meta.len()).ok();
-        // Where it cannot be done, on a file system without links say, the round keeps its own.
-        if length(&known).is_some() && length(&known) == length(&path) {
-            let link = path.with_extension("link");
-            let _ = std::fs::hard_link(&known, &link).and_then(|()| std::fs::rename(&link, &path));
-        } else {
-            let _ = std::fs::create_dir_all(all).and_then(|()| std::fs::hard_link(&path, &known));
-        }
-    }
-}
-
-/// Whether words on trouble are about a full disk: strerror(ENOSPC).
-fn is_disk_full(what: &str) -> bool {
-    what.contains("No space left on device")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Bug: a full disk is taken for a commit that cannot be tested, and the bisection skips everything there is.
-    #[test]
-    fn a_full_disk_is_known_by_its_words() {
-        let error = std::io::Error::from_raw_os_error(rustix::io::Errno::NOSPC.raw_os_error());
-        assert!(is_disk_full(&format!("cannot write x: {error}")), "{error}");
-        assert!(!is_disk_full("QEMU died"));
     }
 }

@@ -1,9 +1,9 @@
 //! Arguments of `bisect`.
 
-use super::{AccelArg, HostArgs, KernelArg, KernelSide, LoaderArg, StoreArgs};
+use super::{GuestsArgs, HostArgs, KernelArg, KernelSide, LoaderArg, StoreArgs};
 use crate::bisect::{Confidence, Criteria, Criterion};
 use clap::{Args, Subcommand, ValueEnum};
-use std::num::{NonZeroU32, NonZeroUsize};
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 
 #[derive(Debug, Subcommand)]
@@ -15,21 +15,55 @@ pub(crate) enum BisectAction {
     Step(Box<StepArgs>),
     /// Write a folder that `git bisect run` can use whatever the checkout's own xtask is worth.
     Install(InstallArgs),
-    /// Hunt from two ends to the culprit, alone: in a work tree of its own, with a report at the end.
+    /// Find the culprit between a good end and a bad one, alone: in a work tree of its own, with a report at the end.
     Run(Box<HuntArgs>),
     /// Print the log of the last hunt, as `git bisect log` does.
     Log(LogArgs),
-    /// Hunt with the verdicts of a log, and go on where it ends. Lines may be taken out of it before.
+    /// Begin with the verdicts of a log, and go on where it ends. Verdicts that are wrong may be taken out of it before.
     Replay(ReplayArgs),
 }
 
-/// The statuses of `bisect step`, for its help.
-const STEP_HELP: &str = "Exit status:
+/// The language of `--bad-is`, for the help of all verbs that have it.
+macro_rules! what_help {
+    () => {
+        "\
+WHAT is an outcome, or several with & | ! and parentheses:
+  captured            the capture kernel came up after the panic (vmcore=verified, wrong or absent
+                      says in which state the memory of the first kernel was found)
+  refused             loader or kernel refused to load it, with a message
+  load-failed         the loader crashed, or ended in another way, and nothing is loaded
+  hung, reset         what followed the panic came to no end, or rebooted
+  capture-panicked, stopped-by-purgatory, not-panicked
+                      as they say: how else it ended
+  unreserved, no-first-kernel, rig-error
+                      nothing could be tried; these cannot be tested unless WHAT names them
+  pass, fail          as the cell expects it, or not
+  words~\"REGEX\", console~\"REGEX\"
+                      by the words of the outcome, or by what was on the console
+
+CELL is one trial (two kernels, a loader, a machine) by its id, as reports and
+`cargo xtask e2e SUITE --list` show it; FILTER selects several, such as 'userspace=i386'."
+    };
+}
+
+/// The end of the help of `bisect step`.
+const STEP_HELP: &str = concat!(
+    what_help!(),
+    "
+
+Exit status:
     0  good
     1  bad
-  125  cannot be tested: does not build, does not boot, no such region, rig trouble, not sure after --most-runs
-  128  stop: bad arguments, something missing, disk full, a process that outlived its guest
-  130  interrupted";
+  125  cannot be tested: does not build, does not boot, no such region, rig trouble
+       three times, not sure after --most-runs
+  128  stop: bad arguments, something missing, disk full, a process that outlived its
+       guest, a bug of this program
+  130  interrupted
+
+Examples:
+  git bisect run ~/kdump/kdump-bisect step CELL
+  git bisect run ~/kdump/kdump-bisect step --build make --kernel first=arch/x86/boot/bzImage CELL"
+);
 
 #[derive(Args, Debug)]
 #[command(after_help = STEP_HELP)]
@@ -37,15 +71,8 @@ pub(crate) struct StepArgs {
     /// The checkout to test. Default: the one that this is started in.
     #[arg(long, value_name = "DIR")]
     pub(crate) checkout: Option<PathBuf>,
-    /// Shell command that builds what is tested, in the checkout's folder. Default: this repository's loader is built.
-    #[arg(long, value_name = "CMD")]
-    pub(crate) build: Option<String>,
-    /// The loader that is tested, a static program; relative to the checkout. {arch} in it is the userspace: i386 or x86_64.
-    #[arg(long, value_name = "PATH", conflicts_with = "kernel")]
-    pub(crate) loader: Option<PathBuf>,
-    /// The kernel that is tested, a bzImage: first=PATH or capture=PATH, relative to the checkout. One of each at most.
-    #[arg(long, value_name = "SIDE=PATH")]
-    pub(crate) kernel: Vec<KernelArg>,
+    #[command(flatten)]
+    pub(crate) recipe: RecipeArgs,
     /// Outcomes that are bad, such as hung, 'refused | reset' or 'console~"REGEX"'. Default: all that the cell does not expect.
     #[arg(long = "bad-is", visible_alias = "bad", value_name = "WHAT")]
     pub(crate) bad_is: Option<Criterion>,
@@ -60,6 +87,20 @@ pub(crate) struct StepArgs {
     pub(crate) store: StoreArgs,
 }
 
+/// What is tested, and how it is made.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct RecipeArgs {
+    /// Shell command that builds what is tested, in the checkout's folder. Default: this repository's loader is built.
+    #[arg(long, value_name = "CMD")]
+    pub(crate) build: Option<String>,
+    /// The loader that is tested, a static program; relative to the checkout. {arch} in it is the userspace: i386 or x86_64.
+    #[arg(long, value_name = "PATH", conflicts_with = "kernel")]
+    pub(crate) loader: Option<PathBuf>,
+    /// The kernel that is tested, a bzImage: first=PATH or capture=PATH, relative to the checkout. One of each at most.
+    #[arg(long, value_name = "SIDE=PATH")]
+    pub(crate) kernel: Vec<KernelArg>,
+}
+
 /// Which cells are run, what counts as bad, and how sure one must be.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct JudgingArgs {
@@ -69,7 +110,7 @@ pub(crate) struct JudgingArgs {
     /// Suites, by name or as files, that cells are taken from. An id that is not in them is looked for in all. Repeatable.
     #[arg(long, value_name = "SUITE|FILE.yaml", default_value = "smoke")]
     pub(crate) suite: Vec<String>,
-    /// How sure a verdict must be. A cell is run as often as its flakes make necessary.
+    /// How sure a verdict must be, as a probability. A cell is run as often as that needs: one that flakes more often.
     #[arg(long, value_name = "P", default_value = "0.99")]
     pub(crate) confidence: Confidence,
     /// Runs of a cell after which a verdict that is not sure is given up.
@@ -81,15 +122,8 @@ pub(crate) struct JudgingArgs {
     /// Folder of what earlier runs showed, of builds and of evidence. Default: `bisect` in the rig's cache.
     #[arg(long, value_name = "DIR")]
     pub(crate) cache: Option<PathBuf>,
-    /// Guests that run at the same time. Default: as many as CPUs and free memory allow.
-    #[arg(short, long, value_name = "N")]
-    pub(crate) jobs: Option<NonZeroUsize>,
-    /// Acceleration. `auto` takes KVM only where a probe shows that it really runs.
-    #[arg(long, value_enum, default_value_t)]
-    pub(crate) accel: AccelArg,
-    /// QEMU to use. Default: qemu-system-x86_64 in PATH.
-    #[arg(long, value_name = "PATH")]
-    pub(crate) qemu: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) guests: GuestsArgs,
 }
 
 #[derive(Args, Debug)]
@@ -128,13 +162,22 @@ pub(crate) enum HuntSide {
     Both,
 }
 
-/// The statuses of `bisect run`, for its help.
-const HUNT_HELP: &str = "Exit status:
-    0  the culprit is found, and was so once more
-    1  the culprit is one of several, of which all but one cannot be tested
+/// The end of the help of `bisect run`.
+const HUNT_HELP: &str = concat!(
+    what_help!(),
+    "
+
+Exit status:
+    0  the culprit is found, and tested again it is the culprit still
+    1  the culprit is one of several: all but one of them cannot be tested
     2  bad input, or ends that do not differ
-    3  the rig or the host failed, or the culprit was not so once more
-  130  interrupted; `bisect run --resume` goes on";
+    3  the rig or the host failed, or the culprit was none when it was tested again
+  130  interrupted; `bisect run --resume` goes on
+
+Examples:
+  cargo xtask bisect run --over loader --good v1 --bad HEAD -- CELL
+  cargo xtask bisect run --over kernel-packages --good 5.10 --bad 6.12 -- CELL"
+);
 
 #[derive(Args, Debug)]
 #[command(after_help = HUNT_HELP)]
@@ -145,31 +188,24 @@ pub(crate) struct HuntArgs {
     /// The repository. Default: the one around the current folder. Its work tree, index and branches are left as they are.
     #[arg(long, value_name = "DIR")]
     pub(crate) repo: Option<PathBuf>,
-    /// A revision, series or version at which it is good.
+    /// The good end: a revision, or of packages a series or version, such as 5.10.
     #[arg(long, value_name = "REV", required_unless_present = "resume")]
     pub(crate) good: Option<String>,
-    /// One at which it is bad.
+    /// The bad end, after the good one in the history. Packages may go either way.
     #[arg(long, value_name = "REV", required_unless_present = "resume")]
     pub(crate) bad: Option<String>,
-    /// Which kernel of the cells is another one, for --over kernel-packages.
+    /// Which kernel of the cells is replaced by those that are tried, for --over kernel-packages.
     #[arg(long, value_enum, default_value_t)]
     pub(crate) side: HuntSide,
-    /// Shell command that builds what is tested, in the checkout's folder. Default: this repository's loader is built.
-    #[arg(long, value_name = "CMD")]
-    pub(crate) build: Option<String>,
-    /// The loader that is tested, as of `bisect step`.
-    #[arg(long, value_name = "PATH", conflicts_with = "kernel")]
-    pub(crate) loader: Option<PathBuf>,
-    /// The kernel that is tested, as of `bisect step`.
-    #[arg(long, value_name = "SIDE=PATH")]
-    pub(crate) kernel: Vec<KernelArg>,
-    /// Outcomes that are bad. Default: all that the cell does not expect.
+    #[command(flatten)]
+    pub(crate) recipe: RecipeArgs,
+    /// Outcomes that are bad, such as hung, 'refused | reset' or 'console~"REGEX"'. Default: all that the cell does not expect.
     #[arg(long, value_name = "WHAT")]
     pub(crate) bad_is: Option<Criterion>,
     /// Outcomes that are good. With both, an outcome that is neither cannot be tested.
     #[arg(long, value_name = "WHAT")]
     pub(crate) good_is: Option<Criterion>,
-    /// Runs of each cell at both ends, and of the culprit once more: they show how often it flakes.
+    /// Runs of each cell at both ends, and of the culprit at the end: they show how often it flakes.
     #[arg(long, value_name = "N", default_value = "3")]
     pub(crate) end_runs: NonZeroU32,
     /// Go on with the hunt that was begun last.
@@ -305,7 +341,7 @@ mod tests {
         else {
             panic!()
         };
-        assert!(args.bad_is.is_some() && args.judging.cells == ["c"] && args.kernel.len() == 1);
+        assert!(args.bad_is.is_some() && args.judging.cells == ["c"] && args.recipe.kernel.len() == 1);
         for words in [
             "step a=b --good refused",
             "install /x --suite smoke",

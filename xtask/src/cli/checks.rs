@@ -1,6 +1,6 @@
 //! Arguments of the verbs that check the project itself.
 
-use super::{AccelArg, HostArgs, ListFormat, StoreArgs, WayArg};
+use super::{AccelArg, GuestsArgs, HostArgs, ListFormat, StoreArgs, WayArg};
 use crate::exit::Exit;
 use clap::Args;
 use std::ffi::OsString;
@@ -22,18 +22,11 @@ pub(crate) struct MutantsArgs {
     /// Format of the list.
     #[arg(long, value_enum, default_value_t, requires = "list")]
     pub(crate) format: ListFormat,
-    /// Guests that run at the same time. Default: as many as CPUs and free memory allow.
-    #[arg(short, long, value_name = "N")]
-    pub(crate) jobs: Option<NonZeroUsize>,
-    /// Acceleration. `auto` takes KVM only where a probe shows that it really runs.
-    #[arg(long, value_enum, default_value_t)]
-    pub(crate) accel: AccelArg,
+    #[command(flatten)]
+    pub(crate) guests: GuestsArgs,
     /// Folder of the reports: `mutants.jsonl`, and a folder as that of `e2e` for each run.
     #[arg(long, value_name = "DIR")]
     pub(crate) report: Option<PathBuf>,
-    /// QEMU to use. Default: qemu-system-x86_64 in PATH.
-    #[arg(long, value_name = "PATH")]
-    pub(crate) qemu: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) host: HostArgs,
     #[command(flatten)]
@@ -103,18 +96,11 @@ pub(crate) struct SoakArgs {
     /// Take only the cells that this expression over their axes selects.
     #[arg(short = 'E', long, value_name = "EXPR")]
     pub(crate) filter: Option<String>,
-    /// Guests that run at the same time. Default: as many as CPUs and free memory allow.
-    #[arg(short, long, value_name = "N")]
-    pub(crate) jobs: Option<NonZeroUsize>,
-    /// Acceleration. `auto` takes KVM only where a probe shows that it really runs.
-    #[arg(long, value_enum, default_value_t)]
-    pub(crate) accel: AccelArg,
+    #[command(flatten)]
+    pub(crate) guests: GuestsArgs,
     /// Folder of the report.
     #[arg(long, value_name = "DIR")]
     pub(crate) report: Option<PathBuf>,
-    /// QEMU to use. Default: qemu-system-x86_64 in PATH.
-    #[arg(long, value_name = "PATH")]
-    pub(crate) qemu: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) host: HostArgs,
     #[command(flatten)]
@@ -167,24 +153,17 @@ pub(crate) struct BenchMatrixArgs {
     /// For example: 'first=5.10-amd64 & reservation=at'
     #[arg(short = 'E', long, value_name = "EXPR")]
     pub(crate) filter: Option<String>,
-    /// Guests that the rig runs at the same time. Default: as many as CPUs and free memory allow. The loop has one.
-    #[arg(short, long, value_name = "N")]
-    pub(crate) jobs: Option<NonZeroUsize>,
+    #[command(flatten)]
+    pub(crate) guests: GuestsArgs,
     /// Ways that are run: loop, fresh, rig. Default: all of them, beside each other.
     #[arg(long, value_enum, value_name = "WAY", value_delimiter = ',')]
     pub(crate) ways: Vec<WayArg>,
     /// Silence by which the loop knows that a guest hangs, in seconds.
     #[arg(long, value_name = "SECONDS", default_value = "30")]
     pub(crate) silence: NonZeroU32,
-    /// Acceleration. `auto` takes KVM only where a probe shows that it really runs.
-    #[arg(long, value_enum, default_value_t)]
-    pub(crate) accel: AccelArg,
     /// Folder of the reports, one for each way and round, and of bench.json.
     #[arg(long, value_name = "DIR")]
     pub(crate) report: Option<PathBuf>,
-    /// QEMU to use. Default: qemu-system-x86_64 in PATH.
-    #[arg(long, value_name = "PATH")]
-    pub(crate) qemu: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) host: HostArgs,
     #[command(flatten)]

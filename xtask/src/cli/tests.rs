@@ -26,8 +26,8 @@ fn definitions_are_sound() {
 fn defaults_of_e2e() {
     let args = e2e("");
     assert_eq!(args.suites, ["seed"]);
-    assert_eq!((args.accel, args.host.i686), (AccelArg::Auto, I686Arg::Auto));
-    assert_eq!((args.retries, args.repeat.get(), args.jobs), (0, 1, None));
+    assert_eq!((args.guests.accel, args.host.i686), (AccelArg::Auto, I686Arg::Auto));
+    assert_eq!((args.retries, args.repeat.get(), args.guests.jobs), (0, 1, None));
     assert!(!args.host.install && !args.list && !args.store.offline);
 }
 
@@ -42,7 +42,7 @@ fn flags_of_mutants() {
     let args =
         mutants("a b --list --format json -j 2 --accel tcg --report r --qemu q --install --offline").unwrap();
     assert_eq!((args.names, args.slice, args.list), (vec!["a".to_owned(), "b".to_owned()], false, true));
-    assert_eq!((args.jobs.map(NonZeroUsize::get), args.accel), (Some(2), AccelArg::Tcg));
+    assert_eq!((args.guests.jobs.map(NonZeroUsize::get), args.guests.accel), (Some(2), AccelArg::Tcg));
     assert!(mutants("--slice").unwrap().slice);
     assert_eq!(mutants("a --slice").unwrap_err(), clap::error::ErrorKind::ArgumentConflict);
     assert_eq!(mutants("--format json").unwrap_err(), clap::error::ErrorKind::MissingRequiredArgument);
@@ -87,8 +87,8 @@ fn every_documented_flag_of_e2e_parses() {
         args.loader,
         [LoaderArg::InTree, LoaderArg::KexecTools("2.0.25".into()), LoaderArg::Path("./mine".into())]
     );
-    assert_eq!(args.jobs.map(NonZeroUsize::get), Some(3));
-    assert_eq!((args.accel, args.host.i686), (AccelArg::Tcg, I686Arg::Debian));
+    assert_eq!(args.guests.jobs.map(NonZeroUsize::get), Some(3));
+    assert_eq!((args.guests.accel, args.host.i686), (AccelArg::Tcg, I686Arg::Debian));
     assert_eq!(args.store.mirror, ["http://m", "bullseye=http://a"]);
     let kernels =
         |args: &E2eArgs| args.kernel.iter().flat_map(|kernels| kernels.0.clone()).collect::<Vec<_>>();

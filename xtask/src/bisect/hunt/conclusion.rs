@@ -121,11 +121,11 @@ impl Hunt<'_> {
                 words.extend([flag.to_owned(), crate::table::shell_word(&value)]);
             }
         };
-        add("--build", self.args.build.clone());
-        add("--loader", self.args.loader.as_ref().map(|path| path.display().to_string()));
+        add("--build", self.args.recipe.build.clone());
+        add("--loader", self.args.recipe.loader.as_ref().map(|path| path.display().to_string()));
         add("--bad-is", self.args.bad_is.as_ref().map(ToString::to_string));
         add("--good-is", self.args.good_is.as_ref().map(ToString::to_string));
-        for kernel in &self.args.kernel {
+        for kernel in &self.args.recipe.kernel {
             let side = if kernel.side == crate::cli::KernelSide::First { "first" } else { "capture" };
             add("--kernel", Some(format!("{side}={}", kernel.path.display())));
         }

@@ -2,6 +2,7 @@
 
 use super::{Found, Hunt, Verified, clip};
 use crate::bisect::confidence::{Belief, Ends, Label, accumulated, ends};
+use crate::bisect::git::Git;
 use crate::bisect::paper::Confirmed;
 use crate::bisect::search::Mark;
 use crate::bisect::tester::{CellFinding, Finding, Tested, Thoroughness};
@@ -74,11 +75,19 @@ impl Hunt<'_> {
             }
             for (cell, told) in of_bad.cells.iter().zip(&told) {
                 let wrong = match told {
-                    Ends::BothBad => "the good end is bad as well",
-                    Ends::Swapped => "the good end is bad and the bad one good; change them, or say --bad-is",
+                    Ends::BothBad => {
+                        "the good end is bad as well: take an older one, or say what is bad: --bad-is"
+                    }
+                    Ends::Swapped => {
+                        "the good end is bad and the bad one good: change them, or say what is bad: --bad-is"
+                    }
                     Ends::Differ { .. } | Ends::BothGood | Ends::Undecided => continue,
                 };
-                return Err(Failure::Input(anyhow!("{}: {wrong}\n{}", cell.id, both(&of_good, &of_bad))));
+                return Err(Failure::Input(anyhow!(
+                    "{}: {wrong}\n{}",
+                    cell.id,
+                    self.both(&of_good, &of_bad)
+                )));
             }
             if told.iter().any(|told| matches!(told, Ends::Undecided)) && least < most {
                 least = (least + least.max(4)).min(most);
@@ -87,8 +96,9 @@ impl Hunt<'_> {
             let differ: Vec<bool> = told.iter().map(|told| matches!(told, Ends::Differ { .. })).collect();
             if !differ.contains(&true) {
                 return Err(Failure::Input(anyhow!(
-                    "the ends do not differ: no cell is good at the one and bad at the other\n{}",
-                    both(&of_good, &of_bad)
+                    "the ends do not differ: no cell is good at the one and bad at the other. Take other cells, or say what is bad: \
+                     --bad-is\n{}",
+                    self.both(&of_good, &of_bad)
                 )));
             }
             let keep = |tested: Tested| {
@@ -135,16 +145,37 @@ impl Hunt<'_> {
             Finding::Good { .. } | Finding::Bad { .. } => Ok(tested),
         }
     }
+
+    /// What both ends showed, and by what it was judged.
+    fn both(&self, good: &Tested, bad: &Tested) -> String {
+        let side = |name: &str, tested: &Tested| {
+            let cells = tested.cells.iter().map(|cell| {
+                let words = cell.telling().map(|seen| one_line(&seen.words)).unwrap_or_default();
+                format!("  {name}: {}: {} good, {} bad: {words}", cell.id, cell.counts.good, cell.counts.bad)
+            });
+            cells.collect::<Vec<_>>().join("\n")
+        };
+        let criteria = self.tester.criteria.in_words();
+        format!("{}\n{}\n  judged by: {criteria}", side("good end", good), side("bad end", bad))
+    }
 }
 
-/// What both ends showed.
-fn both(good: &Tested, bad: &Tested) -> String {
-    let side = |name: &str, tested: &Tested| {
-        let cells = tested.cells.iter().map(|cell| {
-            let words = cell.telling().map(|seen| one_line(&seen.words)).unwrap_or_default();
-            format!("       {name}: {}: {} good, {} bad: {words}", cell.id, cell.counts.good, cell.counts.bad)
-        });
-        cells.collect::<Vec<_>>().join("\n")
-    };
-    format!("{}\n{}", side("good end", good), side("bad end", bad))
+/// That the bad end comes after the good one.
+///
+/// # Errors
+/// [`Failure::Input`]: it does not. Git cannot be started.
+pub(super) async fn check_order(git: &Git<'_>, good: &str, bad: &str) -> Result<(), Failure> {
+    if git.is_ancestor(good, bad).await? {
+        return Ok(());
+    }
+    if git.is_ancestor(bad, good).await? {
+        return Err(Failure::Input(anyhow!(
+            "the bad commit {bad} comes before the good one, {good}. --good is the old end, --bad the new one. To find what mended \
+             something, say what the new end does: --bad-is pass, and the old one is good all the same"
+        )));
+    }
+    Err(Failure::Input(anyhow!(
+        "the good commit {good} is not in the history of the bad one, {bad}: they are on two branches. Take an older good one, from where \
+         both have their beginnings: `git merge-base` names it"
+    )))
 }

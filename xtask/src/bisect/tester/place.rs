@@ -1,11 +1,15 @@
 //! Where a bisection keeps things, and where the guests' programs come from.
 
 use crate::Host;
-use crate::build;
+use crate::bisect::candidate::Recipe;
+use crate::build::{self, Toolchain};
+use crate::cli::{HostArgs, JudgingArgs, StoreArgs};
 use crate::e2e::ready::GuestFiles;
 use crate::exit::{Failure, OrFail};
 use crate::repo::{INSTALLED_MARK, Repo};
-use crate::tools;
+use crate::setup::{self, Needs};
+use crate::store::Shared;
+use crate::tools::{self, CC, GPGV, QEMU, Tool};
 use anyhow::{Context, anyhow};
 use guest_protocol::Arch;
 use harness::artifacts::capture_userspace;
@@ -28,11 +32,40 @@ pub(crate) fn cache_folder(named: Option<&Path>) -> Result<PathBuf, Failure> {
     std::path::absolute(&folder).with_context(|| format!("cannot use {}", folder.display())).or_input()
 }
 
+/// Provides what is needed of the host, these tools among it. An installed folder has all that is compiled, but for the loader where that
+/// is what is tested.
+///
+/// # Errors
+/// As [`setup::provide`] has them.
+pub(crate) async fn toolchain(
+    recipe: &Recipe,
+    more: &[Tool],
+    judging: &JudgingArgs,
+    (host_args, store_args): (HostArgs, &StoreArgs),
+    store: &Shared,
+    host: &Host,
+) -> Result<Toolchain, Failure> {
+    let installed = Repo::installed_at().is_some();
+    let mut tools = more.to_vec();
+    if judging.guests.qemu.is_none() {
+        tools.push(QEMU);
+    }
+    if !installed && !store_args.offline && store_args.artifacts.is_none() {
+        tools.push(GPGV);
+    }
+    if installed && *recipe != Recipe::OwnLoader {
+        tools::provide(&tools, host_args.install, &host.interrupts).await?;
+        return Ok(Toolchain::InUse);
+    }
+    tools.push(CC);
+    setup::provide(&Needs { tools, components: &[] }, host_args, store, &host.interrupts).await
+}
+
 /// The guests' programs: those of an installed folder, or built now from this repository.
 pub(super) async fn programs(
     cells: &[Cell],
     own_loader: bool,
-    i686: &build::Toolchain,
+    i686: &Toolchain,
     host: &Host,
 ) -> Result<GuestFiles, Failure> {
     let mut needed = vec![build::Program::Agent];
