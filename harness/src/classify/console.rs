@@ -54,6 +54,9 @@ const NO_CORE_HEADER: &str = "Core image elf header not found";
 /// (arch/x86/kernel/machine_kexec_32.c).
 const CONTROL_CODE_COPY: &str = "machine_kexec";
 
+/// A breakpoint that the kernel knows nothing of (arch/x86/kernel/traps.c, `exc_int3`).
+const STRAY_BREAKPOINT: &str = "int3: 0000 [#";
+
 /// The panic of a kernel that sees no interrupts of its timer in a few milliseconds (arch/x86/kernel/apic/io_apic.c, `check_timer`).
 const NO_TIMER: &str = "IO-APIC + timer doesn't work";
 
@@ -172,17 +175,22 @@ impl Text {
         self.contains(PANIC) || FAULTS.iter().any(|words| self.contains(words))
     }
 
+    /// A fault by a breakpoint that the kernel knows nothing of.
+    pub(crate) fn stray_breakpoint(&self) -> Option<&str> {
+        self.line_with(STRAY_BREAKPOINT)
+    }
+
     /// Whether a kernel panicked because no interrupt of its timer came in time.
     pub(super) fn missed_its_timer(&self) -> bool {
         self.panic_lines().any(|line| line.contains(NO_TIMER))
     }
 
-    /// Whether the kernel proper has spoken.
     /// The line with which a kernel says that it cannot run the agent's format of program.
     pub(super) fn init_not_executable(&self) -> Option<&str> {
         self.line_with(INIT_NOT_EXECUTABLE)
     }
 
+    /// Whether the kernel proper has spoken.
     pub(super) fn has_banner(&self) -> bool {
         self.contains(BANNER)
     }

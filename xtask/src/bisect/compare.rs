@@ -336,8 +336,8 @@ mod tests {
             let cells = without_released(cells.iter().map(|cell| (*cell).clone()).collect());
             cells.into_iter().map(|cell| cell.id).collect::<Vec<_>>()
         };
-        assert_eq!(ids(&[&released]), [own.id.clone()]);
-        assert_eq!(ids(&[&own, &released, &of("kexec-tools-2.0.20")]), [own.id.clone()]);
+        assert_eq!(ids(&[&released]), std::slice::from_ref(&own.id));
+        assert_eq!(ids(&[&own, &released, &of("kexec-tools-2.0.20")]), std::slice::from_ref(&own.id));
     }
 
     /// Bug: times make every line of a console, and every message of an agent, a difference.

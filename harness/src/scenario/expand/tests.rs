@@ -1,7 +1,6 @@
 //! What is known of combinations by their numbers is what is so of the cells that they are.
 
 use super::*;
-use crate::scenario::cross::Choice;
 use crate::scenario::demands::{self, Demands};
 use crate::scenario::possible::{Fate, Sieve};
 use crate::scenario::written::{self, Document, Factor};
@@ -122,10 +121,10 @@ fn value(factor: Factor, cell: &Cell, region: &PlacedRegion<'_>) -> String {
 fn a_factor_has_the_value_that_the_cell_has() {
     with_cross(&everything(), |cross, _, _| {
         let factors = Factor::AXES.into_iter().chain([Factor::Pair, Factor::Limit]);
-        let words: Vec<(Factor, Vec<(Choice, Vec<String>)>)> = factors
+        let words: Vec<_> = factors
             .map(|factor| {
                 let said = factor.choices().iter().map(|&choice| (choice, cross.words(factor, choice)));
-                (factor, said.collect())
+                (factor, said.collect::<Vec<_>>())
             })
             .collect();
         for combination in cross.all() {
