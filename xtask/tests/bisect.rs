@@ -42,31 +42,31 @@ fn make_history(repo: &Path) -> BTreeMap<u32, String> {
         // The culprit is changed enough, and is to be taken out again at the end, where this line is another.
         if number != CULPRIT {
             let now = format!("; unloading, {number} of {COMMITS}");
-            replace(repo, "loader/src/program/mod.rs", &words, 1, &now);
+            replace(repo, "loader/src/program/mod.rs", &words, &now);
             words = now;
         }
         let subject = match number {
             10 => {
-                replace(repo, "loader/src/program/mod.rs", load, 1, &format!("{load}{flake}"));
+                replace(repo, "loader/src/program/mod.rs", load, &format!("{load}{flake}"));
                 "Loader: takes its chances"
             }
             12 => {
-                replace(repo, "loader/src/program/mod.rs", flake, 1, "");
+                replace(repo, "loader/src/program/mod.rs", flake, "");
                 append("xtask/src/main.rs", broken);
                 "Loader: takes no chances"
             }
             CULPRIT => {
                 let find = "Limit { last: I386_LAST, why: Why::I386Capture }";
-                replace(repo, "loader/src/rule.rs", find, 1, "UNLIMITED");
+                replace(repo, "loader/src/rule.rs", find, "UNLIMITED");
                 "Loader: one limit less"
             }
             15 => {
-                replace(repo, "xtask/src/main.rs", broken, 1, "");
+                replace(repo, "xtask/src/main.rs", broken, "");
                 append("loader/src/rule.rs", broken);
                 "Loader: half of a change"
             }
             17 => {
-                replace(repo, "loader/src/rule.rs", broken, 1, "");
+                replace(repo, "loader/src/rule.rs", broken, "");
                 "Loader: the other half"
             }
             _ => "Loader: another word",

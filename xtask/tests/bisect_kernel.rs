@@ -40,7 +40,6 @@ struct Edit {
     subject: &'static str,
     file: &'static str,
     find: &'static str,
-    times: usize,
     replacement: &'static str,
 }
 
@@ -50,78 +49,67 @@ const EDITS: [Edit; 11] = [
         subject: "crash_core: say what a size of zero comes to",
         file: "kernel/crash_core.c",
         find: "crashkernel size resulted in zero bytes\\n",
-        times: 1,
         replacement: "crashkernel: a size of zero reserves nothing\\n",
     },
     Edit {
         subject: "vmcore: a page's number and offset by shift and mask",
         file: "fs/proc/vmcore.c",
         find: "	offset = (unsigned long)(*ppos % PAGE_SIZE);\n	pfn = (unsigned long)(*ppos / PAGE_SIZE);\n",
-        times: 1,
         replacement: "	offset = *ppos & (PAGE_SIZE - 1);\n	pfn = *ppos >> PAGE_SHIFT;\n",
     },
     Edit {
         subject: "kexec: say that the crash kernel is started",
         file: "kernel/kexec_core.c",
         find: "			crash_save_vmcoreinfo();\n",
-        times: 1,
         replacement: "			crash_save_vmcoreinfo();\n			pr_emerg(\"Starting the crash kernel\\n\");\n",
     },
     Edit {
         subject: "x86/setup: name the crash kernel's memory as /proc/iomem does",
         file: "arch/x86/kernel/setup.c",
         find: "crashkernel reservation failed - memory is in use.\\n",
-        times: 1,
         replacement: "Crash kernel: the memory is in use.\\n",
     },
     Edit {
         subject: "vmcore: say how large it is",
         file: "fs/proc/vmcore.c",
         find: "		proc_vmcore->size = vmcore_size;\n	return 0;\n",
-        times: 1,
         replacement: "		proc_vmcore->size = vmcore_size;\n	vmcore_announce(vmcore_size);\n	return 0;\n",
     },
     Edit {
         subject: "vmcore: and declare what says it",
         file: "include/linux/crash_dump.h",
         find: "void vmcore_cleanup(void);\n",
-        times: 1,
         replacement: "void vmcore_cleanup(void);\nvoid vmcore_announce(u64 size);\n",
     },
     Edit {
         subject: "crash_dump: and define it",
         file: "kernel/crash_dump.c",
         find: "unsigned long long elfcorehdr_size;\n",
-        times: 1,
         replacement: "unsigned long long elfcorehdr_size;\n\nvoid vmcore_announce(u64 size)\n{\n	pr_info(\"Kdump: vmcore has %llu bytes\\n\", size);\n}\n",
     },
-    // Pages are read, and a first megabyte that ends within one moves all that follows it.
+    // They are beside it: all that follows is read from too far on.
     Edit {
-        subject: "vmcore: count the bytes of a segment, not those of its pages",
+        subject: "vmcore: the size of the headers has the notes in it",
         file: "fs/proc/vmcore.c",
-        find: "		phdr_ptr->p_offset = vmcore_off + (paddr - start);\n		vmcore_off = vmcore_off + size;\n",
-        times: 2,
-        replacement: "		phdr_ptr->p_offset = vmcore_off + (paddr - start);\n		vmcore_off += phdr_ptr->p_memsz;\n",
+        find: "	vmcore_off = elfsz + elfnotes_sz;\n\n	list_for_each_entry(m, vc_list, list) {\n",
+        replacement: "	vmcore_off = elfsz;\n\n	list_for_each_entry(m, vc_list, list) {\n",
     },
     Edit {
         subject: "x86/kexec: virt_to_phys() is for drivers",
         file: "arch/x86/kernel/machine_kexec_64.c",
         find: "page_list[PA_CONTROL_PAGE] = virt_to_phys(control_page);",
-        times: 1,
         replacement: "page_list[PA_CONTROL_PAGE] = __pa(control_page);",
     },
     Edit {
         subject: "panic: two dots less",
         file: "kernel/panic.c",
         find: "Rebooting in %d seconds..\\n",
-        times: 1,
         replacement: "Rebooting in %d seconds\\n",
     },
     Edit {
         subject: "kexec: say what for memory was wanted",
         file: "kernel/kexec_core.c",
         find: "Memory allocation for saving cpu register states failed\\n",
-        times: 1,
         replacement: "No memory for the notes of the crashed CPUs' registers\\n",
     },
 ];
@@ -182,7 +170,7 @@ fn make_history(folder: &Path, repo: &Path) -> BTreeMap<usize, String> {
     git(repo, &["add", "."]);
     commit(1, "Linux, as Debian has it");
     for (number, edit) in (2..).zip(&EDITS) {
-        replace(repo, edit.file, edit.find, edit.times, edit.replacement);
+        replace(repo, edit.file, edit.find, edit.replacement);
         commit(number, edit.subject);
     }
     commits

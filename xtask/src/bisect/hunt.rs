@@ -232,7 +232,10 @@ impl Hunt<'_> {
                 Err(Failure::Interrupted) => {
                     output::note("`bisect run --resume` goes on from here");
                 }
-                _ => git.remove_tree().await?,
+                // What is built in it may have taken an hour, and the next try comes soon.
+                Ok(_) if args.keep_tree => git.tell_of_tree(),
+                Err(_) => git.tell_of_tree(),
+                Ok(_) => git.remove_tree().await?,
             }
         }
         drop(lock);

@@ -16,12 +16,11 @@ pub fn git(folder: &Path, words: &[&str]) -> String {
     String::from_utf8(output.stdout).unwrap().trim_end().to_owned()
 }
 
-/// Replaces a text that the file has exactly so often.
-pub fn replace(folder: &Path, file: &str, find: &str, times: usize, replacement: &str) {
+/// Replaces a text that the file has exactly once.
+pub fn replace(folder: &Path, file: &str, find: &str, replacement: &str) {
     let path = folder.join(file);
     let text = fs::read_to_string(&path).unwrap();
-    let found = text.matches(find).count();
-    assert_eq!(found, times, "{file} has {find:?} {found} times, not {times}: this test's edits are stale");
+    assert_eq!(text.matches(find).count(), 1, "{file} has {find:?} not once: this test's edits are stale");
     fs::write(&path, text.replace(find, replacement)).unwrap();
 }
 
