@@ -160,6 +160,8 @@ fn make_history(folder: &Path, repo: &Path) -> BTreeMap<usize, String> {
     tar.args(LEFT_OUT.map(|pattern| format!("--exclude={pattern}")));
     assert!(tar.status().unwrap().success(), "{tar:?}");
     fs::copy(workspace().join("xtask/tests/bisect/kernel.config"), repo.join("rig.config")).unwrap();
+    // Debian's own repository has none of this: its last rule ignores all, and what a build makes would be no other than the sources.
+    replace(repo, ".gitignore", "\n/*\n!/debian/\n", "\n");
     git(repo, &["init", "--quiet", "--initial-branch", "main"]);
     git(repo, &["config", "core.compression", "1"]);
     let mut commits = BTreeMap::new();
@@ -167,7 +169,7 @@ fn make_history(folder: &Path, repo: &Path) -> BTreeMap<usize, String> {
         git(repo, &["commit", "--quiet", "--all", "--message", &format!("{subject} ({number})")]);
         commits.insert(number, git(repo, &["rev-parse", "HEAD"]));
     };
-    git(repo, &["add", "."]);
+    git(repo, &["add", "--force", "."]);
     commit(1, "Linux, as Debian has it");
     for (number, edit) in (2..).zip(&EDITS) {
         replace(repo, edit.file, edit.find, edit.replacement);
