@@ -285,7 +285,7 @@ impl Builder<'_> {
         shell.args(["-c", text]).current_dir(checkout).stdout(log).stderr(errors);
         build::forget_this_package(&mut shell);
         shell.envs(KERNEL_BUILD.into_iter().filter(|(name, _)| std::env::var_os(name).is_none()));
-        let run = std::pin::pin!(process::run(&mut shell, None, self.interrupts));
+        let mut run = std::pin::pin!(process::run(&mut shell, None, self.interrupts));
         let ended = match tokio::time::timeout(QUIET, run.as_mut()).await {
             Ok(ended) => ended,
             Err(_) => {
