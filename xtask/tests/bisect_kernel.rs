@@ -21,18 +21,20 @@ const CELL: &str = "5.10-amd64.i386.in-tree.5.10-amd64.256M@1968M.pc-4g";
 const BUILD: &str = "make -s -j$(nproc) KCONFIG_ALLCONFIG=rig.config allnoconfig bzImage";
 const IMAGE: &str = "arch/x86/boot/bzImage";
 
-/// What a kernel for this machine is not built from: other architectures, the largest drivers, documentation, tests.
-const LEFT_OUT: [&str; 10] = [
-    "*/arch/[a-wyz]*",
-    "*/drivers/gpu/*.[ch]",
-    "*/drivers/media/*.[ch]",
-    "*/drivers/net/*.[ch]",
-    "*/drivers/scsi/*.[ch]",
-    "*/drivers/staging/*.[ch]",
-    "*/sound/*.[ch]",
-    "*/tools/perf/*",
-    "*/tools/testing/*",
-    "*/Documentation/*/*",
+/// What a kernel for this machine is not built from: other architectures, the largest drivers, documentation, tests. Their Kconfig files stay,
+/// which are read all the same.
+const LEFT_OUT: [&str; 11] = [
+    "/arch/[a-wyz]*.[chS]",
+    "/arch/[a-wyz]*.dts*",
+    "/drivers/gpu/*.[ch]",
+    "/drivers/media/*.[ch]",
+    "/drivers/net/*.[ch]",
+    "/drivers/scsi/*.[ch]",
+    "/drivers/staging/*.[ch]",
+    "/sound/*.[ch]",
+    "/tools/perf/*",
+    "/tools/testing/*",
+    "/Documentation/*/*",
 ];
 
 /// One edit of one file makes a commit; the first commit is Debian's sources.
@@ -157,7 +159,7 @@ fn make_history(folder: &Path, repo: &Path) -> BTreeMap<usize, String> {
     fs::create_dir_all(repo).unwrap();
     let mut tar = Command::new("tar");
     tar.args(["-x", "--strip-components=1", "-f"]).arg(tarball(folder)).arg("-C").arg(repo);
-    tar.args(LEFT_OUT.map(|pattern| format!("--exclude={pattern}")));
+    tar.arg("--anchored").args(LEFT_OUT.map(|pattern| format!("--exclude={PACKAGE}{pattern}")));
     assert!(tar.status().unwrap().success(), "{tar:?}");
     fs::copy(workspace().join("xtask/tests/bisect/kernel.config"), repo.join("rig.config")).unwrap();
     // Debian's own repository has none of this: its last rule ignores all, and what a build makes would be no other than the sources.
