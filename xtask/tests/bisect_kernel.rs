@@ -10,7 +10,7 @@ mod support;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use support::{git, replace, state_of, workspace, xtask};
 
 /// The package: the edits below fit this series.
