@@ -4,11 +4,15 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
+#[path = "bisect/support.rs"]
+mod support;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::Command;
+use support::{git, replace, state_of, workspace, xtask};
 
 /// The refusal of a region above 896 MiB for an i386 capture kernel: a second or two, and as deterministic as anything.
 const CELL: &str = "5.10-amd64.i386.in-tree.5.10-686-pae.256M@1968M.pc-4g";
@@ -16,25 +20,6 @@ const CELL: &str = "5.10-amd64.i386.in-tree.5.10-686-pae.256M@1968M.pc-4g";
 const COMMITS: u32 = 20;
 /// Where the bug comes in.
 const CULPRIT: u32 = 13;
-
-fn workspace() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
-}
-
-fn git(folder: &Path, words: &[&str]) -> String {
-    let mut git = Command::new("git");
-    git.args(["-c", "user.name=nobody", "-c", "user.email=nobody@localhost", "-c", "safe.directory=*"]);
-    let output = git.args(words).current_dir(folder).output().unwrap();
-    assert!(output.status.success(), "git {words:?}: {}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).unwrap().trim_end().to_owned()
-}
-
-fn replace(folder: &Path, file: &str, find: &str, replacement: &str) {
-    let path = folder.join(file);
-    let text = fs::read_to_string(&path).unwrap();
-    assert_eq!(text.matches(find).count(), 1, "{file} has {find:?} not once: this test's edits are stale");
-    fs::write(&path, text.replace(find, replacement)).unwrap();
-}
 
 /// Twenty commits of this workspace. Each changes the loader's bytes; 10 and 11, the first to be looked at, flake in two loads of five; 15 and
 /// 16, of which one comes next, do not build; from 12 to 14 the xtask does not compile; and 13 has the bug.
@@ -93,23 +78,6 @@ fn make_history(repo: &Path) -> BTreeMap<u32, String> {
         commits.insert(number, git(repo, &["rev-parse", "HEAD"]));
     }
     commits
-}
-
-fn xtask(words: &[&str]) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
-    let output = command.args(words).output().unwrap();
-    println!("$ xtask {}\n{}", words.join(" "), String::from_utf8_lossy(&output.stdout));
-    println!("{}", String::from_utf8_lossy(&output.stderr));
-    output
-}
-
-/// All that a user has in a work tree and its index, as one text.
-fn state_of(repo: &Path) -> String {
-    let diff = git(repo, &["diff", "HEAD"]);
-    let (status, head) =
-        (git(repo, &["status", "--porcelain=v2", "--branch"]), git(repo, &["rev-parse", "HEAD"]));
-    let branches = git(repo, &["for-each-ref"]);
-    format!("{head}\n{branches}\n{status}\n{diff}")
 }
 
 /// Bug: a flake, a commit that does not build or an xtask that does not compile is called the culprit, or the user's tree is touched.

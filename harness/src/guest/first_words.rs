@@ -1,4 +1,4 @@
-//! Looks for landmarks in a console that grows piece by piece, each byte about once. Pure.
+//! Looks for landmarks in a console that grows piece by piece, each byte about once, and for a kernel's last word. Pure.
 
 use crate::classify::console::Landmark;
 
@@ -11,6 +11,17 @@ pub(super) fn landmarks(console: &[u8], from: usize, new: usize) -> impl Iterato
     let begin = new.saturating_sub(OVERLAP).max(from);
     let piece = console.get(begin..).unwrap_or_default();
     Landmark::ALL.into_iter().filter(|landmark| landmark.is_in(piece))
+}
+
+/// What a kernel says that is to power off and cannot, as one without ACPI (Linux kernel/reboot.c, `kernel_halt`).
+const HALTED: &[u8] = b"reboot: System halted";
+/// The end of a console that is looked at: the word, and what a terminal gets behind it.
+const LAST_WORDS: usize = 128;
+
+/// Whether a kernel's last word is that it does nothing any more: nobody need wait for its machine to be off.
+pub(super) fn has_halted(console: &[u8]) -> bool {
+    let end = &console[console.len().saturating_sub(LAST_WORDS)..];
+    end.windows(HALTED.len()).any(|words| words == HALTED)
 }
 
 #[cfg(test)]
@@ -47,6 +58,16 @@ mod tests {
                 assert_eq!(banner, None, "pieces of {size}");
             }
         }
+    }
+
+    /// Bug: each guest of a kernel that cannot power off takes the whole deadline of the power-off, or one that is on its way there, or whose
+    /// first kernel said so once, is ended.
+    #[test]
+    fn a_kernel_that_has_halted_says_so_last() {
+        assert!(has_halted(b"[    1.3] guest-agent: done\r\n[    1.360047] reboot: System halted\r\n"));
+        assert!(!has_halted(b"[    1.360047] reboot: Power down\r\n"));
+        assert!(!has_halted(&[b"reboot: System halted\r\n", &[b'x'; 200][..]].concat()));
+        assert!(!has_halted(b""));
     }
 
     /// Bug: a kernel whose decompressor says its first words and then stalls, as under a KVM that hardly runs, counts as one

@@ -272,7 +272,12 @@ impl Running {
                 }
             };
             // After *done* only the power-off is awaited; before, whatever proves the outcome ends the guest.
-            if news && self.walk.phase() < Phase::Done && self.is_concluded(plan) {
+            let is_over = if self.walk.phase() < Phase::Done {
+                news && self.is_concluded(plan)
+            } else {
+                first_words::has_halted(&self.record.evidence.console)
+            };
+            if is_over {
                 return Ok(Ending::Known(GuestEnd::Concluded));
             }
         }

@@ -158,6 +158,7 @@ fn of_first(cell: &Cell, version: Option<(u32, u32)>) -> Vec<Need> {
         needs.push(built_in("PROC_KCORE", "loaders read the kernel's own addresses from /proc/kcore"));
     }
     needs.push(built_in("PROC_PAGE_MONITOR", "the agent finds what it plants by /proc/self/pagemap"));
+    needs.push(built_in("ADVISE_SYSCALLS", "the agent keeps what it plants from its children by madvise(2)"));
     match cell.platform.firmware {
         Firmware::Bios => {}
         Firmware::Uefi => needs.push(built_in("EFI_STUB", "UEFI starts the kernel by its EFI stub")),
@@ -256,7 +257,7 @@ mod tests {
     use crate::testing;
 
     /// All that any cell needs of an x86_64 kernel.
-    const ALL: [&str; 20] = [
+    const ALL: [&str; 21] = [
         "X86",
         "X86_64",
         "KEXEC",
@@ -272,6 +273,7 @@ mod tests {
         "DEVTMPFS",
         "PROC_KCORE",
         "PROC_PAGE_MONITOR",
+        "ADVISE_SYSCALLS",
         "IA32_EMULATION",
         "MULTIUSER",
         "PROC_SYSCTL",
@@ -321,6 +323,7 @@ mod tests {
             ("DEVTMPFS", true, true),
             ("PROC_KCORE", true, false),
             ("PROC_PAGE_MONITOR", true, false),
+            ("ADVISE_SYSCALLS", true, false),
             ("IA32_EMULATION", true, true),
             ("KEXEC_FILE", false, false),
             ("SECCOMP_FILTER", false, false),

@@ -7,7 +7,7 @@ use crate::e2e::local_kernel;
 use crate::exit::{Failure, OrFail};
 use crate::interrupt::Interrupts;
 use crate::process::{self, RunError};
-use crate::{build, tools};
+use crate::{build, output, tools};
 use anyhow::{Context, anyhow};
 use guest_protocol::Arch;
 use harness::cell::{Cell, Kernel, Loader};
@@ -16,6 +16,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::time::Duration;
 use tokio::process::Command;
 
 /// Where what is tested comes from, for every step of a bisection the same.
@@ -159,6 +160,18 @@ impl From<Failure> for NoCandidate {
     }
 }
 
+/// What a kernel's build takes from its host, its clock and a count of its own, so that the same sources make the same image to the byte and
+/// need not be run again (Linux Documentation/kbuild/reproducible-builds.rst). Who has set one of them for himself keeps it.
+const KERNEL_BUILD: [(&str, &str); 4] = [
+    ("KBUILD_BUILD_TIMESTAMP", "Thu Jan  1 00:00:00 UTC 1970"),
+    ("KBUILD_BUILD_USER", "bisect"),
+    ("KBUILD_BUILD_HOST", "localhost"),
+    ("KBUILD_BUILD_VERSION", "1"),
+];
+
+/// How long a build may take before it is told where one can look at it.
+const QUIET: Duration = Duration::from_secs(20);
+
 /// Builds from checkouts.
 pub(crate) struct Builder<'a> {
     /// Folder of builds and their logs, outside of any checkout.
@@ -282,7 +295,16 @@ impl Builder<'_> {
         let mut shell = Command::new("sh");
         shell.args(["-c", text]).current_dir(checkout).stdout(log).stderr(errors);
         build::forget_this_package(&mut shell);
-        match process::run(&mut shell, None, self.interrupts).await {
+        shell.envs(KERNEL_BUILD.into_iter().filter(|(name, _)| std::env::var_os(name).is_none()));
+        let mut run = std::pin::pin!(process::run(&mut shell, None, self.interrupts));
+        let ended = match tokio::time::timeout(QUIET, run.as_mut()).await {
+            Ok(ended) => ended,
+            Err(_) => {
+                output::note(format_args!("still building: tail -f {}", self.log().display()));
+                run.await
+            }
+        };
+        match ended {
             // A build may say that all is well when what it made was cut off.
             Ok(()) => Ok(self.is_there_room(checkout)?),
             Err(RunError::Interrupted) => Err(Failure::Interrupted.into()),
@@ -302,12 +324,18 @@ fn product(path: &Path) -> Result<PathBuf, NoCandidate> {
     Err(NoCandidate::Untestable(format!("the build left no {}", path.display())))
 }
 
-/// The line of a build's output that most likely says why it failed: the first error.
+/// The line of a build's output that most likely says why it failed: the first error of a compiler or linker, else the first of make.
 fn telling_line(words: &str) -> Option<&str> {
     let lines = || words.lines().map(str::trim).filter(|line| !line.is_empty());
-    let is_error =
-        |line: &&str| line.starts_with("error") || line.contains(": error:") || line.contains("***");
-    lines().find(is_error).or_else(|| lines().next_back())
+    let begins = |line: &str| ["error", "ERROR:"].iter().any(|word| line.starts_with(word));
+    let holds = |line: &str| {
+        let words = [": error:", ": fatal error:", "undefined reference to", "multiple definition of"];
+        words.iter().any(|word| line.contains(word))
+    };
+    lines()
+        .find(|line| begins(line) || holds(line))
+        .or_else(|| lines().find(|line| line.contains("***")))
+        .or_else(|| lines().next_back())
 }
 
 /// Names the content of the program or image at this path.
@@ -363,6 +391,17 @@ mod tests {
         assert_eq!(
             telling_line("CC x.o\nx.c:3:1: error: expected ;\nmake: *** [x.o] Error 1\n"),
             Some("x.c:3:1: error: expected ;")
+        );
+        // With several jobs make may be the first to say that something failed.
+        assert_eq!(
+            telling_line(
+                "make[1]: *** [a.o] Error 1\nld: x.o: in function `f':\nx.c:(.text+0x1): undefined reference to `g'\n"
+            ),
+            Some("x.c:(.text+0x1): undefined reference to `g'")
+        );
+        assert_eq!(
+            telling_line("make: *** No rule to make target 'x'.  Stop.\nbye\n"),
+            Some("make: *** No rule to make target 'x'.  Stop.")
         );
         assert_eq!(telling_line("sh: 1: frobnicate: not found\n"), Some("sh: 1: frobnicate: not found"));
         assert_eq!(telling_line(""), None);

@@ -3,6 +3,7 @@
 
 use crate::exit::{Failure, OrFail};
 use crate::interrupt::Interrupts;
+use crate::output;
 use crate::process::{self, RunError};
 use anyhow::{Context, anyhow};
 use std::path::{Path, PathBuf};
@@ -126,6 +127,7 @@ impl<'a> Git<'a> {
                 .with_context(|| format!("cannot make a folder for {}", self.tree.display()))
                 .or_rig()?;
             let tree = self.tree.to_string_lossy();
+            output::note(format_args!("a work tree for the builds: {tree}"));
             // Twice: git registers a tree whose folder is gone, as that of a killed run may be, only then again.
             self.ask(&["worktree", "add", "--quiet", "--force", "--force", "--detach", &tree, commit])
                 .await?;
@@ -153,6 +155,17 @@ impl<'a> Git<'a> {
             let _ = self.in_tree(&["revert", "--abort"]).await?;
         }
         Ok(applies)
+    }
+
+    /// Says that the work tree stays, if there is one, and how to be rid of it.
+    pub(crate) fn tell_of_tree(&self) {
+        if self.tree.exists() {
+            output::note(format_args!(
+                "the next hunt in this repository goes on with what is built in {0}; to be rid of it: git -C {1} worktree remove --force {0}",
+                self.tree.display(),
+                self.repo.display()
+            ));
+        }
     }
 
     /// Takes the work tree away, and its entry in the repository.

@@ -187,7 +187,10 @@ impl Hunt<'_> {
                 Err(Failure::Interrupted) => {
                     output::note("`bisect run --resume` goes on from here");
                 }
-                _ => git.remove_tree().await?,
+                // What is built in it may have taken an hour, and the next try comes soon.
+                Ok(_) if args.keep_tree => git.tell_of_tree(),
+                Err(_) => git.tell_of_tree(),
+                Ok(_) => git.remove_tree().await?,
             }
         }
         drop(lock);
@@ -262,12 +265,12 @@ impl Hunt<'_> {
             format!("; {left} left, about {steps} steps, {}", duration(each * f64::from(steps)))
         });
         output::line(format_args!(
-            "{} {:<4} {} ({} runs, {:.0} s{left}) {}",
+            "{} {:<4} {} ({} runs, {}{left}) {}",
             self.short(&step.revision),
             step.mark.name(),
             clip(&step.subject, 60),
             step.runs,
-            step.seconds,
+            spent(step.seconds, step.building),
             clip(&step.words, 90)
         ));
         self.steps.retain(|earlier| earlier.revision != step.revision);
@@ -286,18 +289,20 @@ impl Hunt<'_> {
         self.try_candidate(candidate, how, began).await
     }
 
+    /// Tests what was made, if it was; what `began` was when that was begun.
     async fn try_candidate(
         &self,
         candidate: Result<super::candidate::Candidate, NoCandidate>,
         how: Thoroughness,
         began: Instant,
     ) -> Result<Tested, Failure> {
+        let building = began.elapsed().as_secs_f64();
         let tested = match candidate {
             Ok(candidate) => self.tester.test(&candidate, how).await?,
             Err(NoCandidate::Untestable(why)) => Tested::untestable(why),
             Err(NoCandidate::Failed(failure)) => return Err(failure),
         };
-        Ok(Tested { seconds: began.elapsed().as_secs_f64(), ..tested })
+        Ok(Tested { seconds: began.elapsed().as_secs_f64(), building, ..tested })
     }
 
     async fn test(&self, revision: &str) -> Result<Step, Failure> {
@@ -316,8 +321,8 @@ impl Hunt<'_> {
             Finding::Untestable { why } => (None, one_line(&why)),
         };
         let subject = self.axis.subject(revision).await?;
-        let (runs, seconds) = (tested.runs, tested.seconds);
-        Ok(Step { revision: revision.to_owned(), subject, mark, error, words, runs, seconds })
+        let Tested { runs, seconds, building, .. } = tested;
+        Ok(Step { revision: revision.to_owned(), subject, mark, error, words, runs, seconds, building })
     }
 
     /// A revision as people read it: commits are cut.
@@ -334,6 +339,12 @@ fn clip(text: &str, most: usize) -> String {
         Some((end, _)) => format!("{}…", &text[..end]),
         None => text.to_owned(),
     }
+}
+
+/// How long something took, and how much of that was its build, where that is worth a word.
+fn spent(seconds: f64, building: f64) -> String {
+    let of_it = if building < 1.0 { String::new() } else { format!(", {building:.0} s of it to build") };
+    format!("{seconds:.0} s{of_it}")
 }
 
 fn duration(seconds: f64) -> String {

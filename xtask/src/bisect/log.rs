@@ -34,7 +34,11 @@ pub(crate) struct Step {
     /// What was seen, or why it could not be tested.
     pub(crate) words: String,
     pub(crate) runs: u32,
+    /// All of it.
     pub(crate) seconds: f64,
+    /// Those of them until there was something to run.
+    #[serde(default)]
+    pub(crate) building: f64,
 }
 
 impl Serialize for Mark {
@@ -143,6 +147,7 @@ fn parse(text: &str) -> anyhow::Result<(Started, Vec<Step>)> {
                         words: "as the log says".to_owned(),
                         runs: 0,
                         seconds: 0.0,
+                        building: 0.0,
                     });
                     // Who marks a revision again means the last word.
                     steps.retain(|earlier| earlier.revision != step.revision);
@@ -171,6 +176,7 @@ mod tests {
             words: "hung".into(),
             runs: 2,
             seconds: 20.5,
+            building: 18.0,
         }
     }
 

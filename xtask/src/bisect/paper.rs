@@ -126,18 +126,21 @@ pub(crate) fn write(paper: &Paper) -> String {
     for (good, bad) in paper.good.cells.iter().zip(&paper.bad.cells) {
         beside(&mut text, good, bad);
     }
-    text.push_str("## Steps\n\n| revision | verdict | wrong with probability | runs | seconds | subject |\n");
-    text.push_str("| --- | --- | ---: | ---: | ---: | --- |\n");
+    text.push_str(
+        "## Steps\n\n| revision | verdict | wrong with probability | runs | seconds | to build | subject |\n",
+    );
+    text.push_str("| --- | --- | ---: | ---: | ---: | ---: | --- |\n");
     for step in &paper.steps {
         let error = step.error.map(|error| format!("{error:.1e}")).unwrap_or_default();
         let why = if step.error.is_none() { format!(" — {}", step.words) } else { String::new() };
         let _ = writeln!(
             text,
-            "| {} | {} | {error} | {} | {:.0} | {} |",
+            "| {} | {} | {error} | {} | {:.0} | {:.0} | {} |",
             step.revision,
             step.mark.name(),
             step.runs,
             step.seconds,
+            step.building,
             cell(&format!("{}{why}", step.subject))
         );
     }
@@ -222,6 +225,7 @@ mod tests {
             words: "does not build".into(),
             runs: 0,
             seconds: 3.0,
+            building: 2.0,
         };
         Paper {
             found: "ccc".into(),
@@ -258,7 +262,7 @@ mod tests {
     #[test]
     fn the_report_can_be_pasted() {
         let text = write(&paper(&["bbb"], Confirmed::NotTried));
-        assert!(text.contains("| aaa | skip |  | 0 | 3 | a \\| b — does not build |"), "{text}");
+        assert!(text.contains("| aaa | skip |  | 0 | 3 | 2 | a \\| b — does not build |"), "{text}");
         assert!(text.contains("git checkout --detach ccc^ && DIR/kdump-bisect step x"), "{text}");
         assert!(text.contains("cannot be tested: bbb (subject): does not build: error"), "{text}");
     }

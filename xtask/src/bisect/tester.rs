@@ -107,6 +107,8 @@ pub(crate) struct Tested {
     /// Runs that were made for it now; the others were known.
     pub(crate) runs: u32,
     pub(crate) seconds: f64,
+    /// Those of the seconds until there was something to run.
+    pub(crate) building: f64,
 }
 
 /// How a thing is to be tested.
@@ -132,7 +134,7 @@ impl Tested {
 
     /// What cannot be tested.
     pub(crate) const fn untestable(why: String) -> Self {
-        Self { finding: Finding::Untestable { why }, cells: Vec::new(), runs: 0, seconds: 0.0 }
+        Self { finding: Finding::Untestable { why }, cells: Vec::new(), runs: 0, seconds: 0.0, building: 0.0 }
     }
 }
 
@@ -255,7 +257,8 @@ impl<'a> Tester<'a> {
                 let cells: Vec<_> =
                     trials.into_iter().map(|trial| trial.end(&self.criteria, rules)).collect();
                 let finding = whole(&cells);
-                return Ok(Tested { finding, cells, runs, seconds: began.elapsed().as_secs_f64() });
+                let seconds = began.elapsed().as_secs_f64();
+                return Ok(Tested { finding, cells, runs, seconds, building: 0.0 });
             }
             // As many of each as the one that needs fewest: the others are looked at again then.
             let repeat = open.iter().map(|(_, more)| *more).min().unwrap_or(1).max(1);

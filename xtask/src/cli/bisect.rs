@@ -208,6 +208,9 @@ pub(crate) struct HuntArgs {
     /// Runs of each cell at both ends, and of the culprit at the end: they show how often it flakes.
     #[arg(long, value_name = "N", default_value = "3")]
     pub(crate) end_runs: NonZeroU32,
+    /// Leave the work tree there with what was built in it: the next hunt in this repository builds only what differs.
+    #[arg(long)]
+    pub(crate) keep_tree: bool,
     /// Go on with the hunt that was begun last.
     #[arg(long, conflicts_with_all = ["over", "good", "bad"])]
     pub(crate) resume: bool,

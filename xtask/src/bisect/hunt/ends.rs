@@ -1,6 +1,6 @@
 //! The ends of a hunt: verified before it begins, and at its own end the culprit and what comes before it once more.
 
-use super::{Found, Hunt, Verified, clip};
+use super::{Found, Hunt, Verified, clip, spent};
 use crate::bisect::confidence::{Belief, Ends, Label, accumulated, ends};
 use crate::bisect::git::Git;
 use crate::bisect::paper::Confirmed;
@@ -121,12 +121,12 @@ impl Hunt<'_> {
                 let words =
                     tested.cells.iter().filter_map(CellFinding::telling).map(|seen| one_line(&seen.words));
                 output::line(format_args!(
-                    "{} {:<12} {} ({} runs, {:.0} s) {}",
+                    "{} {:<12} {} ({} runs, {}) {}",
                     self.short(revision),
                     format!("{end} end"),
                     clip(&self.axis.subject(revision).await?, 60),
                     tested.runs,
-                    tested.seconds,
+                    spent(tested.seconds, tested.building),
                     clip(&words.collect::<Vec<_>>().join("; "), 90)
                 ));
             }
