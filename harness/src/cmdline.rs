@@ -63,6 +63,11 @@ pub fn capture_cmdline(cell: &Cell) -> String {
     words.join(" ")
 }
 
+/// The capture kernel's command line as it was before its self-tests were left out: reports of that time are judged again as well.
+pub(crate) fn earlier_capture_cmdline(cell: &Cell) -> String {
+    capture_cmdline(cell).replacen(&format!(" {NO_SELF_TESTS}"), "", 1)
+}
+
 /// The loader's argument vector, the words that start it included.
 pub fn loader_argv(cell: &Cell, places: &Places) -> Vec<String> {
     let debug = match cell.loader {

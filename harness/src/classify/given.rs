@@ -3,7 +3,7 @@
 
 use super::coverage::without;
 use crate::cell::Cell;
-use crate::cmdline::capture_cmdline;
+use crate::cmdline::{capture_cmdline, earlier_capture_cmdline};
 use guest_protocol::{KernelFacts, PhysRange};
 
 /// The word by which a loader tells the capture kernel where the ELF core headers are.
@@ -15,7 +15,10 @@ const PAGE: u64 = 4096;
 /// What is wrong with it.
 pub(super) fn wrong(cell: &Cell, ready: &KernelFacts, up: &KernelFacts) -> Vec<String> {
     let mut wrong = Vec::new();
-    wrong.extend(command_line(&capture_cmdline(cell), &up.cmdline));
+    let given_by = |line: String| command_line(&line, &up.cmdline);
+    wrong.extend(
+        given_by(capture_cmdline(cell)).filter(|_| given_by(earlier_capture_cmdline(cell)).is_some()),
+    );
     wrong.extend(memory(&ready.crash_regions, up));
     wrong
 }

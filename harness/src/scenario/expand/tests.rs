@@ -44,7 +44,9 @@ expect:
 fn with_cross(text: &str, with: impl FnOnce(&Cross<'_>, &Block, &Catalog)) {
     let Ok(Document::Whole(written)) = written::read(text) else { panic!("no scenario: {text}") };
     let hardware = Platforms::read(PLATFORMS_YAML).unwrap();
-    let catalog = Catalog::locked().unwrap();
+    let mut catalog = Catalog::locked().unwrap();
+    // One that is there for one userspace only.
+    catalog.loaders.retain(|loader| loader.version != "2.0.25" || loader.arch == guest_protocol::Arch::I386);
     let block = &written.matrix.0[0];
     let mut expansion = Expansion::new(&written, &hardware, &catalog);
     let cross = expansion.cross(block, &NodePath::default());
