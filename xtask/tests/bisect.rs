@@ -12,7 +12,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use support::{git, replace, state_of, workspace, xtask};
+use support::{check_report, git, replace, state_of, workspace, xtask};
 
 /// The refusal of a region above 896 MiB for an i386 capture kernel: a second or two, and as deterministic as anything.
 const CELL: &str = "5.10-amd64.i386.in-tree.5.10-686-pae.256M@1968M.pc-4g";
@@ -119,11 +119,7 @@ fn the_culprit_of_twenty_commits_is_found() {
     );
     assert!(told.contains(" skip Loader: "), "{told}");
     assert_eq!(state_of(&repo), before);
-    let report = told.lines().find_map(|line| line.strip_prefix("report: ")).unwrap();
-    let report = fs::read_to_string(report).unwrap();
-    println!("{report}");
-    assert!(report.contains("- verify: good before it and bad with it"), "{report}");
-    assert!(report.contains("- revert: the bad end without it is good"), "{report}");
+    check_report(&told);
 
     // The same by git's own hand, from an installed folder, in a clone. Where the xtask of a commit does not compile, nobody asks it.
     let installed = folder.join("rig");

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use support::{git, replace, state_of, workspace, xtask};
+use support::{check_report, git, replace, state_of, workspace, xtask};
 
 /// The package: the edits below fit this series.
 const PACKAGE: &str = "linux-source-6.1";
@@ -209,11 +209,7 @@ fn the_commit_that_broke_the_vmcore_is_found() {
     assert!(told.contains(&found), "{told}");
     assert!(told.contains(" skip vmcore: "), "{told}");
     assert_eq!(state_of(&repo), before);
-    let report = told.lines().find_map(|line| line.strip_prefix("report: ")).unwrap();
-    let report = fs::read_to_string(report).unwrap();
-    println!("{report}");
-    assert!(report.contains("- verify: good before it and bad with it"), "{report}");
-    assert!(report.contains("- revert: the bad end without it is good"), "{report}");
+    check_report(&told);
 
     // The same by git's own hand, from an installed folder.
     let installed = folder.join("rig");

@@ -95,15 +95,10 @@ impl GuestPlan<'_> {
         let cpu_log = scratch.path(CPU_LOG);
         let cpu_log = CpuLog { pipe: &cpu_log, trace: self.inquiry.trace };
         let wiring = Wiring::Rig { console: &console, console_log, channel: &channel, qmp: &qmp, cpu_log };
-        let ram = match self.origin {
-            Origin::PowerOn => None,
-            Origin::ToBeSaved(ram) => Some(ram.path()),
-            Origin::Saved(saved) => Some(saved.ram.path()),
-        };
-        let start = match (self.origin, &ram) {
-            (Origin::PowerOn, _) | (_, None) => Start::PowerOn,
-            (Origin::ToBeSaved(_), Some(ram)) => Start::ToBeSaved { ram },
-            (Origin::Saved(_), Some(ram)) => Start::Incoming { ram },
+        let start = match self.origin {
+            Origin::PowerOn => Start::PowerOn,
+            Origin::ToBeSaved(ram) => Start::ToBeSaved { ram: ram.path() },
+            Origin::Saved(saved) => Start::Incoming { ram: saved.ram.path() },
         };
         self.args_wired(wiring, start)
     }

@@ -8,12 +8,13 @@ use crate::cell::Mib;
 use rustix::fs::{MemfdFlags, SealFlags};
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// The RAM of a guest, in a file of just its size.
 #[derive(Debug)]
 pub struct SharedRam {
     file: OwnedFd,
+    path: PathBuf,
 }
 
 impl SharedRam {
@@ -26,7 +27,9 @@ impl SharedRam {
         let file = rustix::fs::memfd_create("kdump-rig-ram", flags)?;
         rustix::fs::ftruncate(&file, size.bytes())?;
         rustix::fs::fcntl_add_seals(&file, SealFlags::SHRINK | SealFlags::GROW)?;
-        Ok(Self { file })
+        // Not /proc/self, which each process reads as its own; and none has it open that does not need it.
+        let path = format!("/proc/{}/fd/{}", std::process::id(), file.as_raw_fd()).into();
+        Ok(Self { file, path })
     }
 
     /// Keeps it as it is from now on.
@@ -38,9 +41,8 @@ impl SharedRam {
     }
 
     /// Where this process's children find it, as long as this is not dropped.
-    pub(super) fn path(&self) -> PathBuf {
-        // Not /proc/self, which each process reads as its own; and none has it open that does not need it.
-        format!("/proc/{}/fd/{}", std::process::id(), self.file.as_raw_fd()).into()
+    pub(super) fn path(&self) -> &Path {
+        &self.path
     }
 }
 

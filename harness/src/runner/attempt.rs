@@ -154,7 +154,7 @@ pub(super) async fn run(
     boot: Option<&SharedBoot>,
     inquiry: Inquiry<'_>,
 ) -> Ran {
-    let (mut note, mut leaked) = (None, None);
+    let (mut notes, mut leaked) = (Vec::new(), None);
     if let Some(boot) = boot {
         let origin = Origin::Saved(&boot.saved);
         let ran = run_from(shared, cell, trial, folder, &boot.files, origin, inquiry).await;
@@ -163,10 +163,9 @@ pub(super) async fn run(
         }
         leaked = ran.reaped.leaked;
         // Nothing of the guest has run yet: a boot of its own is as good.
-        note = match ran.reaped.evidence.end {
-            Some(GuestEnd::Trouble { what }) => Some(format!("booted by itself: {what}")),
-            _ => None,
-        };
+        if let Some(GuestEnd::Trouble { what }) = ran.reaped.evidence.end {
+            notes.push(format!("booted by itself: {what}"));
+        }
     }
     let mut ran = match prepare(shared, vec![cell.clone()]).await {
         Ok((files, _)) => {
@@ -174,7 +173,7 @@ pub(super) async fn run(
             let ran = boot().await;
             match emulators_fault(shared.accel, cell, &ran.reaped.evidence) {
                 Some(fault) if ran.reaped.leaked.is_none() => {
-                    note = Some(format!(
+                    notes.push(format!(
                         "booted again: under TCG a CPU ran a breakpoint that another had taken back ({fault})"
                     ));
                     boot().await
@@ -184,7 +183,7 @@ pub(super) async fn run(
         }
         Err(what) => Ran { reaped: Reaped::never_ran(what), script: Vec::new(), boot: None },
     };
-    ran.reaped.notes.extend(note);
+    ran.reaped.notes.extend(notes);
     ran.reaped.leaked = leaked.or(ran.reaped.leaked);
     ran
 }
@@ -297,20 +296,23 @@ pub(super) fn task_died(error: &tokio::task::JoinError) -> Outcome {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::evidence::Timed;
     use crate::testing;
+    use guest_protocol::{Arch, KernelFacts, Report, Side};
     use std::num::NonZeroU32;
 
     /// Bug: a first kernel that the emulator broke leaves a cell without a statement; or one that broke by itself is given another chance.
     #[test]
     fn only_the_emulators_own_fault_is_forgiven() {
-        let died = |accel, cpus, line: &str| {
+        let died_after = |reports, accel, cpus, line: &str| {
             let mut cell = testing::cell();
             cell.platform.cpus = NonZeroU32::new(cpus).unwrap();
             let console =
                 format!("[    1.9] {line}\r\n[    1.9] Kernel panic - not syncing: Fatal exception\r\n");
-            let evidence = Evidence { console: console.into_bytes(), ..Evidence::default() };
+            let evidence = Evidence { console: console.into_bytes(), reports, ..Evidence::default() };
             emulators_fault(accel, &cell, &evidence)
         };
+        let died = |accel, cpus, line: &str| died_after(Vec::new(), accel, cpus, line);
         let int3 = "Oops: int3: 0000 [#1] SMP NOPTI";
         assert!(died(Accel::Tcg, 4, int3).is_some_and(|line| line.contains(int3)));
         assert!(
@@ -320,5 +322,26 @@ mod tests {
         assert_eq!(died(Accel::Tcg, 4, "Oops: 0002 [#1] SMP NOPTI"), None);
         assert_eq!(died(Accel::Tcg, 1, int3), None);
         assert_eq!(died(Accel::Kvm, 4, int3), None);
+        // From *ready* on it is the loader's turn, and nothing is forgiven.
+        assert_eq!(died_after(vec![ready()], Accel::Tcg, 4, int3), None);
+    }
+
+    fn ready() -> Timed<Report> {
+        let facts = KernelFacts {
+            release: "6.12".into(),
+            version: "#1".into(),
+            machine: "x86_64".into(),
+            userspace: Arch::X86_64,
+            cmdline: String::new(),
+            cpus: 4,
+            crash_regions: Vec::new(),
+            system_ram: Vec::new(),
+            five_levels: None,
+            cpu: None,
+            firmware_ram: None,
+            kernel_code: None,
+            crash_loaded: None,
+        };
+        Timed { ms: 1, what: Report { seq: 0, kernel: Side::First, message: Message::Ready(facts) } }
     }
 }

@@ -40,3 +40,12 @@ pub(crate) fn state_of(repo: &Path) -> String {
     let branches = git(repo, &["for-each-ref"]);
     format!("{head}\n{branches}\n{status}\n{diff}")
 }
+
+/// The report of a hunt that said this: the culprit is one still when it is tested again, and taken out of the bad end that is good.
+pub(crate) fn check_report(told: &str) {
+    let report = told.lines().find_map(|line| line.strip_prefix("report: ")).unwrap();
+    let report = fs::read_to_string(report).unwrap();
+    println!("{report}");
+    assert!(report.contains("- verify: good before it and bad with it"), "{report}");
+    assert!(report.contains("- revert: the bad end without it is good"), "{report}");
+}
