@@ -4,6 +4,7 @@ use super::coverage::Row;
 use super::cross::{Choice, Combination, Cross, Table};
 use super::id;
 use super::written::Factor;
+use crate::boot::BootKey;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What a block's combinations meet: each number stands for one set of values of a group of factors.
@@ -115,10 +116,27 @@ fn ranks(words: &[String]) -> Vec<usize> {
     words.iter().map(|word| ranks[word]).collect()
 }
 
+/// Which boot each combination's first kernel takes, as numbers.
+fn boots(cross: &Cross<'_>) -> Table<usize> {
+    /// All that a [`BootKey`] depends on and that differs within a block.
+    const SAID_BY: [Choice; 3] = [Choice::First, Choice::Region, Choice::Userspace];
+    let all: Vec<Combination> = cross.over(&SAID_BY).collect();
+    let keys: Vec<BootKey> = all.iter().map(|&combination| BootKey::of(&cross.cell(combination))).collect();
+    let mut boots = Table::filled(cross, &SAID_BY, 0);
+    for (combination, number) in all.into_iter().zip(numbered(&keys)) {
+        *boots.get_mut(combination) = number as usize;
+    }
+    boots
+}
+
 /// The combinations as rows of a coverage.
 pub(super) fn rows(cross: &Cross<'_>, combinations: &[Combination], demands: &Demands) -> Vec<Row> {
     let order = Order::new(cross);
-    let row =
-        |&combination: &Combination| Row { rank: order.rank(combination), meets: demands.of(combination) };
+    let boots = boots(cross);
+    let row = |&combination: &Combination| Row {
+        rank: order.rank(combination),
+        boot: *boots.get(combination),
+        meets: demands.of(combination),
+    };
     combinations.iter().map(row).collect()
 }
