@@ -34,7 +34,8 @@ pub(crate) fn xtask(words: &[&str]) -> Output {
 
 /// All that a user has in a work tree and its index, as one text.
 pub(crate) fn state_of(repo: &Path) -> String {
-    let diff = git(repo, &["diff", "HEAD"]);
+    // Whole names of objects: how far git shortens them grows with what is in the repository.
+    let diff = git(repo, &["diff", "--full-index", "HEAD"]);
     let (status, head) =
         (git(repo, &["status", "--porcelain=v2", "--branch"]), git(repo, &["rev-parse", "HEAD"]));
     let branches = git(repo, &["for-each-ref"]);
