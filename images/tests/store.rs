@@ -391,4 +391,9 @@ fn a_copy_is_enough_and_is_made_whole_again() {
     assert!(kernel.bzimage.starts_with(&folder), "{kernel:?}");
     fs::remove_file(&kernel.bzimage).unwrap();
     assert_eq!(there().kernel(KERNEL).unwrap(), kernel);
+    // Bug: what is whole is taken away and made anew under those who use it.
+    let beside = kernel.bzimage.with_file_name("beside");
+    fs::write(&beside, "").unwrap();
+    assert_eq!(there().kernel(KERNEL).unwrap(), kernel);
+    assert!(beside.exists());
 }

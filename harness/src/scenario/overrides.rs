@@ -223,5 +223,14 @@ mod tests {
             assert_eq!(why.is_some(), foreign, "{loader:?} {userspace} {arg}");
             assert!(why.is_none_or(|why| why.contains(arg)));
         }
+        // An i386 image has no 64-bit entry to do without.
+        let mut cell = Cell {
+            loader: path,
+            userspace: Arch::X86_64,
+            loader_args: vec![ENTRY.to_owned()],
+            ..testing::cell()
+        };
+        cell.capture.arch = Arch::I386;
+        assert!(foreign_argument(&cell).is_some_and(|why| why.contains(ENTRY)));
     }
 }

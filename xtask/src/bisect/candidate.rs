@@ -382,6 +382,24 @@ mod tests {
         assert_eq!(released.put_into(cell(&[])).unwrap().loader, Loader::KexecTools("2.0.29".into()));
     }
 
+    /// Bug: a cell is run with a program or a kernel of another architecture in it, and what comes of that is taken for what was built.
+    #[test]
+    fn nothing_is_put_into_cells_of_another_architecture() {
+        let seed = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scenarios/seed.yaml");
+        let seed = scenario::load(&seed, &scenario::Catalog::locked().unwrap()).unwrap();
+        let id = "5.10-amd64.i386.in-tree.5.10-686-pae.256M@512M.pc-4g";
+        let cell = seed.cells.iter().find(|cell| cell.id.0 == id).unwrap();
+        let program = |arch| Candidate::Programs([(arch, PathBuf::from("/build/kexec"))].into());
+        assert!(program(Arch::X86_64).put_into(cell).unwrap_err().contains("architecture"));
+        assert_eq!(program(Arch::I386).put_into(cell).unwrap().loader, Loader::Path("/build/kexec".into()));
+        let kernels = |first: Option<&Kernel>, capture: Option<&Kernel>| {
+            Candidate::Kernels { first: first.cloned(), capture: capture.cloned() }.put_into(cell)
+        };
+        assert!(kernels(Some(&cell.capture), None).unwrap_err().contains("architecture"));
+        assert!(kernels(None, Some(&cell.first)).unwrap_err().contains("architecture"));
+        assert_eq!(kernels(Some(&cell.first), Some(&cell.capture)).as_ref(), Ok(cell));
+    }
+
     /// Bug: the reason of a failed build is its last warning, or cargo's words on what it will not build either.
     #[test]
     fn the_first_error_is_the_reason() {
@@ -399,6 +417,14 @@ mod tests {
             ),
             Some("x.c:(.text+0x1): undefined reference to `g'")
         );
+        for line in [
+            "x.c:1:10: fatal error: y.h: No such file or directory",
+            "ld: b.o:(.text+0x0): multiple definition of `f'; a.o:(.text+0x0): first defined here",
+            "ERROR: modpost: \"f\" [x.ko] undefined!",
+        ] {
+            assert_eq!(telling_line(&format!("{line}\nmake: *** [all] Error 1\n")), Some(line));
+            assert_eq!(telling_line(&format!("make: *** [a.o] Error 1\n  LD y\n{line}\n")), Some(line));
+        }
         assert_eq!(
             telling_line("make: *** No rule to make target 'x'.  Stop.\nbye\n"),
             Some("make: *** No rule to make target 'x'.  Stop.")

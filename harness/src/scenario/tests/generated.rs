@@ -80,6 +80,20 @@ fn loaders_beside_run_in_the_same_cells_where_they_can() {
     );
 }
 
+/// Bug: a loader beside is given an option that only the one in the tree has, ends at it, and that says nothing on the cell.
+#[test]
+fn loaders_beside_are_not_given_options_that_they_lack() {
+    const LIMITS: &str = "--ignore-address-limits";
+    let loader = "    loader: [in-tree]\n";
+    let args = format!("{loader}    loader-args: [[], [{LIMITS}]]\n");
+    let suite = suite("my.yaml", &PAIRWISE.replace(loader, &args));
+    let (with, without): (Vec<&Cell>, Vec<&Cell>) =
+        suite.cells.iter().partition(|cell| cell.loader_args == [LIMITS]);
+    let beside = |cells: &[&Cell]| cells.iter().filter(|cell| cell.loader != Loader::InTree).count();
+    assert!(with.len() > 1 && beside(&without) > 1, "{:#?}", ids(&suite));
+    assert_eq!(beside(&with), 0, "{:#?}", ids(&suite));
+}
+
 #[test]
 fn a_value_without_any_cell_is_an_error() {
     // Bug: a misspelt place is impossible everywhere, and the limit that it was written for is never tried.
