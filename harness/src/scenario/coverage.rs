@@ -181,8 +181,10 @@ mod tests {
     fn cover(rows: &[Named]) -> Vec<usize> {
         let names: BTreeSet<&String> = rows.iter().map(|row| &row.name).collect();
         let rank = |row: &Named| names.iter().filter(|name| **name < &row.name).count();
-        let rows: Vec<Row> =
-            rows.iter().map(|row| Row { rank: rank(row), boot: row.boot, meets: row.meets.clone() }).collect();
+        let rows: Vec<Row> = rows
+            .iter()
+            .map(|row| Row { rank: rank(row), boot: row.boot, meets: row.meets.clone() })
+            .collect();
         super::cover(&rows).rows
     }
 
