@@ -109,7 +109,7 @@ impl Store {
         };
         let kernel = LockedKernel { series: series.to_owned(), flavour: flavour.to_owned(), deb, config };
         self.unpack_kernel(&kernel)?;
-        let mut lock = self.lock.clone();
+        let mut lock = self.lock_of(lock_file)?;
         let replaced = match lock.kernels.iter_mut().find(|known| known.name() == kernel.name()) {
             Some(known) => Some(std::mem::replace(known, kernel.clone())),
             None => {
@@ -138,7 +138,7 @@ impl Store {
         let tools = self.index_tools(scratch.path());
         let mut looked_in = Vec::new();
         for suite in suites {
-            self.online(&format!("the index of {suite}"))?;
+            self.online_for_index(&suite)?;
             let index =
                 self.mirrors.of_suite(&suite).and_then(|roots| SuiteIndex::open(&tools, &suite, &roots));
             match index.as_ref().map(|index| index.packages(&tools, asked.arch())) {

@@ -77,7 +77,7 @@ impl Store {
         }
         let mut found = vec![None; locked.len()];
         for (suite, by_arch) in groups {
-            self.online(&format!("the index of {suite}"))?;
+            self.online_for_index(suite)?;
             let index = SuiteIndex::open(&tools, suite, &self.mirrors.of_suite(suite)?)?;
             for (arch, positions) in by_arch {
                 let of_group: Vec<Wanted> =

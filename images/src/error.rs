@@ -63,6 +63,12 @@ pub enum Error {
         /// Cache folder.
         cache: PathBuf,
     },
+    /// An index is wanted, and the network is not to be asked.
+    #[error("the index of {suite} is not kept in the cache, and the run is offline; leave --offline out")]
+    OfflineIndex {
+        /// Codename.
+        suite: String,
+    },
     /// The prepared folder lacks a package.
     #[error(
         "{folder} lacks {file_name} (SHA-256 {sha256}) for {what}; put it there or leave --artifacts out"

@@ -115,13 +115,25 @@ impl Store {
     pub fn repin(&self, lock_file: &Path, names: &[ArtifactName]) -> Result<Vec<Change>, Error> {
         let names = if names.is_empty() { self.lock.names() } else { names.to_vec() };
         let current = self.current(&names.iter().collect::<Vec<_>>())?;
-        let mut lock = self.lock.clone();
+        let mut lock = self.lock_of(lock_file)?;
         let mut changes = Vec::new();
         for (name, current) in names.into_iter().zip(current) {
             changes.extend(replace(&mut lock, name, current));
         }
         write(&lock, lock_file)?;
         Ok(changes)
+    }
+}
+
+impl Store {
+    /// The lock file that is to be changed, as it is now: this program may have been built with an older one. The own lock where
+    /// there is no file yet.
+    pub(crate) fn lock_of(&self, lock_file: &Path) -> Result<Lock, Error> {
+        match std::fs::read_to_string(lock_file) {
+            Ok(text) => Lock::parse(&text, &lock_file.display().to_string()),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(self.lock.clone()),
+            Err(error) => Err(Error::io("read the lock file", lock_file)(error)),
+        }
     }
 }
 

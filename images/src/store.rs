@@ -281,6 +281,14 @@ impl Store {
         Ok(())
     }
 
+    /// The same for a suite's index, which is asked anew each time.
+    pub(crate) fn online_for_index(&self, suite: &str) -> Result<(), Error> {
+        if self.offline {
+            return Err(Error::OfflineIndex { suite: suite.to_owned() });
+        }
+        Ok(())
+    }
+
     /// Replaces an artifact's packages by the current ones of their series, and remembers it. `dropped` is what made it
     /// necessary, and the answer when the index lists the very packages that the mirror lacks.
     fn substitute(&self, name: &ArtifactName, debs: &[Deb], dropped: Error) -> Result<Vec<Deb>, Error> {

@@ -6,7 +6,7 @@ mod support;
 
 use std::fs;
 
-use images::{ArtifactName, Error, State, Store, StoreOptions};
+use images::{ArtifactName, Error, Lock, State, Store, StoreOptions};
 use support::{
     Bench, CURRENT, CURRENT_PATH, CURRENT_VERSION, DROPPED_PATH, Mirror, Reply, archive, current_deb,
     fixtures,
@@ -374,6 +374,22 @@ fn repin_writes_the_current_versions() {
     let kernel = bench.store(&mirror).kernel(KERNEL).unwrap();
     assert_eq!((kernel.version.as_str(), kernel.notice), (CURRENT_VERSION, None));
     assert_eq!(mirror.count(DROPPED_PATH), 0);
+}
+
+/// Bug: a program that was built before a kernel was added takes it out of the lock file again.
+#[test]
+fn what_the_lock_file_got_meanwhile_stays() {
+    let (bench, mirror) = (Bench::with_dropped(), Mirror::good());
+    let older = bench.store(&mirror);
+    let mut lock = Lock::parse(&fs::read_to_string(bench.lock_file()).unwrap(), "test").unwrap();
+    let mut added = lock.kernels[0].clone();
+    added.series = "5.9".to_owned();
+    lock.kernels.push(added.clone());
+    fs::write(bench.lock_file(), lock.to_text()).unwrap();
+    older.repin(&bench.lock_file(), &[ArtifactName::Kernel(KERNEL.to_owned())]).unwrap();
+    let after = Lock::parse(&fs::read_to_string(bench.lock_file()).unwrap(), "test").unwrap();
+    assert_eq!(after.kernels.last(), Some(&added));
+    assert_eq!(after.kernels[0].deb.version, CURRENT_VERSION);
 }
 
 /// Bug: a copy that broke off is taken for a whole one, so that the folder has to be written anew before it is of use.

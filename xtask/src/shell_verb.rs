@@ -19,6 +19,15 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 pub(crate) async fn run(args: &ShellArgs, host: &Host) -> Result<Exit, Failure> {
+    // A closed one is /dev/null by now: the standard library opens it.
+    let nobody_types =
+        std::fs::read_link("/proc/self/fd/0").is_ok_and(|stdin| stdin == Path::new("/dev/null"));
+    if nobody_types && args.command.is_none() && !args.gdb {
+        return Err(Failure::Input(anyhow!(
+            "standard input is closed or /dev/null, and a shell that nobody types into never ends; --command TEXT runs a command \
+             in the guest and ends with its status"
+        )));
+    }
     let script = prepare(args, host).await?;
     // The script has the terminal from here on, and signals go to it.
     let failed = Command::new("sh").arg(&script).exec();

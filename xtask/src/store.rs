@@ -117,6 +117,7 @@ const fn is_input(error: &Error) -> bool {
             | Error::NoSuchPackage { .. }
             | Error::NoMirror { .. }
             | Error::Offline { .. }
+            | Error::OfflineIndex { .. }
             | Error::NotInFolder { .. }
     )
 }

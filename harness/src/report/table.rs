@@ -14,9 +14,9 @@ pub struct Table {
 impl Table {
     /// For a terminal: columns as wide as their widest cell, numbers to the right.
     pub fn text(&self) -> String {
-        let mut text = format!("{}: ", self.title);
+        let mut text = format!("{}:", self.title);
         if self.rows.is_empty() {
-            text.push_str("nowhere\n");
+            text.push_str(" nowhere\n");
             return text;
         }
         text.push('\n');
@@ -76,7 +76,7 @@ mod tests {
     #[test]
     fn both_forms() {
         let full = table(&[["in-tree", "120"], ["a|b", "7"]]);
-        assert_eq!(full.text(), "Which: \n  loader   cells\n  in-tree    120\n  a|b          7\n");
+        assert_eq!(full.text(), "Which:\n  loader   cells\n  in-tree    120\n  a|b          7\n");
         assert_eq!(
             full.markdown(),
             "Which:\n\n| loader | cells |\n| --- | ---: |\n| in-tree | 120 |\n| a\\|b | 7 |\n"

@@ -139,6 +139,11 @@ impl<'de> Visitor<'de> for TreeVisitor {
         Ok(Tree::Other)
     }
 
+    /// A document without any content.
+    fn visit_none<E: Error>(self) -> Result<Tree, E> {
+        Err(E::custom("this file is empty; a suite is wanted"))
+    }
+
     fn visit_unit<E: Error>(self) -> Result<Tree, E> {
         Ok(Tree::Other)
     }

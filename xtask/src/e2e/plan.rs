@@ -66,7 +66,14 @@ pub(crate) fn make(args: &E2eArgs, repo: &Repo) -> Result<Plan, Failure> {
     let (cells, skipped) = scenario::combine(suites).or_input()?;
     let failed =
         args.failed.then(|| report::not_as_expected(&report_folder(args, repo))).transpose().or_input()?;
-    let plan = select(cells, skipped, filter.as_ref(), failed.as_ref()).or_input()?;
+    let plan = select(cells, skipped, filter.as_ref(), failed.as_ref())
+        .map_err(|error| match (&args.filter, args.kernel.is_empty()) {
+            (Some(_), false) => anyhow!(
+                "{error}; with --kernel there are cells of its architecture alone, and their ids and axes have its file's name"
+            ),
+            _ => error,
+        })
+        .or_input()?;
     let plan = Plan { impossible, covered, ..plan };
     match partition {
         Some(partition) => {
@@ -227,7 +234,7 @@ fn suite_file(scenarios: &Path, suite: &str) -> anyhow::Result<PathBuf> {
         return Ok(file);
     }
     Err(anyhow!(
-        "no suite {suite:?}; there are {}; a file of your own needs its path, such as ./{suite}.yaml",
+        "no suite {suite:?}; there are {}; a file of your own is given by its path, such as ./my-cells.yaml",
         known_suites(scenarios).join(", ")
     ))
 }

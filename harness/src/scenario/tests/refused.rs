@@ -40,6 +40,12 @@ fn the_good_one_is_taken() {
     assert_eq!(suite("my.yaml", GOOD).cells.len(), 1);
 }
 
+/// Bug: an empty file is told in the YAML reader's own words.
+#[test]
+fn an_empty_file_is_told_as_one() {
+    assert_eq!(problems(""), ["my.yaml:1:1: this file is empty; a suite is wanted"]);
+}
+
 #[test]
 fn errors_of_form_are_told_with_their_place() {
     let mut otherwise = Vec::new();
