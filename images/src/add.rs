@@ -94,19 +94,19 @@ impl Store {
         name: Option<&str>,
         suite: Option<&str>,
     ) -> Result<Added, Error> {
+        let named = name.map(|name| {
+            kernel_name(name).filter(|(_, flavour)| *flavour == asked.flavour).ok_or_else(|| {
+                Error::KernelName {
+                    given: name.to_owned(),
+                    package: asked.package.clone(),
+                    flavour: asked.flavour.clone(),
+                }
+            })
+        });
+        // Before anything is fetched.
+        let named = named.transpose()?;
         let (deb, config) = self.find_kernel(asked, suite)?;
-        let (series, flavour) = match name {
-            None => (series_of(&deb.version), asked.flavour.as_str()),
-            Some(name) => {
-                kernel_name(name).filter(|(_, flavour)| *flavour == asked.flavour).ok_or_else(|| {
-                    Error::KernelName {
-                        given: name.to_owned(),
-                        package: asked.package.clone(),
-                        flavour: asked.flavour.clone(),
-                    }
-                })?
-            }
-        };
+        let (series, flavour) = named.unwrap_or_else(|| (series_of(&deb.version), asked.flavour.as_str()));
         let kernel = LockedKernel { series: series.to_owned(), flavour: flavour.to_owned(), deb, config };
         self.unpack_kernel(&kernel)?;
         let mut lock = self.lock_of(lock_file)?;

@@ -32,7 +32,7 @@ pub(crate) async fn run(args: &DoctorArgs, host: &Host) -> Result<Exit, Failure>
         Some(name) => name.to_str().and_then(tools::find),
         None => tools::find(QEMU.program),
     };
-    let (qemu_check, qemu) = emulator(qemu).await;
+    let (qemu_check, qemu) = emulator(qemu, args.qemu.as_deref()).await;
     let mut checks = vec![qemu_check];
     for tool in [CC, GPGV] {
         checks.push(match tools::find(tool.program) {
@@ -42,7 +42,11 @@ pub(crate) async fn run(args: &DoctorArgs, host: &Host) -> Result<Exit, Failure>
     }
     checks.push(match tools::find(GIT.program) {
         Some(path) => program(&GIT, &path).await,
-        None => Check::note(GIT.program, format!("not found; it {}", GIT.purpose), "only `mutants` needs it"),
+        None => Check::note(
+            GIT.program,
+            format!("not found; it {}", GIT.purpose),
+            "only `mutants` and `bisect` need it",
+        ),
     });
     checks.extend(toolchain().await);
     // Loads the CPUs: what is told of the load must be of before.
@@ -64,9 +68,13 @@ pub(crate) async fn run(args: &DoctorArgs, host: &Host) -> Result<Exit, Failure>
     Ok(if findings.is_usable() { Exit::AsExpected } else { Exit::BadInput })
 }
 
-/// QEMU, with the program to probe with where it is one that the rig takes.
-async fn emulator(qemu: Option<PathBuf>) -> (Check, Option<PathBuf>) {
-    let Some(path) = qemu else { return (lacking(&QEMU), None) };
+/// QEMU, with the program to probe with where it is one that the rig takes. `asked` is what `--qemu` names.
+async fn emulator(qemu: Option<PathBuf>, asked: Option<&Path>) -> (Check, Option<PathBuf>) {
+    let Some(path) = qemu else {
+        let Some(asked) = asked else { return (lacking(&QEMU), None) };
+        let found = format!("--qemu {}: no such program", asked.display());
+        return (Check::missing(QEMU.program, found, "name another, or leave --qemu out"), None);
+    };
     match qemu_version(&path).await {
         Ok(version) => (Check::ok(QEMU.program, format!("{} ({version})", path.display())), Some(path)),
         Err(error) => {

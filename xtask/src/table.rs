@@ -24,7 +24,7 @@ use paint::Paint;
 pub(crate) use row::tests as row_tests;
 use std::path::PathBuf;
 use std::time::Instant;
-pub(crate) use summary::count_line;
+pub(crate) use summary::{count_line, plural};
 pub(crate) use text::one_line;
 
 /// What the table knows beside the events.

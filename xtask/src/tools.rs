@@ -38,7 +38,7 @@ pub(crate) const CC: Tool = Tool {
 /// Lists the workspace's files.
 pub(crate) const GIT: Tool = Tool {
     program: "git",
-    purpose: "lists the workspace's files, of which mutants are built in a copy",
+    purpose: "lists the workspace's files, of which mutants are built in a copy, and has the histories that `bisect` goes through",
     packages: &["git"],
 };
 

@@ -9,7 +9,7 @@ use crate::build::{self, Program};
 use crate::cli::{CompareArgs, ComparedArg, KernelSide};
 use crate::e2e::local_kernel;
 use crate::exit::{Exit, Failure, OrFail};
-use crate::table::one_line;
+use crate::table::{one_line, plural};
 use crate::{output, store};
 use anyhow::{Context, anyhow};
 use guest_protocol::Arch;
@@ -21,6 +21,7 @@ use std::path::Path;
 
 pub(crate) async fn run(args: &CompareArgs, host: &Host) -> Result<Exit, Failure> {
     let both = [&args.a, &args.b];
+    can_be_compared(both).map_err(|why| Failure::Input(anyhow!(why)))?;
     let recipe = super::candidate::Recipe::Released;
     let mut cells =
         select::cells(&args.judging.cells, &args.judging.suite, &recipe, args.host, &args.store, host)?;
@@ -38,6 +39,14 @@ pub(crate) async fn run(args: &CompareArgs, host: &Host) -> Result<Exit, Failure
             "none of {all} cells is one of loader=in-tree without arguments of its own"
         )));
     }
+    output::line(format_args!(
+        "{} and {} in {}, {} with each{}",
+        args.a,
+        args.b,
+        plural(cells.len(), "cell"),
+        plural(args.runs.get() as usize, "run"),
+        if args.judging.cells.is_empty() { " (no CELL was named, so it is all of the suite)" } else { "" }
+    ));
     let store = store::open(&args.store)?;
     let i686 = toolchain(&recipe, &[], &args.judging, (args.host, &args.store), &store, host).await?;
     let given = Given {
@@ -73,6 +82,21 @@ pub(crate) async fn run(args: &CompareArgs, host: &Host) -> Result<Exit, Failure
         }
     }
     Ok(tell(&a.cells, &b.cells, [&args.a, &args.b], all))
+}
+
+/// Whether the two are of a kind and differ.
+///
+/// # Errors
+/// A sentence: why nothing would come of it.
+fn can_be_compared([a, b]: [&ComparedArg; 2]) -> Result<(), String> {
+    let is_kernel = |compared: &ComparedArg| matches!(compared, ComparedArg::Kernel(..));
+    if a == b {
+        return Err(format!("{a} and {b} are the same: nothing could differ but luck"));
+    }
+    if is_kernel(a) != is_kernel(b) {
+        return Err(format!("{a} and {b}: one is a loader and the other a kernel; name two of a kind"));
+    }
+    Ok(())
 }
 
 /// The cells with the loader in the tree in place of released ones, each once: a suite has several loaders in the same cell, and which of
@@ -116,8 +140,8 @@ fn tell(a: &[CellFinding], b: &[CellFinding], names: [&ComparedArg; 2], all: usi
     }
     let left_out = all.saturating_sub(a.len());
     output::line(format_args!(
-        "{} cells: {different} differ{}",
-        a.len(),
+        "{}: {different} differ{}",
+        plural(a.len(), "cell"),
         if left_out == 0 {
             String::new()
         } else {
@@ -338,6 +362,16 @@ mod tests {
         };
         assert_eq!(ids(&[&released]), std::slice::from_ref(&own.id));
         assert_eq!(ids(&[&own, &released, &of("kexec-tools-2.0.20")]), std::slice::from_ref(&own.id));
+    }
+
+    /// Bug: what can only differ by luck, or in two ways at once, is run for minutes and then told as a comparison.
+    #[test]
+    fn only_two_of_a_kind_that_differ_are_compared() {
+        let can = |a: &str, b: &str| can_be_compared([&a.parse().unwrap(), &b.parse().unwrap()]);
+        assert_eq!(can("in-tree", "kexec-tools@2.0.25"), Ok(()));
+        assert_eq!(can("first=5.10-amd64", "first=6.1-amd64"), Ok(()));
+        assert!(can("in-tree", "in-tree").unwrap_err().contains("the same"));
+        assert!(can("in-tree", "first=6.1-amd64").unwrap_err().contains("two of a kind"));
     }
 
     /// Bug: times make every line of a console, and every message of an agent, a difference.

@@ -17,7 +17,7 @@ use super::tester::{CellFinding, Finding, Given, Tested, Tester, Thoroughness, c
 use crate::Host;
 use crate::cli::{HuntArgs, LogArgs, Over, ReplayArgs};
 use crate::exit::{Exit, Failure, OrFail};
-use crate::table::one_line;
+use crate::table::{one_line, plural};
 use crate::tools::GIT;
 use crate::{output, store};
 use anyhow::{Context, anyhow};
@@ -262,14 +262,15 @@ impl Hunt<'_> {
         }
         let left = left.map_or_else(String::new, |(left, each)| {
             let steps = search::steps_left(left);
-            format!("; {left} left, about {steps} steps, {}", duration(each * f64::from(steps)))
+            let time = duration(each * f64::from(steps));
+            format!("; {left} left, about {}, {time}", plural(steps as usize, "step"))
         });
         output::line(format_args!(
-            "{} {:<4} {} ({} runs, {}{left}) {}",
+            "{} {:<4} {} ({}, {}{left}) {}",
             self.short(&step.revision),
             step.mark.name(),
             clip(&step.subject, 60),
-            step.runs,
+            plural(step.runs as usize, "run"),
             spent(step.seconds, step.building),
             clip(&step.words, 90)
         ));

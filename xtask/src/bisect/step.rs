@@ -7,7 +7,7 @@ use super::{memory, select};
 use crate::Host;
 use crate::cli::StepArgs;
 use crate::exit::{Exit, Failure, OrFail};
-use crate::table::one_line;
+use crate::table::{one_line, plural};
 use crate::{output, process, store};
 use anyhow::{Context, anyhow};
 use serde::{Deserialize, Serialize};
@@ -91,8 +91,7 @@ fn tell(tested: &Tested) {
     }
     let runs = match tested.runs {
         0 => "nothing had to be run".to_owned(),
-        1 => "1 run".to_owned(),
-        runs => format!("{runs} runs"),
+        runs => plural(runs as usize, "run"),
     };
     let seconds = tested.seconds;
     output::line(match &tested.finding {

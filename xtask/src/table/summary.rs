@@ -136,7 +136,8 @@ fn outcomes(results: &[CellResult]) -> String {
     words.join(", ")
 }
 
-fn plural(count: usize, noun: &str) -> String {
+/// `1 cell`, `2 cells`: for nouns whose plural has an `s` more.
+pub(crate) fn plural(count: usize, noun: &str) -> String {
     if count == 1 { format!("1 {noun}") } else { format!("{count} {noun}s") }
 }
 

@@ -8,7 +8,7 @@ use crate::bisect::search::Mark;
 use crate::bisect::tester::{CellFinding, Finding, Tested, Thoroughness};
 use crate::exit::Failure;
 use crate::output;
-use crate::table::one_line;
+use crate::table::{one_line, plural};
 use anyhow::anyhow;
 use std::collections::BTreeSet;
 
@@ -121,11 +121,11 @@ impl Hunt<'_> {
                 let words =
                     tested.cells.iter().filter_map(CellFinding::telling).map(|seen| one_line(&seen.words));
                 output::line(format_args!(
-                    "{} {:<12} {} ({} runs, {}) {}",
+                    "{} {:<12} {} ({}, {}) {}",
                     self.short(revision),
                     format!("{end} end"),
                     clip(&self.axis.subject(revision).await?, 60),
-                    tested.runs,
+                    plural(tested.runs as usize, "run"),
                     spent(tested.seconds, tested.building),
                     clip(&words.collect::<Vec<_>>().join("; "), 90)
                 ));
