@@ -182,6 +182,25 @@ impl<'a> Git<'a> {
     }
 }
 
+/// Whether a file is one of its repository's own; none where no repository is around it. A submodule's files are the submodule's.
+///
+/// # Errors
+/// [`Failure::Rig`]: a repository is around it, and git does not say.
+pub(super) async fn is_tracked(file: &Path, interrupts: &Interrupts) -> Result<Option<bool>, Failure> {
+    let cannot = |why: &str| {
+        Failure::Rig(anyhow!("cannot find out whether {} is in git's index: {why}", file.display()))
+    };
+    let (Some(folder), Some(name)) = (file.parent(), file.file_name()) else {
+        return Err(cannot("it is no file's path"));
+    };
+    if !folder.ancestors().any(|ancestor| ancestor.join(".git").exists()) {
+        return Ok(None);
+    }
+    let name = name.to_str().ok_or_else(|| cannot("its name is not UTF-8"))?;
+    let listed = run(folder, &["ls-files", "--", &format!(":(literal){name}")], interrupts).await?;
+    listed.map(|listed| Some(!listed.is_empty())).map_err(|why| cannot(&why))
+}
+
 /// What git prints, without the last line's end; or its words where it fails.
 async fn run(
     folder: &Path,
