@@ -181,7 +181,8 @@ fn beside(text: &mut String, good: &CellFinding, bad: &CellFinding) {
     ] {
         let _ = writeln!(text, "| {name} | {} | {} |", cell(&good), cell(&bad));
     }
-    for (section, good, bad) in partings(&good.seen, &bad.seen) {
+    let (of_good, of_bad): (Vec<_>, Vec<_>) = (good.seen.iter().collect(), bad.seen.iter().collect());
+    for (section, good, bad) in partings(&of_good, &of_bad) {
         let _ = writeln!(
             text,
             "| {section}, where they part | {} | {} |",
