@@ -168,13 +168,17 @@ impl<'a> Git<'a> {
         }
     }
 
-    /// Takes the work tree away, and its entry in the repository.
+    /// Takes the work tree away, if there is one, and its entry in the repository.
     ///
     /// # Errors
-    /// Git cannot be started.
+    /// Git fails.
     pub(crate) async fn remove_tree(&self) -> Result<(), Failure> {
+        if !self.tree.exists() {
+            return Ok(());
+        }
         let tree = self.tree.to_string_lossy();
-        run(&self.repo, &["worktree", "remove", "--force", &tree], self.interrupts).await.map(|_| ())
+        let removed = run(&self.repo, &["worktree", "remove", "--force", &tree], self.interrupts).await?;
+        removed.map(|_| ()).map_err(|why| Failure::Rig(anyhow!("{why}")))
     }
 
     async fn in_tree(&self, words: &[&str]) -> Result<Result<String, String>, Failure> {

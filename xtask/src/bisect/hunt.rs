@@ -190,7 +190,13 @@ impl Hunt<'_> {
                 // What is built in it may have taken an hour, and the next try comes soon.
                 Ok(_) if args.keep_tree => git.tell_of_tree(),
                 Err(_) => git.tell_of_tree(),
-                Ok(_) => git.remove_tree().await?,
+                // An interruption comes too late to change what was found.
+                Ok(_) => {
+                    if let Err(failure) = git.remove_tree().await {
+                        let tree = git.tree().display();
+                        output::note(format_args!("the work tree {tree} is left: {failure}"));
+                    }
+                }
             }
         }
         drop(lock);
