@@ -48,10 +48,8 @@ pub(crate) async fn run(args: &HuntArgs, host: &Host) -> Result<Exit, Failure> {
 pub(crate) fn print_log(args: &LogArgs) -> Result<Exit, Failure> {
     let folder = latest(args.cache.as_deref())?;
     let path = folder.join(LOG);
-    let text = std::fs::read_to_string(&path)
-        .with_context(|| format!("cannot read {}", path.display()))
-        .or_input()?;
-    output::line(text.trim_end());
+    let bytes = std::fs::read(&path).with_context(|| format!("cannot read {}", path.display())).or_input()?;
+    output::line(String::from_utf8_lossy(&bytes).trim_end());
     Ok(Exit::AsExpected)
 }
 
