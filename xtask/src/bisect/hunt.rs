@@ -36,7 +36,7 @@ pub(crate) async fn run(args: &HuntArgs, host: &Host) -> Result<Exit, Failure> {
         output::line(format_args!("going on with {}, {} steps are known", folder.display(), steps.len()));
         return go_on(started, steps, folder, host).await;
     }
-    let words = std::env::args().skip(1).skip_while(|word| word != "run").skip(1).collect();
+    let words = begun::own_words(std::env::args_os());
     let here = std::env::current_dir().context("there is no current folder").or_input()?;
     let folder = new_folder(args.judging.cache.as_deref())?;
     let started = Started { words, folder: here, ends: None };
@@ -57,19 +57,23 @@ pub(crate) fn print_log(args: &LogArgs) -> Result<Exit, Failure> {
 pub(crate) async fn replay(args: &ReplayArgs, host: &Host) -> Result<Exit, Failure> {
     let (started, steps) = log::read(&args.file).or_input()?;
     let hunt = hunt_args(&started)?;
+    go_to_its_folder(&started)?;
+    // Only now: a cache that is named relative to that folder is there.
     let folder = new_folder(hunt.judging.cache.as_deref())?;
-    std::env::set_current_dir(&started.folder)
-        .with_context(|| format!("cannot go to {}, where it was started", started.folder.display()))
-        .or_input()?;
     Hunt::open(&hunt, steps, folder, started, true, host).await
 }
 
 async fn go_on(started: Started, steps: Vec<Step>, folder: PathBuf, host: &Host) -> Result<Exit, Failure> {
     let hunt = hunt_args(&started)?;
+    go_to_its_folder(&started)?;
+    Hunt::open(&hunt, steps, folder, started, false, host).await
+}
+
+/// Goes to where a hunt's arguments were given.
+fn go_to_its_folder(started: &Started) -> Result<(), Failure> {
     std::env::set_current_dir(&started.folder)
         .with_context(|| format!("cannot go to {}, where it was started", started.folder.display()))
-        .or_input()?;
-    Hunt::open(&hunt, steps, folder, started, false, host).await
+        .or_input()
 }
 
 /// A hunt while it goes on.
