@@ -3,8 +3,10 @@
 mod begun;
 mod conclusion;
 mod ends;
+mod lock;
 
 use self::begun::{LOG, hunt_args, latest, new_folder};
+use self::lock::Lock;
 use super::axis::{self, Axis};
 use super::candidate::{Builder, NoCandidate};
 use super::confidence::accumulated;
@@ -22,7 +24,6 @@ use crate::tools::GIT;
 use crate::{output, store};
 use anyhow::{Context, anyhow};
 use std::collections::BTreeSet;
-use std::fs::File;
 use std::path::PathBuf;
 use std::time::Instant;
 
@@ -156,10 +157,7 @@ impl Hunt<'_> {
             Axis::Kernels { .. } | Axis::KexecTools { .. } => "packages.lock".to_owned(),
         });
         std::fs::create_dir_all(cache.join("trees")).or_rig()?;
-        let lock = File::create(&lock).with_context(|| format!("cannot open {}", lock.display())).or_rig()?;
-        lock.try_lock()
-            .map_err(|error| anyhow!("another hunt goes on in this repository: {error}"))
-            .or_input()?;
+        let lock = Lock::take(&lock)?;
         let given = Given {
             args: &args.judging,
             criteria: args.criteria(),
