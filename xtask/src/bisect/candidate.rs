@@ -1,6 +1,6 @@
 //! What a step tests: a loader or a kernel that a checkout's build left, or a released one by name; and the build itself.
 
-use super::{disk, memory};
+use super::{disk, git, memory};
 use crate::build::{Build, Effort, Place, Program, Toolchain};
 use crate::cli::{KernelSide, RecipeArgs};
 use crate::e2e::local_kernel;
@@ -194,19 +194,19 @@ impl Builder<'_> {
         match recipe {
             Recipe::OwnLoader => self.own_loader(checkout, archs).await.map(Candidate::OwnLoader),
             Recipe::Loader { build, path } => {
-                self.command(build.as_deref(), checkout).await?;
-                let of = |arch: &Arch| {
-                    let path = path.to_string_lossy().replace("{arch}", arch.name());
-                    product(&checkout.join(path)).map(|path| (*arch, path))
-                };
-                archs.iter().map(of).collect::<Result<_, _>>().map(Candidate::Programs)
+                let of = |arch: &Arch| checkout.join(path.to_string_lossy().replace("{arch}", arch.name()));
+                let paths: Vec<PathBuf> = archs.iter().map(of).collect();
+                self.command(build.as_deref(), checkout, &paths).await?;
+                let built = archs.iter().zip(&paths).map(|(arch, path)| Ok((*arch, product(path)?)));
+                built.collect::<Result<_, _>>().map(Candidate::Programs)
             }
             Recipe::Released => Err(NoCandidate::Untestable("a released package is not built".to_owned())),
             Recipe::Kernels { build, kernels } => {
-                self.command(build.as_deref(), checkout).await?;
+                let paths: Vec<PathBuf> = kernels.iter().map(|(_, path)| checkout.join(path)).collect();
+                self.command(build.as_deref(), checkout, &paths).await?;
                 let mut of = BTreeMap::new();
-                for (side, path) in kernels {
-                    let path = product(&checkout.join(path))?;
+                for ((side, _), path) in kernels.iter().zip(&paths) {
+                    let path = product(path)?;
                     let kernel = local_kernel::read(&path)
                         .map_err(|error| NoCandidate::Untestable(format!("{error:#}")))?;
                     of.insert(*side == KernelSide::First, kernel);
@@ -288,8 +288,43 @@ impl Builder<'_> {
         })
     }
 
-    async fn command(&self, command: Option<&str>, checkout: &Path) -> Result<(), NoCandidate> {
+    /// Takes away what an earlier build left in the place of what is to be built: one that ends with 0 and has not built, as a pipe into
+    /// `tail` does, would have that tested in place of what the checkout holds. What git has is the checkout's own, and what lies
+    /// outside of it, or where there is no git that could say so, may be somebody's: these stay.
+    async fn take_away(&self, product: &Path, checkout: &Path) -> Result<(), Failure> {
+        let Ok(checkout) = checkout.canonicalize() else { return Ok(()) };
+        let place = product.parent().and_then(|folder| folder.canonicalize().ok());
+        let place = place.zip(product.file_name()).map(|(folder, name)| folder.join(name));
+        // It may be a link, as kernels have one for each name of an architecture: then what it leads to is what was built.
+        let target = product.canonicalize().ok();
+        for file in [place, target].into_iter().flatten().filter(|file| file.starts_with(&checkout)) {
+            let Ok(meta) = file.symlink_metadata() else { continue };
+            if meta.is_dir() || git::is_tracked(&file, self.interrupts).await? != Some(false) {
+                continue;
+            }
+            std::fs::remove_file(&file)
+                .with_context(|| {
+                    format!(
+                        "cannot remove {}, which an earlier build left and which would be taken for what this one makes",
+                        file.display()
+                    )
+                })
+                .or_rig()?;
+        }
+        Ok(())
+    }
+
+    /// Runs a build that is to make these.
+    async fn command(
+        &self,
+        command: Option<&str>,
+        checkout: &Path,
+        products: &[PathBuf],
+    ) -> Result<(), NoCandidate> {
         let Some(text) = command else { return Ok(()) };
+        for product in products {
+            self.take_away(product, checkout).await?;
+        }
         let log = self.open_log()?;
         let errors = log.try_clone().context("cannot share the log of the build").or_rig()?;
         let mut shell = Command::new("sh");

@@ -39,6 +39,7 @@ pub(crate) async fn run(args: &CompareArgs, host: &Host) -> Result<Exit, Failure
             "none of {all} cells is one of loader=in-tree without arguments of its own"
         )));
     }
+    let asked = Asked { all, tried: cells.len() };
     output::line(format_args!(
         "{} and {} in {}, {} with each{}",
         args.a,
@@ -81,7 +82,9 @@ pub(crate) async fn run(args: &CompareArgs, host: &Host) -> Result<Exit, Failure
             return Err(Failure::Input(anyhow!("{compared} cannot be tried: {why}")));
         }
     }
-    Ok(tell(&a.cells, &b.cells, [&args.a, &args.b], all))
+    let (text, exit) = told(&a.cells, &b.cells, [&args.a, &args.b], asked);
+    output::line(text);
+    Ok(exit)
 }
 
 /// Whether the two are of a kind and differ.
@@ -89,14 +92,23 @@ pub(crate) async fn run(args: &CompareArgs, host: &Host) -> Result<Exit, Failure
 /// # Errors
 /// A sentence: why nothing would come of it.
 fn can_be_compared([a, b]: [&ComparedArg; 2]) -> Result<(), String> {
-    let is_kernel = |compared: &ComparedArg| matches!(compared, ComparedArg::Kernel(..));
+    let side = |compared: &ComparedArg| match compared {
+        ComparedArg::Kernel(side, _) => Some(*side),
+        ComparedArg::InTree | ComparedArg::KexecTools(_) | ComparedArg::Program(_) => None,
+    };
     if a == b {
         return Err(format!("{a} and {b} are the same: nothing could differ but luck"));
     }
-    if is_kernel(a) != is_kernel(b) {
-        return Err(format!("{a} and {b}: one is a loader and the other a kernel; name two of a kind"));
+    match (side(a), side(b)) {
+        (Some(_), None) | (None, Some(_)) => {
+            Err(format!("{a} and {b}: one is a loader and the other a kernel; name two of a kind"))
+        }
+        (Some(of_a), Some(of_b)) if of_a != of_b => Err(format!(
+            "{a} and {b}: one is the first kernel and the other the capture kernel, so that a difference would be no one's; name two for \
+             the same place: both first= or both capture="
+        )),
+        _ => Ok(()),
     }
-    Ok(())
 }
 
 /// The cells with the loader in the tree in place of released ones, each once: a suite has several loaders in the same cell, and which of
@@ -110,45 +122,81 @@ fn without_released(cells: Vec<Cell>) -> Vec<Cell> {
     cells.filter(|cell| seen.insert(cell.id.clone())).collect()
 }
 
-/// Prints what differs, and the status that goes with it.
-fn tell(a: &[CellFinding], b: &[CellFinding], names: [&ComparedArg; 2], all: usize) -> Exit {
-    let mut different = 0;
+/// How many cells were to be compared.
+#[derive(Clone, Copy)]
+struct Asked {
+    all: usize,
+    /// Those in which both can be.
+    tried: usize,
+}
+
+/// Those of a cell's runs that came to an end of its own. No region and no first kernel are such ends here, since kernels may differ in
+/// them. Trouble of the rig is none of what is compared.
+fn ends(cell: &CellFinding) -> Vec<&Observation> {
+    let own = |seen: &&Observation| !matches!(seen.outcome, Outcome::RigError { .. });
+    cell.seen.iter().chain(&cell.vain).filter(own).collect()
+}
+
+/// What differs and what is not known, and the status that goes with it.
+fn told(a: &[CellFinding], b: &[CellFinding], names: [&ComparedArg; 2], asked: Asked) -> (String, Exit) {
+    let (mut different, mut unknown) = (0, 0);
     let mut text = String::new();
-    for (a, b) in a.iter().zip(b) {
+    for a in a {
+        let both = [Some(a), b.iter().find(|b| b.id == a.id)];
+        let of_both = both.map(|cell| cell.map(ends).unwrap_or_default());
         let kinds =
-            |cell: &CellFinding| cell.seen.iter().map(|seen| kind(&seen.outcome)).collect::<BTreeSet<_>>();
-        if kinds(a) == kinds(b) {
+            |seen: &[&Observation]| seen.iter().map(|seen| kind(&seen.outcome)).collect::<BTreeSet<_>>();
+        let [of_a, of_b] = &of_both;
+        let is_unknown = of_a.is_empty() || of_b.is_empty();
+        if is_unknown {
+            unknown += 1;
+            text.push_str(&format!("\n{}: unknown, no run of one came to an end\n", a.id));
+        } else if kinds(of_a) == kinds(of_b) {
             continue;
+        } else {
+            different += 1;
+            text.push_str(&format!("\n{}\n", a.id));
         }
-        different += 1;
-        text.push_str(&format!("\n{}\n", a.id));
-        for (name, cell) in names.iter().zip([a, b]) {
-            let words: BTreeSet<String> = cell.seen.iter().map(|seen| one_line(&seen.words)).collect();
+        for ((name, cell), own) in names.iter().zip(both).zip(&of_both) {
+            let mut words: BTreeSet<String> = own.iter().map(|seen| one_line(&seen.words)).collect();
+            if words.is_empty() {
+                words.extend(cell.iter().flat_map(|cell| &cell.vain).map(|seen| one_line(&seen.words)));
+            }
+            if words.is_empty() {
+                words.insert("(no run)".to_owned());
+            }
             for words in words {
                 text.push_str(&format!("  {name}: {words}\n"));
             }
         }
-        for (section, only_a, only_b) in partings(&a.seen, &b.seen) {
+        if is_unknown {
+            continue;
+        }
+        for (section, only_a, only_b) in partings(of_a, of_b) {
             text.push_str(&format!("  {section}, where they part:\n"));
             for (name, line) in names.iter().zip([only_a, only_b]) {
                 text.push_str(&format!("    {name}: {}\n", one_line(&line)));
             }
         }
     }
-    if !text.is_empty() {
-        output::line(text.trim_start_matches('\n'));
+    text.push_str(&format!("{}: {different} differ", plural(a.len(), "cell")));
+    if unknown > 0 {
+        text.push_str(&format!(", {unknown} unknown"));
     }
-    let left_out = all.saturating_sub(a.len());
-    output::line(format_args!(
-        "{}: {different} differ{}",
-        plural(a.len(), "cell"),
-        if left_out == 0 {
-            String::new()
-        } else {
-            format!("; {left_out} left out, which only one of them understands")
-        }
-    ));
-    if different == 0 { Exit::AsExpected } else { Exit::NotAsExpected }
+    let left_out = asked.all.saturating_sub(asked.tried);
+    if left_out > 0 {
+        text.push_str(&format!("; {left_out} left out, which only one of them understands"));
+    }
+    let merged = asked.tried.saturating_sub(a.len());
+    if merged > 0 {
+        text.push_str(&format!("; {merged} more are the same as one of these once the kernel is in them"));
+    }
+    let exit = match (different, unknown) {
+        (0, 0) => Exit::AsExpected,
+        (0, _) => Exit::RigFailed,
+        _ => Exit::NotAsExpected,
+    };
+    (text.trim_start_matches('\n').to_owned(), exit)
 }
 
 /// What must be the same for two runs to have come to the same.
@@ -163,9 +211,9 @@ fn kind(outcome: &Outcome) -> String {
 }
 
 /// Of each kind of evidence in which two things part, the first line of either that the other never has.
-pub(super) fn partings(a: &[Observation], b: &[Observation]) -> Vec<(&'static str, String, String)> {
+pub(super) fn partings(a: &[&Observation], b: &[&Observation]) -> Vec<(&'static str, String, String)> {
     let parted = |section: Section| {
-        let lines = |seen: &[Observation]| seen.iter().map(|seen| section.lines(seen)).collect::<Vec<_>>();
+        let lines = |seen: &[&Observation]| seen.iter().map(|seen| section.lines(seen)).collect::<Vec<_>>();
         let (only_a, only_b) = part(&lines(a), &lines(b))?;
         let told = |line: Option<String>| line.unwrap_or_else(|| "(nothing of its own)".to_owned());
         Some((section.name(), told(only_a), told(only_b)))
@@ -330,6 +378,10 @@ fn kernel(name: &str) -> anyhow::Result<Kernel> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bisect::confidence::Counts;
+    use crate::bisect::memory::Key;
+    use harness::cell::CellId;
+    use harness::outcome::{OutcomeKind, Verdict};
 
     fn runs(runs: &[&str]) -> Vec<Vec<String>> {
         runs.iter().map(|run| run.split(' ').map(str::to_owned).collect()).collect()
@@ -372,6 +424,77 @@ mod tests {
         assert_eq!(can("first=5.10-amd64", "first=6.1-amd64"), Ok(()));
         assert!(can("in-tree", "in-tree").unwrap_err().contains("the same"));
         assert!(can("in-tree", "first=6.1-amd64").unwrap_err().contains("two of a kind"));
+        assert!(can("first=5.10-amd64", "capture=6.1-amd64").unwrap_err().contains("the same place"));
+    }
+
+    fn cell(id: &str, outcomes: &[Outcome]) -> CellFinding {
+        let seen = |outcome: &Outcome| Observation {
+            outcome: outcome.clone(),
+            verdict: Verdict::Fail,
+            words: format!("words of {}", outcome.kind().name()),
+            seconds: 1.0,
+            evidence: "/nowhere".into(),
+        };
+        let (vain, told): (Vec<_>, Vec<_>) = outcomes
+            .iter()
+            .map(seen)
+            .partition(|seen| matches!(seen.outcome.kind(), OutcomeKind::RigError | OutcomeKind::Unreserved));
+        CellFinding {
+            id: CellId(id.into()),
+            key: Key { cell: "c".into(), content: "d".into() },
+            counts: Counts::default(),
+            finding: None,
+            good: None,
+            bad: None,
+            seen: told,
+            vain,
+        }
+    }
+
+    fn told_of(a: &[CellFinding], b: &[CellFinding], all: usize, tried: usize) -> (String, Exit) {
+        let names = ["first=a", "first=b"].map(|name| name.parse().unwrap());
+        told(a, b, [&names[0], &names[1]], Asked { all, tried })
+    }
+
+    /// Bug: one run that the rig lost is a difference; or all of them are lost, and nothing is said to differ.
+    #[test]
+    fn trouble_of_the_rig_is_no_difference() {
+        let captured = || Outcome::captured(VmcoreState::Verified);
+        let trouble = || Outcome::RigError { what: "QEMU died".into() };
+        let unreserved = || Outcome::Unreserved { why: "x".into() };
+        let tell = |a: &[Outcome], b: &[Outcome]| told_of(&[cell("x", a)], &[cell("x", b)], 1, 1);
+        assert_eq!(
+            tell(&[trouble(), captured()], &[captured(), captured()]),
+            ("1 cell: 0 differ".to_owned(), Exit::AsExpected)
+        );
+        let (text, exit) = tell(&[trouble(), trouble()], &[trouble(), trouble()]);
+        assert_eq!(exit, Exit::RigFailed);
+        assert!(text.starts_with("x: unknown") && text.ends_with("1 cell: 0 differ, 1 unknown"), "{text}");
+        assert!(text.contains("first=a: words of rig-error"), "{text}");
+        let (text, exit) = tell(&[trouble()], &[captured()]);
+        assert_eq!(exit, Exit::RigFailed);
+        assert!(text.contains("first=b: words of captured"), "{text}");
+        assert_eq!(tell(&[], &[captured()]).1, Exit::RigFailed);
+        assert_eq!(tell(&[unreserved(), trouble()], &[captured()]).1, Exit::NotAsExpected);
+        let both = |outcome| [cell("x", &[outcome]), cell("y", &[captured()])];
+        assert_eq!(told_of(&both(trouble()), &both(captured()), 2, 2).1, Exit::RigFailed);
+        let (a, b) = ([cell("x", &[trouble()]), cell("y", &[unreserved()])], both(captured()));
+        assert_eq!(told_of(&a, &b, 2, 2).1, Exit::NotAsExpected);
+    }
+
+    /// Bug: what a cell shows with the one is held against what another cell shows with the other; or cells that became the same with the
+    /// kernel in them are told as if only one kernel could be in them.
+    #[test]
+    fn cells_are_held_against_themselves() {
+        let captured = || cell("x", &[Outcome::captured(VmcoreState::Verified)]);
+        let unreserved = || cell("y", &[Outcome::Unreserved { why: "x".into() }]);
+        let (text, exit) = told_of(&[captured(), unreserved()], &[unreserved(), captured()], 7, 5);
+        assert_eq!(exit, Exit::AsExpected, "{text}");
+        assert!(
+            text.starts_with("2 cells: 0 differ; 2 left out, which only one of them understands; 3 more "),
+            "{text}"
+        );
+        assert_eq!(told_of(&[captured()], &[unreserved()], 1, 1).1, Exit::RigFailed);
     }
 
     /// Bug: times make every line of a console, and every message of an agent, a difference.

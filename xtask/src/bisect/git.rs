@@ -168,18 +168,41 @@ impl<'a> Git<'a> {
         }
     }
 
-    /// Takes the work tree away, and its entry in the repository.
+    /// Takes the work tree away, if there is one, and its entry in the repository.
     ///
     /// # Errors
-    /// Git cannot be started.
+    /// Git fails.
     pub(crate) async fn remove_tree(&self) -> Result<(), Failure> {
+        if !self.tree.exists() {
+            return Ok(());
+        }
         let tree = self.tree.to_string_lossy();
-        run(&self.repo, &["worktree", "remove", "--force", &tree], self.interrupts).await.map(|_| ())
+        let removed = run(&self.repo, &["worktree", "remove", "--force", &tree], self.interrupts).await?;
+        removed.map(|_| ()).map_err(|why| Failure::Rig(anyhow!("{why}")))
     }
 
     async fn in_tree(&self, words: &[&str]) -> Result<Result<String, String>, Failure> {
         run(&self.tree, words, self.interrupts).await
     }
+}
+
+/// Whether a file is one of its repository's own; none where no repository is around it. A submodule's files are the submodule's.
+///
+/// # Errors
+/// [`Failure::Rig`]: a repository is around it, and git does not say.
+pub(super) async fn is_tracked(file: &Path, interrupts: &Interrupts) -> Result<Option<bool>, Failure> {
+    let cannot = |why: &str| {
+        Failure::Rig(anyhow!("cannot find out whether {} is in git's index: {why}", file.display()))
+    };
+    let (Some(folder), Some(name)) = (file.parent(), file.file_name()) else {
+        return Err(cannot("it is no file's path"));
+    };
+    if !folder.ancestors().any(|ancestor| ancestor.join(".git").exists()) {
+        return Ok(None);
+    }
+    let name = name.to_str().ok_or_else(|| cannot("its name is not UTF-8"))?;
+    let listed = run(folder, &["ls-files", "--", &format!(":(literal){name}")], interrupts).await?;
+    listed.map(|listed| Some(!listed.is_empty())).map_err(|why| cannot(&why))
 }
 
 /// What git prints, without the last line's end; or its words where it fails.

@@ -3,8 +3,10 @@
 mod begun;
 mod conclusion;
 mod ends;
+mod lock;
 
 use self::begun::{LOG, hunt_args, latest, new_folder};
+use self::lock::Lock;
 use super::axis::{self, Axis};
 use super::candidate::{Builder, NoCandidate};
 use super::confidence::accumulated;
@@ -22,7 +24,6 @@ use crate::tools::GIT;
 use crate::{output, store};
 use anyhow::{Context, anyhow};
 use std::collections::BTreeSet;
-use std::fs::File;
 use std::path::PathBuf;
 use std::time::Instant;
 
@@ -36,7 +37,7 @@ pub(crate) async fn run(args: &HuntArgs, host: &Host) -> Result<Exit, Failure> {
         output::line(format_args!("going on with {}, {} steps are known", folder.display(), steps.len()));
         return go_on(started, steps, folder, host).await;
     }
-    let words = std::env::args().skip(1).skip_while(|word| word != "run").skip(1).collect();
+    let words = begun::own_words(std::env::args_os());
     let here = std::env::current_dir().context("there is no current folder").or_input()?;
     let folder = new_folder(args.judging.cache.as_deref())?;
     let started = Started { words, folder: here, ends: None };
@@ -48,10 +49,8 @@ pub(crate) async fn run(args: &HuntArgs, host: &Host) -> Result<Exit, Failure> {
 pub(crate) fn print_log(args: &LogArgs) -> Result<Exit, Failure> {
     let folder = latest(args.cache.as_deref())?;
     let path = folder.join(LOG);
-    let text = std::fs::read_to_string(&path)
-        .with_context(|| format!("cannot read {}", path.display()))
-        .or_input()?;
-    output::line(text.trim_end());
+    let bytes = std::fs::read(&path).with_context(|| format!("cannot read {}", path.display())).or_input()?;
+    output::line(String::from_utf8_lossy(&bytes).trim_end());
     Ok(Exit::AsExpected)
 }
 
@@ -59,19 +58,23 @@ pub(crate) fn print_log(args: &LogArgs) -> Result<Exit, Failure> {
 pub(crate) async fn replay(args: &ReplayArgs, host: &Host) -> Result<Exit, Failure> {
     let (started, steps) = log::read(&args.file).or_input()?;
     let hunt = hunt_args(&started)?;
+    go_to_its_folder(&started)?;
+    // Only now: a cache that is named relative to that folder is there.
     let folder = new_folder(hunt.judging.cache.as_deref())?;
-    std::env::set_current_dir(&started.folder)
-        .with_context(|| format!("cannot go to {}, where it was started", started.folder.display()))
-        .or_input()?;
     Hunt::open(&hunt, steps, folder, started, true, host).await
 }
 
 async fn go_on(started: Started, steps: Vec<Step>, folder: PathBuf, host: &Host) -> Result<Exit, Failure> {
     let hunt = hunt_args(&started)?;
+    go_to_its_folder(&started)?;
+    Hunt::open(&hunt, steps, folder, started, false, host).await
+}
+
+/// Goes to where a hunt's arguments were given.
+fn go_to_its_folder(started: &Started) -> Result<(), Failure> {
     std::env::set_current_dir(&started.folder)
         .with_context(|| format!("cannot go to {}, where it was started", started.folder.display()))
-        .or_input()?;
-    Hunt::open(&hunt, steps, folder, started, false, host).await
+        .or_input()
 }
 
 /// A hunt while it goes on.
@@ -154,10 +157,7 @@ impl Hunt<'_> {
             Axis::Kernels { .. } | Axis::KexecTools { .. } => "packages.lock".to_owned(),
         });
         std::fs::create_dir_all(cache.join("trees")).or_rig()?;
-        let lock = File::create(&lock).with_context(|| format!("cannot open {}", lock.display())).or_rig()?;
-        lock.try_lock()
-            .map_err(|error| anyhow!("another hunt goes on in this repository: {error}"))
-            .or_input()?;
+        let lock = Lock::take(&lock)?;
         let given = Given {
             args: &args.judging,
             criteria: args.criteria(),
@@ -190,7 +190,13 @@ impl Hunt<'_> {
                 // What is built in it may have taken an hour, and the next try comes soon.
                 Ok(_) if args.keep_tree => git.tell_of_tree(),
                 Err(_) => git.tell_of_tree(),
-                Ok(_) => git.remove_tree().await?,
+                // An interruption comes too late to change what was found.
+                Ok(_) => {
+                    if let Err(failure) = git.remove_tree().await {
+                        let tree = git.tree().display();
+                        output::note(format_args!("the work tree {tree} is left: {failure}"));
+                    }
+                }
             }
         }
         drop(lock);

@@ -12,6 +12,9 @@ const HEADER: &str = "# kdump-rig bisect run ";
 /// Begins the line in front of a mark, which has what is known beyond it.
 const DETAIL: &str = "# step ";
 
+/// Begins the line behind the first.
+const START: &str = "git bisect start";
+
 /// How a hunt was started.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Started {
@@ -65,7 +68,11 @@ fn mark(name: &str) -> Option<Mark> {
 pub(crate) fn begin(path: &Path, started: &Started) -> anyhow::Result<()> {
     // As git takes them: the bad one first.
     let ends = started.ends.as_ref().map(|(good, bad)| format!(" {bad} {good}")).unwrap_or_default();
-    memory::append_line(path, &format!("{HEADER}{}\ngit bisect start{ends}", serde_json::to_string(started)?))
+    let text = format!("{HEADER}{}\n{START}{ends}", serde_json::to_string(started)?);
+    memory::append_line(path, &text).inspect_err(|_| {
+        // An empty log would be that of the last hunt, and nothing could be gone on with.
+        let _ = std::fs::remove_file(path);
+    })
 }
 
 /// Adds a step.
@@ -79,10 +86,15 @@ pub(crate) fn add(path: &Path, step: &Step) -> anyhow::Result<()> {
     memory::append_line(
         path,
         &format!(
-            "{DETAIL}{}\n# {name}: [{revision}] {subject}\ngit bisect {name} {revision}",
-            serde_json::to_string(step)?
+            "{DETAIL}{}\n# {name}: [{revision}] {subject}\n{}",
+            serde_json::to_string(step)?,
+            mark_line(step)
         ),
     )
+}
+
+fn mark_line(step: &Step) -> String {
+    format!("git bisect {} {}", step.mark.name(), step.revision)
 }
 
 /// Takes a step that did not stand out of a log, and puts another in its place: git, to which the log may be replayed, lets nobody say of
@@ -111,8 +123,10 @@ pub(crate) fn correct(path: &Path, step: &Step) -> anyhow::Result<()> {
 /// # Errors
 /// It cannot be read, or a line of it is not of a log.
 pub(crate) fn read(path: &Path) -> anyhow::Result<(Started, Vec<Step>)> {
-    let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-    parse(&text).with_context(|| format!("{} is no log of `bisect run`", path.display()))
+    let bytes = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+    // It may have been cut off in the middle of a letter.
+    parse(&String::from_utf8_lossy(&bytes))
+        .with_context(|| format!("{} is no log of `bisect run`", path.display()))
 }
 
 fn parse(text: &str) -> anyhow::Result<(Started, Vec<Step>)> {
@@ -122,6 +136,15 @@ fn parse(text: &str) -> anyhow::Result<(Started, Vec<Step>)> {
     let mut steps: Vec<Step> = Vec::new();
     let mut detail: Option<Step> = None;
     for (number, line) in (1..).zip(text.lines()) {
+        // A write that broke off within a mark, be it the last line or one that the next run wrote behind.
+        let whole = match &detail {
+            Some(step) => mark_line(step),
+            None if number == 2 => START.to_owned(),
+            None => String::new(),
+        };
+        if line.len() < whole.len() && whole.starts_with(line) {
+            continue;
+        }
         if let Some(json) = line.strip_prefix(DETAIL) {
             // One that was cut off by a killed run has no mark behind it either.
             detail = serde_json::from_str(json).ok();
@@ -130,15 +153,7 @@ fn parse(text: &str) -> anyhow::Result<(Started, Vec<Step>)> {
             let (name, revision) = (words.next().unwrap_or_default(), words.next());
             match (mark(name), revision) {
                 (Some(mark), Some(revision)) => {
-                    let detail = detail.take();
-                    // The write broke off within the revision's name.
-                    if detail
-                        .as_ref()
-                        .is_some_and(|step| step.revision != revision && step.revision.starts_with(revision))
-                    {
-                        continue;
-                    }
-                    let known = detail.filter(|step| step.revision == revision && step.mark == mark);
+                    let known = detail.take().filter(|step| step.revision == revision && step.mark == mark);
                     let step = known.unwrap_or_else(|| Step {
                         revision: revision.to_owned(),
                         subject: String::new(),
@@ -156,7 +171,7 @@ fn parse(text: &str) -> anyhow::Result<(Started, Vec<Step>)> {
                 _ if name == "start" => {}
                 _ => bail!("line {number} is no mark: {line:?}"),
             }
-        } else if !line.starts_with('#') && !line.trim().is_empty() && number < text.lines().count() {
+        } else if !line.starts_with('#') && !line.trim().is_empty() {
             bail!("line {number} is neither a comment nor a mark: {line:?}");
         }
     }
@@ -170,7 +185,7 @@ mod tests {
     fn step(revision: &str, mark: Mark) -> Step {
         Step {
             revision: revision.into(),
-            subject: "Loader: a\nsubject".into(),
+            subject: "Loader: ä\nsubject".into(),
             mark,
             error: (mark != Mark::Skip).then_some(0.004),
             words: "hung".into(),
@@ -196,11 +211,27 @@ mod tests {
             add(&path, step).unwrap();
         }
         assert_eq!(read(&path).unwrap(), (started.clone(), steps.to_vec()));
-        let whole = std::fs::read_to_string(&path).unwrap();
-        for end in 0..whole.len() {
-            let Some(cut) = whole.get(..end) else { continue };
-            let Ok((_, found)) = parse(cut) else { continue };
+        let whole = std::fs::read(&path).unwrap();
+        // Without its whole first line it is nobody's log.
+        let first = whole.iter().position(|byte| *byte == b'\n').unwrap();
+        for end in first..whole.len() {
+            let cut = |what: &str, after: &[u8]| {
+                let path = folder.path().join(what);
+                std::fs::write(&path, after).unwrap();
+                path
+            };
+            let path = cut("cut", &whole[..end]);
+            let (_, found) = read(&path).unwrap_or_else(|error| panic!("cut at {end}: {error:#}"));
             assert_eq!(found, steps[..found.len()], "cut at {end}");
+            // All that was written down whole is there.
+            let written = whole[..end].split(|byte| *byte == b'\n').rev().skip(1);
+            let written = written.filter(|line| steps.iter().any(|step| *line == mark_line(step).as_bytes()));
+            assert!(found.len() >= written.count(), "cut at {end}");
+            // And a hunt goes on behind it.
+            let next = step("e5", Mark::Good);
+            add(&path, &next).unwrap();
+            let (_, gone_on) = read(&path).unwrap_or_else(|error| panic!("cut at {end}: {error:#}"));
+            assert_eq!(gone_on, [&found[..], &[next]].concat(), "cut at {end}");
         }
     }
 
@@ -230,6 +261,8 @@ mod tests {
         );
         assert!(parse("git bisect good a1\n").is_err());
         assert!(parse(&format!("{header}git bisect god a1\n")).unwrap_err().to_string().contains("line 2"));
-        assert!(parse(&format!("{header}good a1\n\n")).is_err());
+        assert!(
+            parse(&format!("{header}good a1\n\n")).is_err() && parse(&format!("{header}good a1")).is_err()
+        );
     }
 }

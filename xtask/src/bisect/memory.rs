@@ -136,21 +136,21 @@ impl Memory {
 }
 
 fn read(path: &Path) -> anyhow::Result<Vec<Observation>> {
-    let text = match std::fs::read_to_string(path) {
-        Ok(text) => text,
+    let bytes = match std::fs::read(path) {
+        Ok(bytes) => bytes,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
         Err(error) => {
             return Err(anyhow::Error::new(error).context(format!("cannot read {}", path.display())));
         }
     };
-    // A line that a killed run left unfinished, or that another version wrote, says nothing.
-    Ok(text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect())
+    // A line that a killed run left unfinished, in the middle of a letter maybe, or that another version wrote, says nothing.
+    Ok(String::from_utf8_lossy(&bytes).lines().filter_map(|line| serde_json::from_str(line).ok()).collect())
 }
 
 /// Adds a line to a file that others may add to at the same time, and that a run may have left without a line's end.
 ///
 /// # Errors
-/// It cannot be written.
+/// It cannot be written; then nothing of it is there.
 pub(crate) fn append_line(path: &Path, line: &str) -> anyhow::Result<()> {
     let append = || {
         std::fs::create_dir_all(path.parent().unwrap_or(Path::new("")))?;
@@ -159,10 +159,24 @@ pub(crate) fn append_line(path: &Path, line: &str) -> anyhow::Result<()> {
         let whole = std::fs::read(path)?;
         let begin = if whole.last().is_none_or(|last| *last == b'\n') { "" } else { "\n" };
         // One write: whoever reads meanwhile sees all of it or nothing.
-        file.write_all(format!("{begin}{line}\n").as_bytes())?;
-        file.sync_data()
+        let text = format!("{begin}{line}\n");
+        all_or_nothing(&mut file, |file| file.write_all(text.as_bytes()).and_then(|()| file.sync_data()))
     };
     append().with_context(|| format!("cannot write {}", path.display()))
+}
+
+/// Lets a file be added to, and takes back what came of that where it fails: a full disk takes a part of a line.
+fn all_or_nothing(
+    file: &mut File,
+    write: impl FnOnce(&mut File) -> std::io::Result<()>,
+) -> std::io::Result<()> {
+    let before = file.metadata()?.len();
+    let written = write(file);
+    if written.is_err() {
+        // If that cannot be done either, readers know half a line when they see it.
+        let _ = file.set_len(before);
+    }
+    written
 }
 
 #[cfg(test)]
@@ -196,8 +210,9 @@ mod tests {
             .append(true)
             .open(memory.file(&key_a))
             .unwrap()
-            .write_all(b"{\"outc")
+            .write_all(b"{\"outcome\":\"\xc3")
             .unwrap();
+        assert_eq!(memory.of(&key_a).unwrap(), [observation(Verdict::Pass)]);
         memory.add(&key_a, &observation(Verdict::Fail)).unwrap();
         memory.add(&key("cell", "b"), &observation(Verdict::Fail)).unwrap();
         memory.add(&key("other", "a"), &observation(Verdict::Fail)).unwrap();
@@ -206,6 +221,22 @@ mod tests {
         assert_eq!(count(&seen, &Criteria::default()), Counts { good: 1, bad: 1 });
         let others = memory.others(&key_a).unwrap();
         assert_eq!(others, [("b".to_owned(), vec![observation(Verdict::Fail)])]);
+    }
+
+    /// Bug: a full disk leaves half a line, and the next is written behind it.
+    #[test]
+    fn what_cannot_be_written_is_taken_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("lines");
+        append_line(&path, "a").unwrap();
+        let mut file = File::options().append(true).open(&path).unwrap();
+        let error = all_or_nothing(&mut file, |file| {
+            file.write_all(b"half of")?;
+            Err(ErrorKind::StorageFull.into())
+        });
+        assert_eq!(error.unwrap_err().kind(), ErrorKind::StorageFull);
+        append_line(&path, "b").unwrap();
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "a\nb\n");
     }
 
     /// Bug: a criterion on the console judges a run whose console is gone, as if it had been empty.

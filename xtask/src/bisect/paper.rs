@@ -10,11 +10,13 @@ use std::fmt::Write as _;
 /// Lines of a console's end that are shown.
 const CONSOLE_LINES: usize = 12;
 
-/// Whether the culprit and what comes before it were good and bad once more.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Whether the culprit and what comes before it were good and bad once more. Of what is said of the two, the last in this order counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Confirmed {
     NotTried,
     Yes,
+    /// They could not be tested once more, which says nothing against the verdicts.
+    Open,
     No,
     /// A verdict did not stand, and the search goes on.
     Corrected,
@@ -35,13 +37,8 @@ pub(crate) enum Reverted {
 /// All that the report says.
 #[derive(Clone, Debug)]
 pub(crate) struct Paper {
-    /// The first bad revision, as far as it is known.
-    pub(crate) found: String,
-    pub(crate) subject: String,
-    /// Revisions before it that could not be tested and may be it instead, each with its subject and the reason.
-    pub(crate) among: Vec<(String, String, String)>,
+    pub(crate) culprit: Culprit,
     pub(crate) criteria: String,
-    pub(crate) confirmed: Confirmed,
     pub(crate) reverted: Reverted,
     /// The probability that a verdict on the way is wrong.
     pub(crate) error: f64,
@@ -58,9 +55,20 @@ pub(crate) struct Paper {
     pub(crate) is_git: bool,
 }
 
+/// What was found, and what is known of it as soon as it was tested once more.
+#[derive(Clone, Debug)]
+pub(crate) struct Culprit {
+    /// The first bad revision, as far as it is known.
+    pub(crate) found: String,
+    pub(crate) subject: String,
+    /// Revisions before it that could not be tested and may be it instead, each with its subject and the reason.
+    pub(crate) among: Vec<(String, String, String)>,
+    pub(crate) confirmed: Confirmed,
+}
+
 /// What was found, in a sentence.
-pub(crate) fn sentence(paper: &Paper) -> String {
-    let Paper { found, subject, among, confirmed, .. } = paper;
+pub(crate) fn sentence(culprit: &Culprit) -> String {
+    let Culprit { found, subject, among, confirmed } = culprit;
     if !among.is_empty() {
         let names: Vec<&str> = among.iter().map(|(name, _, _)| name.as_str()).collect();
         let these = if names.len() == 1 { "it" } else { "them" };
@@ -74,6 +82,7 @@ pub(crate) fn sentence(paper: &Paper) -> String {
         Confirmed::No | Confirmed::Corrected => {
             "; tested once more, it and what comes before it did NOT differ: do not trust this"
         }
+        Confirmed::Open => "; that could not be tested once more",
         Confirmed::NotTried => "; nothing comes before it that it could be held against",
     };
     format!("the first bad one is {found} ({subject}){sure}")
@@ -81,7 +90,7 @@ pub(crate) fn sentence(paper: &Paper) -> String {
 
 /// The report.
 pub(crate) fn write(paper: &Paper) -> String {
-    let mut text = format!("# {}\n\n", one_line(&sentence(paper)));
+    let mut text = format!("# {}\n\n", one_line(&sentence(&paper.culprit)));
     let revert = match &paper.reverted {
         Reverted::NotTried => None,
         Reverted::IsTheEnd => Some("not tried, it is the bad end itself".to_owned()),
@@ -94,9 +103,10 @@ pub(crate) fn write(paper: &Paper) -> String {
             Some(format!("the bad end without it cannot be tested: {}", one_line(why)))
         }
     };
-    let verify = match paper.confirmed {
+    let verify = match paper.culprit.confirmed {
         Confirmed::Yes => "good before it and bad with it, tested once more",
         Confirmed::No | Confirmed::Corrected => "NOT confirmed when tested once more",
+        Confirmed::Open => "could not be tested once more, which says nothing against it",
         Confirmed::NotTried => "not tried",
     };
     // Writing to a string cannot fail.
@@ -119,7 +129,7 @@ pub(crate) fn write(paper: &Paper) -> String {
         ),
     );
     line("took", &format!("{:.0} s, {} steps", paper.seconds, paper.steps.len()));
-    for (name, subject, why) in &paper.among {
+    for (name, subject, why) in &paper.culprit.among {
         line(&format!("cannot be tested: {name} ({subject})"), why);
     }
     text.push('\n');
@@ -150,7 +160,7 @@ pub(crate) fn write(paper: &Paper) -> String {
         let _ = writeln!(
             text,
             "git checkout --detach {0} && {1}     # bad\ngit checkout --detach {0}^ && {1}    # good",
-            paper.found, paper.step_command
+            paper.culprit.found, paper.step_command
         );
         text.push_str("```\n\n`DIR` is what `cargo xtask bisect install DIR` wrote.\n");
     } else {
@@ -181,7 +191,8 @@ fn beside(text: &mut String, good: &CellFinding, bad: &CellFinding) {
     ] {
         let _ = writeln!(text, "| {name} | {} | {} |", cell(&good), cell(&bad));
     }
-    for (section, good, bad) in partings(&good.seen, &bad.seen) {
+    let (of_good, of_bad): (Vec<_>, Vec<_>) = (good.seen.iter().collect(), bad.seen.iter().collect());
+    for (section, good, bad) in partings(&of_good, &of_bad) {
         let _ = writeln!(
             text,
             "| {section}, where they part | {} | {} |",
@@ -228,14 +239,16 @@ mod tests {
             building: 2.0,
         };
         Paper {
-            found: "ccc".into(),
-            subject: "Loader: change".into(),
-            among: among
-                .iter()
-                .map(|name| ((*name).to_owned(), "subject".into(), "does not build: error".into()))
-                .collect(),
+            culprit: Culprit {
+                found: "ccc".into(),
+                subject: "Loader: change".into(),
+                among: among
+                    .iter()
+                    .map(|name| ((*name).to_owned(), "subject".into(), "does not build: error".into()))
+                    .collect(),
+                confirmed,
+            },
             criteria: "good is what the cell expects".into(),
-            confirmed,
             reverted: Reverted::Mends,
             error: 0.02,
             rates: (0.003, 0.1),
@@ -252,9 +265,14 @@ mod tests {
     /// Bug: a culprit is named although others may be it, or although it was not bad a second time.
     #[test]
     fn doubts_are_in_the_first_sentence() {
-        assert_eq!(sentence(&paper(&[], Confirmed::Yes)), "the first bad one is ccc (Loader: change)");
-        assert!(sentence(&paper(&[], Confirmed::No)).contains("do not trust this"));
-        let told = sentence(&paper(&["bbb", "aaa"], Confirmed::NotTried));
+        assert_eq!(
+            sentence(&paper(&[], Confirmed::Yes).culprit),
+            "the first bad one is ccc (Loader: change)"
+        );
+        let told = |confirmed| sentence(&paper(&[], confirmed).culprit);
+        assert!(told(Confirmed::No).contains("do not trust this"));
+        assert!(told(Confirmed::Open).ends_with("; that could not be tested once more"));
+        let told = sentence(&paper(&["bbb", "aaa"], Confirmed::NotTried).culprit);
         assert!(told.contains("ccc") && told.contains("cannot be tested: bbb, aaa"), "{told}");
     }
 

@@ -84,8 +84,10 @@ pub(crate) struct CellFinding {
     /// What it was seen to do, the last time on each side.
     pub(crate) good: Option<Observation>,
     pub(crate) bad: Option<Observation>,
-    /// All that was seen, those runs that say nothing of what is tested among it.
+    /// All that was seen of what is tested.
     pub(crate) seen: Vec<Observation>,
+    /// Runs that say nothing of it: trouble of the rig, no region, no first kernel.
+    pub(crate) vain: Vec<Observation>,
 }
 
 impl CellFinding {

@@ -84,3 +84,53 @@ fn the_first_error_is_the_reason() {
     assert_eq!(telling_line("sh: 1: frobnicate: not found\n"), Some("sh: 1: frobnicate: not found"));
     assert_eq!(telling_line(""), None);
 }
+
+/// Bug: a build that ends with 0 and has not built has what an earlier commit's build left tested in place of its own; or a file that is
+/// no build's is removed.
+#[tokio::test]
+async fn what_an_earlier_build_left_is_not_tested() {
+    let temp = tempfile::tempdir().unwrap();
+    let checkout = temp.path().join("checkout");
+    std::fs::create_dir_all(checkout.join("out/folder")).unwrap();
+    let git = |words: &[&str]| {
+        let mut git = std::process::Command::new("git");
+        git.args(["-c", "user.name=n", "-c", "user.email=n@localhost", "-C"]).arg(&checkout).args(words);
+        assert!(git.output().unwrap().status.success(), "{words:?}");
+    };
+    git(&["init", "--quiet"]);
+    for (file, text) in [(".gitignore", "/out\n"), ("own", "x"), ("out/own", "x")] {
+        std::fs::write(checkout.join(file), text).unwrap();
+    }
+    git(&["add", "--force", "."]);
+    std::fs::write(temp.path().join("outside"), "x").unwrap();
+    let (_sender, receiver) = tokio::sync::watch::channel(false);
+    let interrupts = Interrupts::from_channel(receiver);
+    let builder =
+        Builder { folder: temp.path().join("builds"), i686: &Toolchain::InUse, interrupts: &interrupts };
+    let archs = BTreeSet::from([Arch::I386, Arch::X86_64]);
+    let build = async |build: &str, path: &str| {
+        let recipe = Recipe::Loader { build: Some(build.to_owned()), path: path.into() };
+        match builder.build(&recipe, &checkout, &archs).await {
+            Ok(_) => Ok(()),
+            Err(NoCandidate::Untestable(why)) => Err(why),
+            Err(NoCandidate::Failed(failure)) => panic!("{failure}"),
+        }
+    };
+    let makes = "for arch in i386 x86_64; do echo x > made.$arch; echo x > out/made.$arch; done; ln -sf made.i386 out/link";
+    for path in ["made.{arch}", "out/made.{arch}", "out/link"] {
+        assert_eq!(build(makes, path).await, Ok(()), "{path}");
+        let why = build("make nonsense 2>&1 | tail -50", path).await.unwrap_err();
+        assert!(why.contains("the build left no ") && why.contains(checkout.to_str().unwrap()), "{why}");
+    }
+    // What the link led to as well.
+    assert!(!checkout.join("out/made.i386").exists() && checkout.join("out/made.x86_64").exists());
+    for path in ["own", "out/own", "../outside", temp.path().join("outside").to_str().unwrap()] {
+        assert_eq!(build("true", path).await, Ok(()), "{path}");
+    }
+    assert!(build("true", "out/folder").await.is_err() && checkout.join("out/folder").is_dir());
+    assert!(build("true", "no/such/folder/kexec").await.is_err());
+    // Nobody can say there whose it is.
+    std::fs::remove_dir_all(checkout.join(".git")).unwrap();
+    std::fs::write(checkout.join("made.i386"), "x").unwrap();
+    assert_eq!(build("true", "made.i386").await, Ok(()));
+}

@@ -7,11 +7,18 @@ use crate::cli::{BisectAction, CommandLine, HuntArgs, Over, Verb};
 use crate::exit::{Failure, OrFail};
 use anyhow::{Context, anyhow};
 use clap::Parser as _;
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// The file of a hunt's log, in its folder.
 pub(super) const LOG: &str = "log";
+
+/// The words behind `bisect run` of a command line. Those that are not UTF-8 have signs in place of what is not: a log is text.
+pub(super) fn own_words(words: impl Iterator<Item = OsString>) -> Vec<String> {
+    let own = words.skip(1).skip_while(|word| word != "run").skip(1);
+    own.map(|word| word.to_string_lossy().into_owned()).collect()
+}
 
 /// The arguments that a hunt was started with.
 pub(super) fn hunt_args(started: &Started) -> Result<HuntArgs, Failure> {
@@ -71,6 +78,15 @@ pub(super) fn recipe(args: &HuntArgs, over: Over) -> Result<Recipe, Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Bug: a file name that is not UTF-8 ends the program in a panic.
+    #[test]
+    fn any_word_can_be_written_down() {
+        use std::os::unix::ffi::OsStringExt as _;
+        let words = ["xtask", "bisect", "run", "--repo"].map(OsString::from).into_iter();
+        let words = words.chain([OsString::from_vec(b"/r\xff".to_vec()), "run".into()]);
+        assert_eq!(own_words(words), ["--repo", "/r\u{fffd}", "run"]);
+    }
 
     /// Bug: a hunt that cannot be gone on with, because its own words are not understood any more.
     #[test]

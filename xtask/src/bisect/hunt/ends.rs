@@ -6,6 +6,7 @@ use crate::bisect::git::Git;
 use crate::bisect::paper::Confirmed;
 use crate::bisect::search::Mark;
 use crate::bisect::tester::{CellFinding, Finding, Tested, Thoroughness};
+use crate::cli::HuntArgs;
 use crate::exit::Failure;
 use crate::output;
 use crate::table::{one_line, plural};
@@ -27,35 +28,30 @@ impl Hunt<'_> {
             return Ok((Confirmed::NotTried, ends));
         };
         output::line(format_args!("once more: {} and what comes before it", self.short(&found.first_bad)));
-        let how = Thoroughness { least: self.args.end_runs.get(), again: true, exactly: false };
+        let how = Thoroughness { least: end_runs(self.args), again: true, exactly: false };
         let of_before = self.try_revision(&before, how).await?;
         let of_culprit = self.try_revision(&found.first_bad, how).await?;
-        let stands = |tested: &Tested, mark: Mark| tested.mark() == mark;
-        let mut corrected = false;
+        let mut confirmed = Confirmed::Yes;
         for (revision, tested, mark) in
             [(before.as_str(), &of_before, Mark::Good), (found.first_bad.as_str(), &of_culprit, Mark::Bad)]
         {
-            // An end, and what nobody had a verdict on (a parent off the path), cannot be corrected.
-            if !stands(tested, mark) && self.known(revision).is_some() {
+            let again = once_more(mark, tested.mark(), self.known(revision).is_some());
+            if again == Confirmed::Corrected {
                 let step = self.step_of(revision, tested.clone()).await?;
                 self.record(step, None)?;
-                corrected = true;
             }
+            if let (Confirmed::Open, Finding::Untestable { why }) = (again, &tested.finding) {
+                output::note(format_args!("{} cannot be tested once more: {why}", self.short(revision)));
+            }
+            confirmed = confirmed.max(again);
         }
-        let confirmed = if corrected {
-            Confirmed::Corrected
-        } else if stands(&of_before, Mark::Good) && stands(&of_culprit, Mark::Bad) {
-            Confirmed::Yes
-        } else {
-            Confirmed::No
-        };
         Ok((confirmed, (of_before, of_culprit)))
     }
 
     /// Tests both ends until they are known to differ; cells in which they do not are left out from then on.
     pub(super) async fn verify_ends(&mut self, good: &str, bad: &str) -> Result<Verified, Failure> {
         let most = self.args.judging.most_runs.get();
-        let mut least = self.args.end_runs.get().min(most);
+        let mut least = end_runs(self.args);
         loop {
             let of_good = self.test_end(good, "good", least).await?;
             let of_bad = self.test_end(bad, "bad", least).await?;
@@ -160,6 +156,22 @@ impl Hunt<'_> {
     }
 }
 
+/// What a second test says of a verdict. An end, and what nobody had a verdict on (a parent off the path), is not `known` and cannot be
+/// corrected. That it cannot be tested now, for trouble of the rig or the host, does not say that the verdict was wrong.
+fn once_more(verdict: Mark, now: Mark, known: bool) -> Confirmed {
+    match now {
+        Mark::Skip => Confirmed::Open,
+        now if now == verdict => Confirmed::Yes,
+        _ if known => Confirmed::Corrected,
+        _ => Confirmed::No,
+    }
+}
+
+/// Runs of each cell at the ends, and of the culprit: never more than those after which it is given up, or nothing could be tested.
+pub(super) fn end_runs(args: &HuntArgs) -> u32 {
+    args.end_runs.min(args.judging.most_runs).get()
+}
+
 /// That the bad end comes after the good one.
 ///
 /// # Errors
@@ -178,4 +190,40 @@ pub(super) async fn check_order(git: &Git<'_>, good: &str, bad: &str) -> Result<
         "the good commit {good} is not in the history of the bad one, {bad}: they are on two branches. Take an older good one, from where \
          both have their beginnings: `git merge-base` names it"
     )))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bisect::hunt::begun::hunt_args;
+    use crate::bisect::log::Started;
+
+    /// Bug: trouble of the rig or the host, when the culprit is tested once more, takes the place of a sound verdict, and the culprit is lost;
+    /// or a verdict that does not stand is kept.
+    #[test]
+    fn only_another_verdict_corrects_one() {
+        for (verdict, other) in [(Mark::Good, Mark::Bad), (Mark::Bad, Mark::Good)] {
+            for known in [true, false] {
+                assert_eq!(once_more(verdict, verdict, known), Confirmed::Yes);
+                assert_eq!(once_more(verdict, Mark::Skip, known), Confirmed::Open);
+            }
+            assert_eq!(once_more(verdict, other, true), Confirmed::Corrected);
+            assert_eq!(once_more(verdict, other, false), Confirmed::No);
+        }
+        // Of the two that are tested once more, what weighs most is what counts.
+        assert!(Confirmed::Yes < Confirmed::Open && Confirmed::Open < Confirmed::No);
+        assert!(Confirmed::No < Confirmed::Corrected);
+    }
+
+    /// Bug: with fewer runs at most than runs at the ends, every culprit is one that cannot be tested again.
+    #[test]
+    fn a_culprit_is_not_asked_for_more_runs_than_it_gets() {
+        let of = |words: &str| {
+            let words = format!("--over loader --good a --bad b {words} -- c");
+            let words = words.split_whitespace().map(str::to_owned).collect();
+            end_runs(&hunt_args(&Started { words, folder: "/".into(), ends: None }).unwrap())
+        };
+        assert_eq!(of("--end-runs 5 --most-runs 2"), 2);
+        assert_eq!((of("--end-runs 5"), of("")), (5, 3));
+    }
 }

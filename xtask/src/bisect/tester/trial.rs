@@ -74,7 +74,8 @@ impl Trial {
             counts: memory::count(&self.seen, criteria),
             good: of(Side::Good),
             bad: of(Side::Bad),
-            seen: self.seen.into_iter().chain(self.vain).collect(),
+            seen: self.seen,
+            vain: self.vain,
             id: self.id,
             key: self.key,
             finding,
@@ -117,6 +118,7 @@ mod tests {
             good: None,
             bad: None,
             seen: Vec::new(),
+            vain: Vec::new(),
         }
     }
 
