@@ -11,13 +11,14 @@ pub(crate) use slurm::Slurm;
 use crate::cli::{CommandLine, E2eArgs, Engine, NightlyArgs, Verb};
 use crate::e2e::{self, plan};
 use crate::exit::{Exit, Failure, OrFail};
+use crate::repo::Repo;
 use crate::tools::{self, SBATCH};
 use crate::{Host, merge_verb, output};
 use anyhow::anyhow;
 use clap::Parser;
 use harness::durations::Durations;
 use harness::partition::{PartOfPlan, Partition};
-use harness::report::{lost_trials, merge};
+use harness::report::{absolute_folder, lost_trials, merge};
 use stage::Stage;
 use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
@@ -67,9 +68,9 @@ fn e2e_words(args: &NightlyArgs) -> Vec<String> {
     args.suite.iter().chain(&args.e2e).cloned().collect()
 }
 
-fn report_folder(args: &NightlyArgs, host: &Host) -> Result<PathBuf, Failure> {
-    let folder = args.report.clone().unwrap_or_else(|| host.repo.default_nightly_report());
-    std::path::absolute(folder).or_input()
+fn report_folder(args: &NightlyArgs, repo: &Repo) -> Result<PathBuf, Failure> {
+    let folder = args.report.clone().unwrap_or_else(|| repo.default_nightly_report());
+    absolute_folder(&folder).or_input()
 }
 
 fn stage_folder(args: &NightlyArgs, report: &Path) -> Result<PathBuf, Failure> {
@@ -78,13 +79,13 @@ fn stage_folder(args: &NightlyArgs, report: &Path) -> Result<PathBuf, Failure> {
         name.push(".stage");
         PathBuf::from(name)
     };
-    std::path::absolute(args.stage.clone().unwrap_or_else(default)).or_input()
+    absolute_folder(&args.stage.clone().unwrap_or_else(default)).or_input()
 }
 
 /// On this host: a plain run, or, where parts are asked for, one after the other and merged.
 async fn local(args: &NightlyArgs, host: &Host) -> Result<Exit, Failure> {
     let base = e2e_args(args)?;
-    let report = report_folder(args, host)?;
+    let report = report_folder(args, &host.repo)?;
     let Some(of) = args.parts.filter(|parts| parts.get() > 1) else {
         return e2e::run(&E2eArgs { report: Some(report), ..base }, host).await;
     };
@@ -108,7 +109,7 @@ async fn local(args: &NightlyArgs, host: &Host) -> Result<Exit, Failure> {
 /// On the nodes of a cluster: staged once, run as a job array, lost parts a second time, merged.
 pub(crate) async fn by_slurm(args: &NightlyArgs, slurm: &Slurm, host: &Host) -> Result<Night, Failure> {
     let base = e2e_args(args)?;
-    let report = report_folder(args, host)?;
+    let report = report_folder(args, &host.repo)?;
     let whole = plan::make(&base, &host.repo)?;
     let of = match args.parts {
         Some(parts) => parts,
@@ -210,6 +211,23 @@ mod tests {
             let why = e2e_args(&args(&format!("--engine local -- {bad}"))).unwrap_err();
             assert_eq!(why.exit(), Exit::BadInput, "{bad}: {why}");
         }
+    }
+
+    /// Bug: a slash behind `--report DIR/` puts the stage, or the earlier report, into the report's own folder, where the report of a
+    /// whole night is refused for it; or one behind `--stage DIR/` does the same to what lies beside the stage.
+    #[test]
+    fn a_slash_behind_a_folder_changes_nothing() {
+        for words in
+            ["--report /r/night", "--report /r/night/", "--report /r/night//", "--report /r/./night/."]
+        {
+            let night = args(&format!("--engine local {words}"));
+            let report = report_folder(&night, &Repo::find()).unwrap();
+            // As text: paths that differ in their last slash alone are equal.
+            assert_eq!(report.as_os_str(), "/r/night", "{words}");
+            assert_eq!(stage_folder(&night, &report).unwrap().as_os_str(), "/r/night.stage", "{words}");
+        }
+        let night = args("--engine local --stage /shared/stage/");
+        assert_eq!(stage_folder(&night, Path::new("/r")).unwrap().as_os_str(), "/shared/stage");
     }
 
     /// Catches a lost part that is given to the same broken node again, and one that waits for ever because no other node is there.
