@@ -25,6 +25,12 @@ pub(crate) fn run(args: &HistoryArgs, host: &Host) -> Result<Exit, Failure> {
                 let mark = if night.is_good() { "good" } else { "" };
                 output::line(format_args!("{}  {mark:<4}  {}", night.header.id, summary(night)));
             }
+            if !history.earlier.is_empty() {
+                let count = history.earlier.len();
+                output::note(format_args!(
+                    "not listed: {count} earlier records of runs that went on and were recorded again"
+                ));
+            }
             if history.nights.is_empty() {
                 let folder = folder.display();
                 output::note(format_args!("no night in {folder}; e2e --record, or history add, records one"));
