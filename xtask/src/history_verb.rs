@@ -83,11 +83,15 @@ pub(crate) fn record(folder: &Path, report: &Path, recorder: Recorder) -> Result
 
 /// What `e2e --record` knows beside the report. To be asked before the run: by its end the work tree may be another.
 pub(crate) fn recorder(args: &E2eArgs, repo: &Repo) -> Recorder {
-    let host = std::fs::read_to_string("/proc/sys/kernel/hostname");
-    let host = host.ok().map(|name| name.trim().to_owned()).filter(|name| !name.is_empty());
     // Programs that come ready-made were built from nobody knows what.
     let revision = if args.programs.is_none() { revision(repo.root()) } else { None };
-    Recorder { host, selection: selection(args), revision }
+    Recorder { host: host_name(), selection: selection(args), revision }
+}
+
+/// This machine's name; none where it has none.
+pub(crate) fn host_name() -> Option<String> {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").ok()?;
+    Some(name.trim().to_owned()).filter(|name| !name.is_empty())
 }
 
 /// What chooses among the suites' cells, as words of a command line: nights are compared with those alone that agree in it.

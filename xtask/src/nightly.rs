@@ -92,6 +92,7 @@ async fn local(args: &NightlyArgs, host: &Host) -> Result<Exit, Failure> {
     let whole = plan::make(&base, &host.repo)?;
     let dealt = plan::deal(&whole, &Durations::read(&host.repo.durations()).or_input()?, of);
     let folder = stage_folder(args, &report)?;
+    let _taken = stage::take(&folder)?;
     let mut folders = Vec::new();
     for partition in Partition::all(of).filter(|partition| !dealt.empty().contains(partition)) {
         output::line(format_args!("==> part {partition}"));
@@ -129,7 +130,8 @@ pub(crate) async fn by_slurm(args: &NightlyArgs, slurm: &Slurm, host: &Host) -> 
         .map(|partition| PartOfPlan { partition, plan: dealt.clone() })
         .collect();
     let stage =
-        Stage::make(&stage_folder(args, &report)?, &whole.cells, &e2e_words(args), of, &base, host).await?;
+        Stage::make(&stage_folder(args, &report)?, &whole.cells, &e2e_words(args), of, &base, slurm, host)
+            .await?;
     output::line(format_args!(
         "{} cells in {} parts, staged in {}",
         dealt.cells.len(),

@@ -44,6 +44,12 @@ impl Slurm {
         Self { environment: vec![("SLURM_CONF".into(), file.into())] }
     }
 
+    /// One whose commands are those in this folder.
+    #[cfg(test)]
+    pub(super) fn with_programs_in(folder: &std::path::Path) -> Self {
+        Self { environment: vec![("PATH".into(), folder.into())] }
+    }
+
     fn command(&self, program: &str) -> Command {
         let mut command = Command::new(program);
         command.envs(self.environment.iter().cloned()).stdin(Stdio::null()).kill_on_drop(true);
@@ -96,6 +102,7 @@ impl Slurm {
         command.args(&words).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
         let mut child = command.spawn().context("cannot start sbatch").or_rig()?;
         let job = self.job_of(&mut child, &words, host).await?;
+        stage.note_job(Some(&job));
         output::line(format_args!("Slurm job {job}: {} parts; `scancel {job}` ends it", parts.len()));
         let mut interrupts = host.interrupts.clone();
         let ended = tokio::select! {
@@ -103,7 +110,9 @@ impl Slurm {
             never = self.tell_of(&job) => match never {},
             () = interrupts.wait() => Err(Failure::Interrupted),
         };
-        if ended.is_err() {
+        if ended.is_ok() {
+            stage.note_job(None);
+        } else {
             // Whatever the reason: nobody waits for it any more.
             match self.ask("scancel", &[&job]).await {
                 Ok(_) => output::note(format_args!("Slurm job {job} is cancelled")),
@@ -157,7 +166,8 @@ impl Slurm {
         Ok(())
     }
 
-    async fn is_queued(&self, job: &str) -> Result<bool, Failure> {
+    /// Whether a task of the job waits, runs or ends just now.
+    pub(super) async fn is_queued(&self, job: &str) -> Result<bool, Failure> {
         match self.ask("squeue", &["-h", "-j", job]).await {
             Ok(tasks) => Ok(!tasks.trim().is_empty()),
             Err(Failure::Rig(why)) if why.to_string().contains("Invalid job id") => Ok(false),
