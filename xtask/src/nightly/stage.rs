@@ -69,15 +69,16 @@ impl Stage {
             build::build(&host.repo, &[Program::Agent, Program::Loader], &i686, &host.interrupts).await?;
 
         stage.clear(slurm).await?;
-        for part in ["programs", "parts", "logs"] {
-            let path = folder.join(part);
-            std::fs::create_dir_all(&path)
-                .with_context(|| format!("cannot create {}", path.display()))
-                .or_rig()?;
-        }
+        let create = |path: &Path| {
+            std::fs::create_dir_all(path).with_context(|| format!("cannot create {}", path.display()))
+        };
+        create(folder).or_rig()?;
         // First of all, so that a stage that breaks off is known as one.
         let script = task_script(folder, words, of);
-        copy_to(&folder.join(TASK_FILE), |path| std::fs::write(path, script)).or_rig()?;
+        copy_to(&stage.task(), |path| std::fs::write(path, script)).or_rig()?;
+        for part in ["programs", "parts", "logs"] {
+            create(&folder.join(part)).or_rig()?;
+        }
         for program in [Program::Agent, Program::Loader] {
             for arch in [Arch::I386, Arch::X86_64] {
                 let Some(path) = built.path(program, arch) else { continue };
@@ -166,9 +167,26 @@ impl Stage {
                 )));
             }
         }
-        std::fs::remove_dir_all(&self.folder)
-            .with_context(|| format!("cannot replace {folder}"))
-            .or_input()
+        self.remove().with_context(|| format!("cannot replace {folder}")).or_input()
+    }
+
+    /// What is in the folder, in the order in which it is removed: what marks it goes last, so that a stage of which a part is gone is still
+    /// known as one.
+    fn entries(&self) -> io::Result<Vec<PathBuf>> {
+        let entries = std::fs::read_dir(&self.folder)?.map(|entry| Ok(entry?.path()));
+        let mut entries = entries.collect::<io::Result<Vec<PathBuf>>>()?;
+        entries.sort_by_key(|path| *path == self.task());
+        Ok(entries)
+    }
+
+    fn remove(&self) -> io::Result<()> {
+        for path in self.entries()? {
+            match path.symlink_metadata()?.is_dir() {
+                true => std::fs::remove_dir_all(&path)?,
+                false => std::fs::remove_file(&path)?,
+            }
+        }
+        Ok(())
     }
 }
 
@@ -329,7 +347,23 @@ mod tests {
         assert!(stage.clear(&slurm).await.unwrap_err().to_string().contains("no earlier stage"));
         std::fs::write(stage.task(), "x").unwrap();
         stage.clear(&slurm).await.unwrap();
-        assert!(!stage.folder.exists());
+        assert_eq!(std::fs::read_dir(&stage.folder).unwrap().count(), 0);
+    }
+
+    /// Bug: a stage that could not be removed to its end has lost what marks it, and is refused for ever.
+    #[tokio::test]
+    async fn what_marks_a_stage_goes_last() {
+        let folder = tempfile::tempdir().unwrap();
+        let stage = stage(&folder.path().join("s"));
+        std::fs::create_dir(&stage.folder).unwrap();
+        std::fs::write(stage.task(), "x").unwrap();
+        for number in 0..20 {
+            std::fs::create_dir(stage.folder.join(format!("{number}"))).unwrap();
+        }
+        let entries = stage.entries().unwrap();
+        assert_eq!((entries.len(), entries.last()), (21, Some(&stage.task())));
+        stage.clear(&slurm(folder.path(), "/bin/true")).await.unwrap();
+        assert!(stage.entries().unwrap().is_empty());
     }
 
     /// Bug: a second nightly run replaces the stage that the first one's tasks run in; or nobody learns who has it; or it stays taken.
