@@ -82,6 +82,26 @@ pub(crate) fn record(folder: &Path, report: &Path, recorder: Recorder) -> Result
     Ok(())
 }
 
+/// Records a run that has ended so, where `e2e --record` asked for it, and gives the status to end with.
+pub(crate) fn record_run(
+    args: &E2eArgs,
+    report: &Path,
+    recorder: Option<Recorder>,
+    exit: Exit,
+    repo: &Repo,
+) -> Result<Exit, Failure> {
+    let Some(recorder) = recorder else { return Ok(exit) };
+    let folder = folder(&HistoryFolder { history: args.history.clone() }, repo);
+    match record(&folder, report, recorder) {
+        Err(failure) if exit != Exit::AsExpected => {
+            // What the cells came to is worth more than that it could not be recorded.
+            output::note(format_args!("error: {failure}"));
+            Ok(exit)
+        }
+        recorded => recorded.map(|()| exit),
+    }
+}
+
 /// What `e2e --record` knows beside the report. To be asked before the run: by its end the work tree may be another.
 pub(crate) fn recorder(args: &E2eArgs, repo: &Repo) -> Recorder {
     // Programs that come ready-made were built from nobody knows what.
@@ -169,6 +189,27 @@ mod tests {
         }
     }
 
+    /// Bug: a run that was to be recorded is not, or into another history; or a cell that failed is hidden by a history that cannot be written.
+    #[test]
+    fn a_run_is_recorded_where_it_was_asked_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let (report, history) = (folder.path().join("r"), folder.path().join("h"));
+        std::fs::create_dir(&report).unwrap();
+        std::fs::write(report.join("results.jsonl"), "").unwrap();
+        let args = e2e(&format!("smoke --record --history {}", history.display()));
+        let record = |recorder, exit| super::record_run(&args, &report, recorder, exit, &Repo::find());
+        let status = |recorded: Result<Exit, Failure>| recorded.unwrap_or_else(|failure| failure.exit());
+        let recorder = || Some(Recorder { host: Some("rig1".into()), ..Recorder::default() });
+        // There is no run.json yet.
+        assert_eq!(status(record(None, Exit::AsExpected)), Exit::AsExpected);
+        assert_eq!(status(record(recorder(), Exit::NotAsExpected)), Exit::NotAsExpected);
+        assert_eq!(status(record(recorder(), Exit::AsExpected)), Exit::BadInput);
+        std::fs::write(report.join("run.json"), r#"{"started":7,"ended":9}"#).unwrap();
+        assert_eq!(status(record(recorder(), Exit::NotAsExpected)), Exit::NotAsExpected);
+        let nights = History::read(&history).unwrap().nights;
+        assert_eq!((nights.len(), nights[0].header.host.as_deref()), (1, Some("rig1")));
+    }
+
     /// Bug: a night of other cells of the same suite is the last night of this one, so that cells vanish and are new by turns; or one that
     /// only runs them in another way is not.
     #[test]
@@ -185,5 +226,4 @@ mod tests {
             assert_eq!(super::selection(&e2e(words)).as_deref(), selection, "{words}");
         }
     }
-
 }
