@@ -8,7 +8,7 @@ pub(crate) mod local_kernel;
 pub(crate) mod plan;
 pub(crate) mod ready;
 
-use crate::cli::{AccelArg, E2eArgs, HistoryFolder, KernelSide, LoaderArg};
+use crate::cli::{AccelArg, E2eArgs, KernelSide, LoaderArg};
 use crate::exit::{Exit, Failure, OrFail};
 use crate::setup::{self, Needs};
 use crate::table::{self, Commands, Context, Table, shell_word};
@@ -44,16 +44,7 @@ pub(crate) async fn run(args: &E2eArgs, host: &Host) -> Result<Exit, Failure> {
     }
     let artifacts = provide(&plan, args, host).await?;
     let ran = run_cells(plan, artifacts, args, host).await?;
-    let Some(recorder) = recorder else { return Ok(ran.exit) };
-    let folder = history_verb::folder(&HistoryFolder { history: args.history.clone() }, &host.repo);
-    match history_verb::record(&folder, &plan::report_folder(args, &host.repo), recorder) {
-        Err(failure) if ran.exit != Exit::AsExpected => {
-            // What the cells came to is worth more than that it could not be recorded.
-            output::note(format_args!("error: {failure}"));
-            Ok(ran.exit)
-        }
-        recorded => recorded.map(|()| ran.exit),
-    }
+    history_verb::record_run(args, &plan::report_folder(args, &host.repo), recorder, ran.exit, &host.repo)
 }
 
 /// Provides all that the cells of a plan need.

@@ -7,6 +7,7 @@ use crate::{Host, output, tools};
 use harness::history::{Added, CellNight, History, Night, Recorder, Revision, RunFacts, night_of, summary};
 use harness::outcome::Verdict;
 use harness::report::{read_results, verdict_name};
+use harness::scenario::Coverage;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -24,6 +25,12 @@ pub(crate) fn run(args: &HistoryArgs, host: &Host) -> Result<Exit, Failure> {
             for night in &history.nights {
                 let mark = if night.is_good() { "good" } else { "" };
                 output::line(format_args!("{}  {mark:<4}  {}", night.header.id, summary(night)));
+            }
+            if !history.earlier.is_empty() {
+                let count = history.earlier.len();
+                output::note(format_args!(
+                    "not listed: {count} earlier records of runs that went on and were recorded again"
+                ));
             }
             if history.nights.is_empty() {
                 let folder = folder.display();
@@ -75,13 +82,37 @@ pub(crate) fn record(folder: &Path, report: &Path, recorder: Recorder) -> Result
     Ok(())
 }
 
+/// Records a run that has ended so, where `e2e --record` asked for it, and gives the status to end with.
+pub(crate) fn record_run(
+    args: &E2eArgs,
+    report: &Path,
+    recorder: Option<Recorder>,
+    exit: Exit,
+    repo: &Repo,
+) -> Result<Exit, Failure> {
+    let Some(recorder) = recorder else { return Ok(exit) };
+    let folder = folder(&HistoryFolder { history: args.history.clone() }, repo);
+    match record(&folder, report, recorder) {
+        Err(failure) if exit != Exit::AsExpected => {
+            // What the cells came to is worth more than that it could not be recorded.
+            output::note(format_args!("error: {failure}"));
+            Ok(exit)
+        }
+        recorded => recorded.map(|()| exit),
+    }
+}
+
 /// What `e2e --record` knows beside the report. To be asked before the run: by its end the work tree may be another.
 pub(crate) fn recorder(args: &E2eArgs, repo: &Repo) -> Recorder {
-    let host = std::fs::read_to_string("/proc/sys/kernel/hostname");
-    let host = host.ok().map(|name| name.trim().to_owned()).filter(|name| !name.is_empty());
     // Programs that come ready-made were built from nobody knows what.
     let revision = if args.programs.is_none() { revision(repo.root()) } else { None };
-    Recorder { host, selection: selection(args), revision }
+    Recorder { host: host_name(), selection: selection(args), revision }
+}
+
+/// This machine's name; none where it has none.
+pub(crate) fn host_name() -> Option<String> {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").ok()?;
+    Some(name.trim().to_owned()).filter(|name| !name.is_empty())
 }
 
 /// What chooses among the suites' cells, as words of a command line: nights are compared with those alone that agree in it.
@@ -89,6 +120,7 @@ fn selection(args: &E2eArgs) -> Option<String> {
     let mut words = Vec::new();
     words.extend(args.filter.as_ref().map(|filter| format!("-E '{filter}'")));
     words.extend(args.partition.as_ref().map(|partition| format!("--partition {partition}")));
+    words.extend(args.coverage.map(|coverage| format!("--coverage {}", Coverage::from(coverage).name())));
     for loader in &args.loader {
         words.push(match loader {
             LoaderArg::InTree => "--loader in-tree".to_owned(),
@@ -141,4 +173,57 @@ fn show(night: &Night) {
 
 const fn is_bad(verdict: Verdict) -> bool {
     matches!(verdict, Verdict::Fail | Verdict::Error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::{CommandLine, Verb};
+    use clap::Parser;
+
+    fn e2e(words: &str) -> E2eArgs {
+        let words = ["xtask", "e2e"].into_iter().chain(words.split_whitespace());
+        match CommandLine::try_parse_from(words).unwrap().verb {
+            Verb::E2e(args) => *args,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Bug: a run that was to be recorded is not, or into another history; or a cell that failed is hidden by a history that cannot be written.
+    #[test]
+    fn a_run_is_recorded_where_it_was_asked_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let (report, history) = (folder.path().join("r"), folder.path().join("h"));
+        std::fs::create_dir(&report).unwrap();
+        std::fs::write(report.join("results.jsonl"), "").unwrap();
+        let args = e2e(&format!("smoke --record --history {}", history.display()));
+        let record = |recorder, exit| super::record_run(&args, &report, recorder, exit, &Repo::find());
+        let status = |recorded: Result<Exit, Failure>| recorded.unwrap_or_else(|failure| failure.exit());
+        let recorder = || Some(Recorder { host: Some("rig1".into()), ..Recorder::default() });
+        // There is no run.json yet.
+        assert_eq!(status(record(None, Exit::AsExpected)), Exit::AsExpected);
+        assert_eq!(status(record(recorder(), Exit::NotAsExpected)), Exit::NotAsExpected);
+        assert_eq!(status(record(recorder(), Exit::AsExpected)), Exit::BadInput);
+        std::fs::write(report.join("run.json"), r#"{"started":7,"ended":9}"#).unwrap();
+        assert_eq!(status(record(recorder(), Exit::NotAsExpected)), Exit::NotAsExpected);
+        let nights = History::read(&history).unwrap().nights;
+        assert_eq!((nights.len(), nights[0].header.host.as_deref()), (1, Some("rig1")));
+    }
+
+    /// Bug: a night of other cells of the same suite is the last night of this one, so that cells vanish and are new by turns; or one that
+    /// only runs them in another way is not.
+    #[test]
+    fn what_chooses_cells_tells_nights_apart() {
+        for (words, selection) in [
+            ("smoke -j 2 --retries 1 --record", None),
+            ("smoke --coverage full", Some("--coverage full")),
+            ("smoke --coverage pairwise", Some("--coverage pairwise")),
+            (
+                "smoke -E a=b --partition 1/2 --coverage full --loader in-tree --kernel first=/k",
+                Some("-E 'a=b' --partition 1/2 --coverage full --loader in-tree --kernel first=/k"),
+            ),
+        ] {
+            assert_eq!(super::selection(&e2e(words)).as_deref(), selection, "{words}");
+        }
+    }
 }

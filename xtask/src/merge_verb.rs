@@ -15,6 +15,9 @@ pub(crate) fn run(args: &MergeArgs, host: &Host) -> Result<Exit, Failure> {
 pub(crate) fn told(merged: &Merged) -> Exit {
     output::line(format_args!("Report: {}", merged.folder.display()));
     output::line(table::count_line(&merged.summary, merged.skipped));
+    if let Some(why) = &merged.summary.unwritten {
+        output::line(format_args!("the report is not whole: {why}"));
+    }
     for leaked in &merged.summary.leaked {
         output::line(format_args!("left behind by a part: {leaked}"));
     }

@@ -11,13 +11,14 @@ pub(crate) use slurm::Slurm;
 use crate::cli::{CommandLine, E2eArgs, Engine, NightlyArgs, Verb};
 use crate::e2e::{self, plan};
 use crate::exit::{Exit, Failure, OrFail};
+use crate::repo::Repo;
 use crate::tools::{self, SBATCH};
-use crate::{Host, merge_verb, output};
+use crate::{Host, history_verb, merge_verb, output};
 use anyhow::anyhow;
 use clap::Parser;
 use harness::durations::Durations;
 use harness::partition::{PartOfPlan, Partition};
-use harness::report::{lost_trials, merge};
+use harness::report::{absolute_folder, lost_trials, merge};
 use stage::Stage;
 use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
@@ -62,14 +63,40 @@ fn e2e_args(args: &NightlyArgs) -> Result<E2eArgs, Failure> {
     Ok(E2eArgs { host: args.host, store: args.store.clone(), ..*parsed })
 }
 
-/// The words of a part's command line that say what is run.
+/// The words of a command line of `e2e` that say what is run, by all parts together.
 fn e2e_words(args: &NightlyArgs) -> Vec<String> {
     args.suite.iter().chain(&args.e2e).cloned().collect()
 }
 
-fn report_folder(args: &NightlyArgs, host: &Host) -> Result<PathBuf, Failure> {
-    let folder = args.report.clone().unwrap_or_else(|| host.repo.default_nightly_report());
-    std::path::absolute(folder).or_input()
+/// The same for a part. What is recorded is the night, once, and not each part of it.
+fn part_words(args: &NightlyArgs) -> Vec<String> {
+    let mut words = e2e_words(args).into_iter();
+    let mut kept = Vec::new();
+    while let Some(word) = words.next() {
+        match word.as_str() {
+            "--record" => {}
+            "--history" => drop(words.next()),
+            word if word.starts_with("--history=") => {}
+            _ => kept.push(word),
+        }
+    }
+    kept
+}
+
+/// The arguments of a part that is run here.
+fn part_args(base: &E2eArgs, partition: Partition, report: PathBuf) -> E2eArgs {
+    E2eArgs {
+        partition: Some(partition.to_string()),
+        report: Some(report),
+        record: false,
+        history: None,
+        ..base.clone()
+    }
+}
+
+fn report_folder(args: &NightlyArgs, repo: &Repo) -> Result<PathBuf, Failure> {
+    let folder = args.report.clone().unwrap_or_else(|| repo.default_nightly_report());
+    absolute_folder(&folder).or_input()
 }
 
 fn stage_folder(args: &NightlyArgs, report: &Path) -> Result<PathBuf, Failure> {
@@ -78,37 +105,39 @@ fn stage_folder(args: &NightlyArgs, report: &Path) -> Result<PathBuf, Failure> {
         name.push(".stage");
         PathBuf::from(name)
     };
-    std::path::absolute(args.stage.clone().unwrap_or_else(default)).or_input()
+    absolute_folder(&args.stage.clone().unwrap_or_else(default)).or_input()
 }
 
 /// On this host: a plain run, or, where parts are asked for, one after the other and merged.
 async fn local(args: &NightlyArgs, host: &Host) -> Result<Exit, Failure> {
     let base = e2e_args(args)?;
-    let report = report_folder(args, host)?;
+    let report = report_folder(args, &host.repo)?;
     let Some(of) = args.parts.filter(|parts| parts.get() > 1) else {
         return e2e::run(&E2eArgs { report: Some(report), ..base }, host).await;
     };
     let whole = plan::make(&base, &host.repo)?;
     let dealt = plan::deal(&whole, &Durations::read(&host.repo.durations()).or_input()?, of);
+    let recorder = base.record.then(|| history_verb::recorder(&base, &host.repo));
     let folder = stage_folder(args, &report)?;
+    let _taken = stage::take(&folder)?;
     let mut folders = Vec::new();
     for partition in Partition::all(of).filter(|partition| !dealt.empty().contains(partition)) {
         output::line(format_args!("==> part {partition}"));
         let part = folder.join("parts").join(partition.part().to_string());
         folders.push(part.clone());
-        let part = E2eArgs { partition: Some(partition.to_string()), report: Some(part), ..base.clone() };
         // What is wrong with cells is told by the merged report.
-        if e2e::run(&part, host).await? == Exit::Interrupted {
+        if e2e::run(&part_args(&base, partition, part), host).await? == Exit::Interrupted {
             return Ok(Exit::Interrupted);
         }
     }
-    Ok(merge_verb::told(&merge(&folders, &report).map_err(merge_verb::failure_of)?))
+    let exit = merge_verb::told(&merge(&folders, &report).map_err(merge_verb::failure_of)?);
+    history_verb::record_run(&base, &report, recorder, exit, &host.repo)
 }
 
 /// On the nodes of a cluster: staged once, run as a job array, lost parts a second time, merged.
 pub(crate) async fn by_slurm(args: &NightlyArgs, slurm: &Slurm, host: &Host) -> Result<Night, Failure> {
     let base = e2e_args(args)?;
-    let report = report_folder(args, host)?;
+    let report = report_folder(args, &host.repo)?;
     let whole = plan::make(&base, &host.repo)?;
     let of = match args.parts {
         Some(parts) => parts,
@@ -121,6 +150,7 @@ pub(crate) async fn by_slurm(args: &NightlyArgs, slurm: &Slurm, host: &Host) -> 
             })?
         }
     };
+    let recorder = base.record.then(|| history_verb::recorder(&base, &host.repo));
     let dealt = plan::deal(&whole, &Durations::read(&host.repo.durations()).or_input()?, of);
     let empty = dealt.empty();
     let parts: Vec<PartOfPlan> = Partition::all(of)
@@ -128,7 +158,8 @@ pub(crate) async fn by_slurm(args: &NightlyArgs, slurm: &Slurm, host: &Host) -> 
         .map(|partition| PartOfPlan { partition, plan: dealt.clone() })
         .collect();
     let stage =
-        Stage::make(&stage_folder(args, &report)?, &whole.cells, &e2e_words(args), of, &base, host).await?;
+        Stage::make(&stage_folder(args, &report)?, &whole.cells, &part_words(args), of, &base, slurm, host)
+            .await?;
     output::line(format_args!(
         "{} cells in {} parts, staged in {}",
         dealt.cells.len(),
@@ -156,6 +187,7 @@ pub(crate) async fn by_slurm(args: &NightlyArgs, slurm: &Slurm, host: &Host) -> 
     }
     let folders: Vec<PathBuf> = parts.iter().map(|part| stage.report(part.partition)).collect();
     let exit = merge_verb::told(&merge(&folders, &report).map_err(merge_verb::failure_of)?);
+    let exit = history_verb::record_run(&base, &report, recorder, exit, &host.repo)?;
     Ok(Night { exit, again: again.into_iter().map(|part| part.partition).collect() })
 }
 
@@ -210,6 +242,36 @@ mod tests {
             let why = e2e_args(&args(&format!("--engine local -- {bad}"))).unwrap_err();
             assert_eq!(why.exit(), Exit::BadInput, "{bad}: {why}");
         }
+    }
+
+    /// Bug: each part of a night is recorded as a night of its own, in a history that is the stage's and goes with it; or the night is not.
+    #[test]
+    fn a_night_in_parts_is_recorded_once() {
+        for words in ["--record --history /h", "--history=/h --record"] {
+            let night = args(&format!("--engine slurm --suite smoke -- -E a=b {words} --retries 2"));
+            assert_eq!(part_words(&night), ["smoke", "-E", "a=b", "--retries", "2"], "{words}");
+            let base = e2e_args(&night).unwrap();
+            assert_eq!((base.record, base.history.as_deref()), (true, Some(Path::new("/h"))), "{words}");
+            let part = part_args(&base, "1/2".parse().unwrap(), "/r".into());
+            assert_eq!((part.record, part.history, part.filter.as_deref()), (false, None, Some("a=b")));
+        }
+    }
+
+    /// Bug: a slash behind `--report DIR/` puts the stage, or the earlier report, into the report's own folder, where the report of a
+    /// whole night is refused for it; or one behind `--stage DIR/` does the same to what lies beside the stage.
+    #[test]
+    fn a_slash_behind_a_folder_changes_nothing() {
+        for words in
+            ["--report /r/night", "--report /r/night/", "--report /r/night//", "--report /r/./night/."]
+        {
+            let night = args(&format!("--engine local {words}"));
+            let report = report_folder(&night, &Repo::find()).unwrap();
+            // As text: paths that differ in their last slash alone are equal.
+            assert_eq!(report.as_os_str(), "/r/night", "{words}");
+            assert_eq!(stage_folder(&night, &report).unwrap().as_os_str(), "/r/night.stage", "{words}");
+        }
+        let night = args("--engine local --stage /shared/stage/");
+        assert_eq!(stage_folder(&night, Path::new("/r")).unwrap().as_os_str(), "/shared/stage");
     }
 
     /// Catches a lost part that is given to the same broken node again, and one that waits for ever because no other node is there.

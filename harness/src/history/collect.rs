@@ -59,6 +59,8 @@ pub struct Recorder {
 /// The night of a report. `folder` is the report's, for the way to the evidence.
 ///
 /// The same report is always the same night, whoever records it: its name depends on when its run began and on what its cells came to.
+/// That of a run that went on since it was recorded (`--resume`) has another name; which of the two counts is decided where the history is
+/// read.
 pub fn night_of(run: &RunFacts, results: &Results, recorder: Recorder, folder: &Path) -> Night {
     let mut trials: BTreeMap<&CellId, Vec<&CellResult>> = BTreeMap::new();
     results.trials.iter().for_each(|result| trials.entry(&result.id).or_default().push(result));

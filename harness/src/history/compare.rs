@@ -137,10 +137,12 @@ impl Changes {
     }
 }
 
-/// The nights of a history that a night follows: runs of the same suites, chosen from in the same way, that began before it.
+/// The nights of a history that a night follows: runs of the same suites, chosen from in the same way, that began before it. Another record
+/// of its own run is none of them: half a night is not what its whole is held against.
 pub fn before<'a>(now: &Night, history: &'a [Night]) -> Vec<&'a Night> {
     let order = |night: &Night| (night.header.began, night.header.id.clone());
-    history.iter().filter(|night| night.is_like(now) && order(night) < order(now)).collect()
+    let is_earlier = |night: &&Night| order(night) < order(now) && !night.is_of_the_run_of(now);
+    history.iter().filter(|night| night.is_like(now)).filter(is_earlier).collect()
 }
 
 /// Compares a night with one of those `before` it, or with another, `named`.

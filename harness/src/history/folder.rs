@@ -2,6 +2,7 @@
 
 use super::night::{Night, NightId, NotANight};
 use crate::report::new_file;
+use std::cmp::Reverse;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
@@ -68,8 +69,11 @@ pub struct Unreadable {
 #[derive(Debug, Default)]
 pub struct History {
     folder: PathBuf,
-    /// The nights.
+    /// The nights: one of each run.
     pub nights: Vec<Night>,
+    /// Records of runs that went on and were recorded again, with more of their cells. They count nowhere, for a run is one night: else half
+    /// a night would be the last one before its own other half.
+    pub earlier: Vec<Night>,
     /// What is none, to be told; the others count all the same.
     pub unreadable: Vec<Unreadable>,
 }
@@ -94,12 +98,13 @@ impl History {
                 Err(why) => history.unreadable.push(Unreadable { path, why }),
             }
         }
-        history.nights.sort_by(|a, b| (a.header.began, &a.header.id).cmp(&(b.header.began, &b.header.id)));
+        (history.nights, history.earlier) = one_of_each_run(history.nights);
         history.unreadable.sort_by(|a, b| a.path.cmp(&b.path));
         Ok(history)
     }
 
-    /// Adds a night to the history in `folder`, and gives its file. The folder is made where there is none.
+    /// Adds a night to the history in `folder`, and gives its file. The folder is made where there is none. An earlier record of the same run
+    /// stays, for what is written is never changed; [`Self::read`] takes one of them.
     pub fn add(folder: &Path, night: &Night) -> Result<(PathBuf, Added), HistoryError> {
         let nights = nights_folder(folder);
         std::fs::create_dir_all(&nights).map_err(io_error("create", &nights))?;
@@ -120,14 +125,22 @@ impl History {
         Ok((path, added))
     }
 
-    /// The night with this name, or whose name alone begins so.
+    /// All records, also those that another of the same run stands for.
+    pub fn records(&self) -> impl Iterator<Item = &Night> {
+        self.nights.iter().chain(&self.earlier)
+    }
+
+    /// The night with this name, or whose name alone begins so. An earlier record of a run is meant where no night is.
     pub fn named(&self, name: &str) -> Result<&Night, HistoryError> {
         let is = |night: &&Night| night.header.id.as_str() == name;
-        if let Some(night) = self.nights.iter().find(is) {
+        if let Some(night) = self.records().find(is) {
             return Ok(night);
         }
         let begins = |night: &&Night| night.header.id.as_str().starts_with(name) && !name.is_empty();
-        let found: Vec<&Night> = self.nights.iter().filter(begins).collect();
+        let mut found: Vec<&Night> = self.nights.iter().filter(begins).collect();
+        if found.is_empty() {
+            found.extend(self.earlier.iter().filter(begins));
+        }
         match found[..] {
             [night] => Ok(night),
             [] => Err(HistoryError::Unknown { folder: self.folder.clone(), name: name.to_owned() }),
@@ -136,7 +149,7 @@ impl History {
     }
 
     /// Removes the oldest nights until `keep` are left, and gives their names. The last good night of each kind of run stays in any case:
-    /// `--since good` must not lose what it compares with.
+    /// `--since good` must not lose what it compares with. With a night go the earlier records of its run.
     pub fn prune(&mut self, keep: usize) -> Result<Vec<NightId>, HistoryError> {
         let mut removed = Vec::new();
         let many = self.nights.len().saturating_sub(keep);
@@ -148,13 +161,37 @@ impl History {
             if night.is_good() && !rest.iter().any(|later| later.is_good() && later.is_like(night)) {
                 continue;
             }
-            let path = file(&self.folder, &id);
-            std::fs::remove_file(&path).map_err(io_error("remove", &path))?;
+            // These first: without the night that stands for them they would be nights again.
+            let with_it = self.earlier.iter().filter(|earlier| earlier.is_of_the_run_of(night));
+            let ids: Vec<NightId> =
+                with_it.map(|earlier| earlier.header.id.clone()).chain([id.clone()]).collect();
+            for id in ids {
+                let path = file(&self.folder, &id);
+                std::fs::remove_file(&path).map_err(io_error("remove", &path))?;
+                self.earlier.retain(|earlier| earlier.header.id != id);
+                removed.push(id);
+            }
             self.nights.remove(at);
-            removed.push(id);
         }
         Ok(removed)
     }
+}
+
+/// The nights in their order, one of each run, and the other records. Of the records of a run that counts which has most of it.
+fn one_of_each_run(mut records: Vec<Night>) -> (Vec<Night>, Vec<Night>) {
+    let rank = |night: &Night| (night.header.began, Reverse(night.wholeness()), night.header.id.clone());
+    records.sort_by_cached_key(rank);
+    let (mut nights, mut earlier): (Vec<Night>, Vec<Night>) = Default::default();
+    for record in records {
+        let mut of_the_moment =
+            nights.iter().rev().take_while(|night| night.header.began == record.header.began);
+        match of_the_moment.any(|night| night.is_of_the_run_of(&record)) {
+            true => earlier.push(record),
+            false => nights.push(record),
+        }
+    }
+    nights.sort_by(|a, b| (a.header.began, &a.header.id).cmp(&(b.header.began, &b.header.id)));
+    (nights, earlier)
 }
 
 fn nights_folder(folder: &Path) -> PathBuf {
@@ -178,6 +215,7 @@ fn read_night(path: &Path) -> Result<Night, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::history::Header;
     use crate::history::samples::{cell, night};
     use crate::outcome::Verdict;
 
@@ -224,6 +262,56 @@ mod tests {
             [Added::New, Added::There, Added::Completed, Added::There, Added::There]
         );
         assert_eq!(History::read(folder.path()).unwrap().nights, [whole]);
+    }
+
+    /// Bug: a run that was interrupted, recorded, resumed and recorded again is two nights; or the half of it is the one that counts, because
+    /// its name sorts last; or runs of two machines at the same second are one.
+    #[test]
+    fn a_run_is_one_night_however_often_it_is_recorded() {
+        let named = |name: &str, night: Night| {
+            let id = NightId::try_from(name.to_owned()).unwrap();
+            Night { header: Header { id, ..night.header.clone() }, ..night }
+        };
+        let half = |day| {
+            let mut half = night(day, [cell("a", Verdict::Pass, 1.0)]);
+            half.end.iter_mut().for_each(|end| (end.ended, end.interrupted) = (end.ended - 300, true));
+            half
+        };
+        let both = |day| night(day, [cell("a", Verdict::Pass, 1.0), cell("b", Verdict::Fail, 1.0)]);
+        let mut elsewhere = named("1-c", both(1));
+        elsewhere.header.host = Some("rig2".into());
+        let mut unnamed = named("2-c", half(2));
+        unnamed.header.host = None;
+        // An error that was run again: as many cells, and a later end.
+        let erred = named("3-b", half(3));
+        let mended = named("3-a", night(3, [cell("a", Verdict::Pass, 1.0)]));
+        let folder = tempfile::tempdir().unwrap();
+        for record in [
+            &named("1-b", half(1)),
+            &named("1-a", both(1)),
+            &elsewhere,
+            &named("2-a", half(2)),
+            &named("2-b", both(2)),
+            &unnamed,
+            &erred,
+            &mended,
+        ] {
+            assert_eq!(History::add(folder.path(), record).unwrap().1, Added::New);
+        }
+        let names = |nights: &[Night]| -> Vec<String> {
+            nights.iter().map(|night| night.header.id.to_string()).collect()
+        };
+        let mut history = History::read(folder.path()).unwrap();
+        assert_eq!(names(&history.nights), ["1-a", "1-c", "2-b", "3-a"]);
+        assert_eq!(names(&history.earlier), ["1-b", "2-a", "2-c", "3-b"]);
+        // The line of a log that names the first record still leads to it.
+        assert_eq!(history.named("2-a").unwrap().cells.len(), 1);
+        assert_eq!(history.named("2").unwrap().cells.len(), 2);
+        let removed: Vec<String> = history.prune(2).unwrap().iter().map(ToString::to_string).collect();
+        assert_eq!(removed, ["1-b", "1-a", "1-c"]);
+        let history = History::read(folder.path()).unwrap();
+        assert_eq!(names(&history.nights), ["2-b", "3-a"], "what went with its night is none");
+        assert_eq!(history.earlier.len(), 3);
     }
 
     /// Bug: pruning takes the new nights, or the only good one.

@@ -220,6 +220,22 @@ impl Night {
         of(self) == of(other)
     }
 
+    /// Whether both are records of one run, which was recorded, went on (`--resume`), and was recorded again: it began once, on one
+    /// machine, by means that may not change while it goes on. A record that is not of its end may have no cell yet of a later suite.
+    pub fn is_of_the_run_of(&self, other: &Self) -> bool {
+        let (a, b) = (&self.header, &other.header);
+        // Nobody has to say on which machine it was.
+        let same_host = a.host.is_none() || b.host.is_none() || a.host == b.host;
+        same_host
+            && (a.began, a.accel, &a.qemu, &a.selection) == (b.began, b.accel, &b.qemu, &b.selection)
+            && (a.suites.is_subset(&b.suites) || b.suites.is_subset(&a.suites))
+    }
+
+    /// How much of its run a record has: that of more cells, then that of the later end.
+    pub(super) fn wholeness(&self) -> (usize, Option<u64>) {
+        (self.cells.len(), self.end.as_ref().map(|end| end.ended))
+    }
+
     /// Cells by the names of their verdicts.
     pub(super) fn counts(&self) -> BTreeMap<String, usize> {
         let mut counts = BTreeMap::new();

@@ -325,7 +325,7 @@ pub struct Merged {
 /// its pages. An earlier report there is kept as `<out>.old`.
 ///
 /// # Errors
-/// They do not make up a whole, or cannot be read, or the merged one cannot be written.
+/// They do not make up a whole, or cannot be read, or the merged one cannot be written. Of pages that cannot be written the summary says so.
 pub fn merge(folders: &[PathBuf], out: &Path) -> Result<Merged, MergeError> {
     let same = |folder: &PathBuf| {
         std::fs::canonicalize(folder)
@@ -341,7 +341,7 @@ pub fn merge(folders: &[PathBuf], out: &Path) -> Result<Merged, MergeError> {
         let results = read_results(folder)?;
         parts.push(Part { name: folder.display().to_string(), run, part, results });
     }
-    let joined = join(&parts).map_err(MergeError::NoWhole)?;
+    let mut joined = join(&parts).map_err(MergeError::NoWhole)?;
     let mut report = Report::create(out, joined.header)?;
     (report.started, report.ended) = (joined.started, Some(joined.ended));
     for folder in folders {
@@ -358,7 +358,8 @@ pub fn merge(folders: &[PathBuf], out: &Path) -> Result<Merged, MergeError> {
         }
         report.add(result)?;
     }
-    report.finish(&joined.summary)?;
+    // As in a run: every result is written by now, and a loader that was shown wrong must not hide behind a page that has no room.
+    joined.summary.unwritten = report.finish(&joined.summary).err().map(|error| error.to_string());
     Ok(Merged { folder: report.folder.clone(), summary: joined.summary, skipped: joined.skipped.len() })
 }
 

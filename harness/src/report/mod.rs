@@ -184,7 +184,7 @@ pub struct Report {
 impl Report {
     /// Begins a report in `folder`. An earlier one there is kept as `<folder>.old`, in place of the one before.
     pub fn create(folder: &Path, header: RunHeader) -> Result<Self, ReportError> {
-        let folder = std::path::absolute(folder).map_err(io_error("find", folder))?;
+        let folder = absolute_folder(folder).map_err(io_error("find", folder))?;
         // Held until the new folder is there and locked: else another run that begins at the same time could find it half made,
         // or move it away as an earlier report.
         let _beginning = lock_parent(&folder)?;
@@ -207,7 +207,7 @@ impl Report {
     /// # Errors
     /// The report was made by another run ([`MadeWith`]), or cannot be read, or the folder is no report.
     pub fn resume(folder: &Path, header: RunHeader) -> Result<(Self, Vec<CellResult>), ReportError> {
-        let folder = std::path::absolute(folder).map_err(io_error("find", folder))?;
+        let folder = absolute_folder(folder).map_err(io_error("find", folder))?;
         let run_file = folder.join(RUN_FILE);
         let beginning = lock_parent(&folder)?;
         if !run_file.is_file() {
@@ -356,6 +356,12 @@ impl Report {
         };
         write().map(drop).map_err(io_error("write", &path))
     }
+}
+
+/// The absolute path of a folder, without a slash or a dot at its end: where [`std::path::absolute`] leaves one, what is put behind the
+/// folder's name would be the name of something inside it.
+pub fn absolute_folder(folder: &Path) -> io::Result<PathBuf> {
+    Ok(std::path::absolute(folder)?.components().collect())
 }
 
 /// Waits until no other run is just beginning a report beside this one. The lock is on the folder above, so nothing is left behind.

@@ -119,6 +119,21 @@ fn one_earlier_report_is_kept() {
     assert_eq!(std::fs::read_dir(parent.path()).unwrap().count(), 2);
 }
 
+/// Bug: a slash behind the folder's name, as shells complete it, has the second run move the first one's report into itself.
+#[test]
+fn an_earlier_report_is_kept_beside_a_folder_with_a_slash() {
+    let parent = tempfile::tempdir().unwrap();
+    let folder = PathBuf::from(format!("{}/latest/", parent.path().display()));
+    for run in 0..3 {
+        let report = Report::create(&folder, header()).unwrap();
+        assert_eq!(report.folder().as_os_str(), parent.path().join("latest").as_os_str());
+        std::fs::write(folder.join("mark"), run.to_string()).unwrap();
+    }
+    assert_eq!(std::fs::read_to_string(parent.path().join("latest.old/mark")).unwrap(), "1");
+    let (report, _) = Report::resume(&folder, header()).unwrap();
+    assert_eq!(report.folder().as_os_str(), parent.path().join("latest").as_os_str());
+}
+
 /// Bug: `--report ~` moves somebody's home away.
 #[test]
 fn a_folder_that_is_no_report_is_left_alone() {

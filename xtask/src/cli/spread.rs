@@ -63,7 +63,8 @@ pub(crate) struct NightlyArgs {
     pub(crate) host: HostArgs,
     #[command(flatten)]
     pub(crate) store: StoreArgs,
-    /// Further arguments of `e2e`, for every part: such as -E, -j, --accel, --loader, --retries.
+    /// Further arguments of `e2e`, for every part: such as -E, -j, --accel, --loader, --retries. --record adds the night to the history
+    /// once, by the report of all parts.
     #[arg(last = true, value_name = "ARG of e2e")]
     pub(crate) e2e: Vec<String>,
 }

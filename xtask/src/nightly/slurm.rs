@@ -12,15 +12,21 @@ use harness::partition::PartOfPlan;
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::process::Stdio;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
+
+/// What a job is called in the queue.
+const JOB_NAME: &str = "kdump-rig";
 
 /// How often the queue is looked at for people.
 const LOOK: Duration = Duration::from_secs(30);
 
 /// How often an array is asked for that `sbatch --wait` has left before its end.
 const ASK: Duration = Duration::from_secs(10);
+
+/// How long Slurm may give no answer before a night is given up: a controller that is restarted, or moves to another host, takes minutes.
+const PATIENCE: Duration = Duration::from_secs(15 * 60);
 
 /// The longest that a command may take that only asks or tells the controller. Slurm's own timeout of a message is 10 s, and it tries
 /// several times.
@@ -42,6 +48,12 @@ impl Slurm {
     /// The one of this configuration.
     pub(crate) fn configured_by(file: &std::path::Path) -> Self {
         Self { environment: vec![("SLURM_CONF".into(), file.into())] }
+    }
+
+    /// One whose commands are those in this folder.
+    #[cfg(test)]
+    pub(super) fn with_programs_in(folder: &std::path::Path) -> Self {
+        Self { environment: vec![("PATH".into(), folder.into())] }
     }
 
     fn command(&self, program: &str) -> Command {
@@ -96,6 +108,7 @@ impl Slurm {
         command.args(&words).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
         let mut child = command.spawn().context("cannot start sbatch").or_rig()?;
         let job = self.job_of(&mut child, &words, host).await?;
+        stage.note_job(Some(&job));
         output::line(format_args!("Slurm job {job}: {} parts; `scancel {job}` ends it", parts.len()));
         let mut interrupts = host.interrupts.clone();
         let ended = tokio::select! {
@@ -103,7 +116,9 @@ impl Slurm {
             never = self.tell_of(&job) => match never {},
             () = interrupts.wait() => Err(Failure::Interrupted),
         };
-        if ended.is_err() {
+        if ended.is_ok() {
+            stage.note_job(None);
+        } else {
             // Whatever the reason: nobody waits for it any more.
             match self.ask("scancel", &[&job]).await {
                 Ok(_) => output::note(format_args!("Slurm job {job} is cancelled")),
@@ -120,6 +135,7 @@ impl Slurm {
         };
         let mut line = String::new();
         let mut reader = BufReader::new(stdout);
+        let command = format!("sbatch {}", words.join(" "));
         // Until it is known, an interruption has nothing to cancel: it waits for the answer, which has a limit.
         let read = tokio::time::timeout(ANSWER, reader.read_line(&mut line)).await;
         if let Ok(Ok(_)) = read
@@ -133,31 +149,56 @@ impl Slurm {
         let _ = child.start_kill();
         let mut why = Vec::new();
         let _ = tokio::io::AsyncReadExt::read_to_end(&mut stderr, &mut why).await;
+        let why = String::from_utf8_lossy(&why);
+        let told = match read {
+            Err(_) => unknown_job(&command, why.trim()),
+            Ok(_) => format!("`{command}` did not submit: {}{}", line.trim(), why.trim()),
+        };
         let mut interrupts = host.interrupts.clone();
         tokio::select! {
             biased;
-            () = interrupts.wait() => return Err(Failure::Interrupted),
-            () = std::future::ready(()) => {}
+            () = interrupts.wait() => {
+                // The interruption takes the error's place, and a job that may be there must not stay unseen.
+                output::note(told);
+                Err(Failure::Interrupted)
+            }
+            () = std::future::ready(()) => Err(Failure::Rig(anyhow!(told))),
         }
-        let why = String::from_utf8_lossy(&why);
-        Err(Failure::Rig(anyhow!(
-            "`sbatch {}` did not submit: {}{}",
-            words.join(" "),
-            line.trim(),
-            why.trim()
-        )))
     }
 
     /// Waits until no task of the job is left. sbatch gives up on a job that the controller has forgotten; then the queue is asked.
     async fn until_ended(&self, child: &mut Child, job: &str) -> Result<(), Failure> {
         child.wait().await.context("cannot wait for sbatch").or_rig()?;
-        while self.is_queued(job).await? {
-            tokio::time::sleep(ASK).await;
-        }
-        Ok(())
+        self.until_gone(job, ASK, PATIENCE).await
     }
 
-    async fn is_queued(&self, job: &str) -> Result<bool, Failure> {
+    /// Asks the queue every so often until no task of the job is in it.
+    ///
+    /// # Errors
+    /// [`Failure::Rig`]: it gave no answer for longer than there is patience.
+    async fn until_gone(&self, job: &str, every: Duration, patience: Duration) -> Result<(), Failure> {
+        let mut silent_since = None;
+        loop {
+            match self.is_queued(job).await {
+                Ok(false) => return Ok(()),
+                Ok(true) => silent_since = None,
+                Err(why) => {
+                    let silent = silent_since.get_or_insert_with(|| {
+                        let minutes = patience.as_secs() / 60;
+                        output::note(format_args!("{why}; Slurm is asked again, for {minutes} min at most"));
+                        Instant::now()
+                    });
+                    if silent.elapsed() >= patience {
+                        return Err(why);
+                    }
+                }
+            }
+            tokio::time::sleep(every).await;
+        }
+    }
+
+    /// Whether a task of the job waits, runs or ends just now.
+    pub(super) async fn is_queued(&self, job: &str) -> Result<bool, Failure> {
         match self.ask("squeue", &["-h", "-j", job]).await {
             Ok(tasks) => Ok(!tasks.trim().is_empty()),
             Err(Failure::Rig(why)) if why.to_string().contains("Invalid job id") => Ok(false),
@@ -179,6 +220,16 @@ impl Slurm {
             before = now;
         }
     }
+}
+
+/// What people need to know of a job that may be there or not.
+fn unknown_job(command: &str, why: &str) -> String {
+    let seconds = ANSWER.as_secs();
+    let why = if why.is_empty() { String::new() } else { format!(" ({why})") };
+    format!(
+        "`{command}` gave no job id for {seconds} s{why}; it may have submitted a job all the same: `squeue --me -n {JOB_NAME}` shows it, \
+         and `scancel ID` ends it"
+    )
 }
 
 /// A line of squeue for people: `%K %T %N %r`. The node is missing while a task waits.
@@ -204,7 +255,7 @@ fn words(stage: &Stage, parts: &[PartOfPlan], keep_away: &[String], further: &[S
         "--parsable".to_owned(),
         "--wait".to_owned(),
         format!("--array={}", array.join(",")),
-        "--job-name=kdump-rig".to_owned(),
+        format!("--job-name={JOB_NAME}"),
         // Lost tasks are this program's to run again: once, and only what has no result yet.
         "--no-requeue".to_owned(),
         "--open-mode=append".to_owned(),
@@ -230,6 +281,42 @@ mod tests {
         for none in ["", "\n", "sbatch: error: x\n", "Submitted batch job 17\n"] {
             assert_eq!(job_id(none), None, "{none:?}");
         }
+    }
+
+    /// Has `squeue` of this folder be another program, at once.
+    fn squeue(folder: &std::path::Path, program: &str) {
+        let new = folder.join("new");
+        std::os::unix::fs::symlink(program, &new).unwrap();
+        std::fs::rename(new, folder.join("squeue")).unwrap();
+    }
+
+    /// Bug: a night of hours is cancelled because the controller was restarted when its last task ended; or it waits for a Slurm that is gone
+    /// for ever.
+    #[tokio::test]
+    async fn a_slurm_that_gives_no_answer_is_asked_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let slurm = Slurm::with_programs_in(folder.path());
+        let every = Duration::from_millis(5);
+        squeue(folder.path(), "/bin/false");
+        let comes_back = async {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            squeue(folder.path(), "/bin/true");
+        };
+        let (ended, ()) = tokio::join!(slurm.until_gone("17", every, Duration::from_secs(60)), comes_back);
+        ended.unwrap();
+        squeue(folder.path(), "/bin/false");
+        let why = slurm.until_gone("17", every, Duration::from_millis(50)).await.unwrap_err();
+        assert!(why.to_string().contains("squeue -h -j 17"), "{why}");
+    }
+
+    /// Bug: a job that was submitted after all runs on, and nobody is told how to find it.
+    #[test]
+    fn a_job_without_an_id_can_be_found() {
+        let told = unknown_job("sbatch --parsable task.sh", "sbatch: error: timed out");
+        assert!(
+            told.contains("`squeue --me -n kdump-rig`") && told.contains("(sbatch: error: timed out)"),
+            "{told}"
+        );
     }
 
     /// Catches a part that waits for ever and nobody is told why.

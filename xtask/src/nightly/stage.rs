@@ -5,9 +5,12 @@
 //! programs/    the guests' programs       cache/      kernels and reference loaders
 //! task.sh      runs one part              parts/M/    the report of part M
 //! parts/M.node, parts/M.pid   where it runs           logs/M.log  what it said
+//! job          the Slurm job whose tasks run here
 //! ```
+//!
+//! Beside it lies a lock, which the run that made it holds as long as it needs it.
 
-use crate::Host;
+use super::Slurm;
 use crate::build::{self, Program};
 use crate::cli::E2eArgs;
 use crate::e2e::{self, ready};
@@ -18,34 +21,44 @@ use crate::setup::{self, Needs};
 use crate::store;
 use crate::table::shell_word;
 use crate::tools::QEMU;
+use crate::{Host, history_verb, output};
 use anyhow::{Context, anyhow};
 use guest_protocol::Arch;
 use harness::cell::Cell;
 use harness::partition::Partition;
+use std::fs::{File, TryLockError};
+use std::io::{self, Read, Write};
 use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 
 /// Marks a folder as a stage.
 const TASK_FILE: &str = "task.sh";
 
-#[derive(Clone, Debug)]
+/// Has the id of the job whose tasks run in a stage, until all of them have ended.
+const JOB_FILE: &str = "job";
+
+#[derive(Debug)]
 pub(crate) struct Stage {
     folder: PathBuf,
+    /// No other run replaces it meanwhile.
+    _taken: File,
 }
 
 impl Stage {
     /// Fetches and builds all that these cells need, and puts it into `folder`, in place of an earlier stage.
     ///
     /// # Errors
-    /// As [`ready::artifacts`] has them; and [`Failure::Input`] where the folder is something else.
+    /// As [`ready::artifacts`] has them; and [`Failure::Input`] where the folder is something else, or in use.
     pub(super) async fn make(
         folder: &Path,
         cells: &[Cell],
         words: &[String],
         of: NonZeroU64,
         args: &E2eArgs,
+        slurm: &Slurm,
         host: &Host,
     ) -> Result<Self, Failure> {
+        let stage = Self { folder: folder.to_owned(), _taken: take(folder)? };
         // QEMU is the nodes' own; this host may be one that only submits.
         let tools = e2e::needed_tools(args)?.into_iter().filter(|tool| *tool != QEMU).collect();
         let store = store::open(&args.store)?;
@@ -55,17 +68,17 @@ impl Stage {
         let built =
             build::build(&host.repo, &[Program::Agent, Program::Loader], &i686, &host.interrupts).await?;
 
-        let stage = Self { folder: folder.to_owned() };
-        stage.clear().or_input()?;
-        for part in ["programs", "parts", "logs"] {
-            let path = folder.join(part);
-            std::fs::create_dir_all(&path)
-                .with_context(|| format!("cannot create {}", path.display()))
-                .or_rig()?;
-        }
+        stage.clear(slurm).await?;
+        let create = |path: &Path| {
+            std::fs::create_dir_all(path).with_context(|| format!("cannot create {}", path.display()))
+        };
+        create(folder).or_rig()?;
         // First of all, so that a stage that breaks off is known as one.
         let script = task_script(folder, words, of);
-        copy_to(&folder.join(TASK_FILE), |path| std::fs::write(path, script)).or_rig()?;
+        copy_to(&stage.task(), |path| std::fs::write(path, script)).or_rig()?;
+        for part in ["programs", "parts", "logs"] {
+            create(&folder.join(part)).or_rig()?;
+        }
         for program in [Program::Agent, Program::Loader] {
             for arch in [Arch::I386, Arch::X86_64] {
                 let Some(path) = built.path(program, arch) else { continue };
@@ -106,21 +119,109 @@ impl Stage {
         node(&self.folder, partition.part())
     }
 
-    /// Removes an earlier stage. Never touches anything else.
-    fn clear(&self) -> anyhow::Result<()> {
+    /// Notes the job whose tasks run here from now on, or that all of them have ended: whoever wants to replace the stage asks for it, also
+    /// where this program was killed and the tasks were not.
+    pub(super) fn note_job(&self, job: Option<&str>) {
+        let path = self.folder.join(JOB_FILE);
+        let noted = match job {
+            Some(job) => std::fs::write(&path, format!("{job}\n")),
+            None => std::fs::remove_file(&path),
+        };
+        if let Err(error) = noted
+            && error.kind() != io::ErrorKind::NotFound
+        {
+            output::note(format_args!("warning: cannot write {}: {error}", path.display()));
+        }
+    }
+
+    /// The job whose tasks may run here.
+    fn job(&self) -> Option<String> {
+        let job = std::fs::read_to_string(self.folder.join(JOB_FILE)).ok()?;
+        Some(job.trim().to_owned()).filter(|job| !job.is_empty())
+    }
+
+    /// Removes an earlier stage, unless tasks run in it. Never touches anything else.
+    async fn clear(&self, slurm: &Slurm) -> Result<(), Failure> {
         let empty = std::fs::read_dir(&self.folder).map_or(true, |mut entries| entries.next().is_none());
         if empty {
             return Ok(());
         }
+        let folder = self.folder.display();
         if !self.task().is_file() {
-            return Err(anyhow!(
-                "{} exists and is no earlier stage (it has no {TASK_FILE}); name another folder with --stage DIR",
-                self.folder.display()
-            ));
+            return Err(Failure::Input(anyhow!(
+                "{folder} exists and is no earlier stage (it has no {TASK_FILE}); name another folder with --stage DIR"
+            )));
         }
-        std::fs::remove_dir_all(&self.folder)
-            .with_context(|| format!("cannot replace {}", self.folder.display()))
+        if let Some(job) = self.job() {
+            // One that cannot be asked would not take the new job either, so nothing is lost by leaving the stage as it is.
+            let runs = slurm.is_queued(&job).await.map_err(|why| {
+                Failure::Rig(anyhow!(
+                    "cannot tell whether tasks of the Slurm job {job} still run in the stage {folder}: {why}; \
+                     try again when Slurm answers, or name another folder with --stage DIR"
+                ))
+            })?;
+            if runs {
+                return Err(Failure::Input(anyhow!(
+                    "tasks of the Slurm job {job} still run in the stage {folder}, or end just now: `squeue -j {job}` shows them; \
+                     wait for them, end them by `scancel {job}`, or name another folder with --stage DIR"
+                )));
+            }
+        }
+        self.remove().with_context(|| format!("cannot replace {folder}")).or_input()
     }
+
+    /// What is in the folder, in the order in which it is removed: what marks it goes last, so that a stage of which a part is gone is still
+    /// known as one.
+    fn entries(&self) -> io::Result<Vec<PathBuf>> {
+        let entries = std::fs::read_dir(&self.folder)?.map(|entry| Ok(entry?.path()));
+        let mut entries = entries.collect::<io::Result<Vec<PathBuf>>>()?;
+        entries.sort_by_key(|path| *path == self.task());
+        Ok(entries)
+    }
+
+    fn remove(&self) -> io::Result<()> {
+        for path in self.entries()? {
+            match path.symlink_metadata()?.is_dir() {
+                true => std::fs::remove_dir_all(&path)?,
+                false => std::fs::remove_file(&path)?,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Takes the stage in `folder` for this run alone, until what is given back is dropped. The lock lies beside the folder, which is replaced.
+///
+/// # Errors
+/// [`Failure::Input`]: another run has it.
+pub(super) fn take(folder: &Path) -> Result<File, Failure> {
+    let mut path = folder.as_os_str().to_owned();
+    path.push(".lock");
+    let path = PathBuf::from(path);
+    let open = || {
+        folder.parent().map_or(Ok(()), std::fs::create_dir_all)?;
+        File::options().read(true).write(true).create(true).truncate(false).open(&path)
+    };
+    let mut lock = open().with_context(|| format!("cannot open {}", path.display())).or_rig()?;
+    match lock.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => {
+            let mut holder = String::new();
+            let _ = lock.read_to_string(&mut holder);
+            return Err(Failure::Input(anyhow!(
+                "another nightly run has the stage {}: {}; wait for its end, or name another folder with --stage DIR",
+                folder.display(),
+                if holder.trim().is_empty() { "it does not say which" } else { holder.trim() }
+            )));
+        }
+        Err(TryLockError::Error(error)) => {
+            return Err(Failure::Rig(anyhow!("cannot lock {}: {error}", path.display())));
+        }
+    }
+    // For people alone, who find it locked.
+    let host = history_verb::host_name().unwrap_or_else(|| "this host".to_owned());
+    let _ = lock.set_len(0).and_then(|()| writeln!(lock, "process {} on {host}", std::process::id()));
+    Ok(lock)
 }
 
 /// The report of a part of the stage in `folder`.
@@ -179,7 +280,20 @@ fn copy_folder(from: &Path, to: &Path) -> anyhow::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::exit::Exit;
     use std::process::Command;
+
+    /// A Slurm whose `squeue` is this program.
+    fn slurm(programs: &Path, squeue: &str) -> Slurm {
+        let link = programs.join("squeue");
+        let _ = std::fs::remove_file(&link);
+        std::os::unix::fs::symlink(squeue, link).unwrap();
+        Slurm::with_programs_in(programs)
+    }
+
+    fn stage(folder: &Path) -> Stage {
+        Stage { folder: folder.to_owned(), _taken: take(folder).unwrap() }
+    }
 
     /// Catches a script that runs another part than its array index, loses a quoted argument, or takes the submitting host's cache.
     #[test]
@@ -222,16 +336,75 @@ mod tests {
     }
 
     /// Catches a stage that takes the place of somebody's home folder.
-    #[test]
-    fn only_a_stage_is_replaced() {
+    #[tokio::test]
+    async fn only_a_stage_is_replaced() {
         let folder = tempfile::tempdir().unwrap();
-        let stage = Stage { folder: folder.path().join("s") };
-        stage.clear().unwrap();
+        let stage = stage(&folder.path().join("s"));
+        let slurm = slurm(folder.path(), "/bin/true");
+        stage.clear(&slurm).await.unwrap();
         std::fs::create_dir(&stage.folder).unwrap();
         std::fs::write(stage.folder.join("thesis.tex"), "x").unwrap();
-        assert!(stage.clear().unwrap_err().to_string().contains("no earlier stage"));
+        assert!(stage.clear(&slurm).await.unwrap_err().to_string().contains("no earlier stage"));
         std::fs::write(stage.task(), "x").unwrap();
-        stage.clear().unwrap();
-        assert!(!stage.folder.exists());
+        stage.clear(&slurm).await.unwrap();
+        assert_eq!(std::fs::read_dir(&stage.folder).unwrap().count(), 0);
+    }
+
+    /// Bug: a stage that could not be removed to its end has lost what marks it, and is refused for ever.
+    #[tokio::test]
+    async fn what_marks_a_stage_goes_last() {
+        let folder = tempfile::tempdir().unwrap();
+        let stage = stage(&folder.path().join("s"));
+        std::fs::create_dir(&stage.folder).unwrap();
+        std::fs::write(stage.task(), "x").unwrap();
+        for number in 0..20 {
+            std::fs::create_dir(stage.folder.join(format!("{number}"))).unwrap();
+        }
+        let entries = stage.entries().unwrap();
+        assert_eq!((entries.len(), entries.last()), (21, Some(&stage.task())));
+        stage.clear(&slurm(folder.path(), "/bin/true")).await.unwrap();
+        assert!(stage.entries().unwrap().is_empty());
+    }
+
+    /// Bug: a second nightly run replaces the stage that the first one's tasks run in; or nobody learns who has it; or it stays taken.
+    #[test]
+    fn a_stage_is_of_one_run() {
+        let folder = tempfile::tempdir().unwrap();
+        let folder = folder.path().join("not/there/yet");
+        let taken = take(&folder).unwrap();
+        let why = take(&folder).unwrap_err();
+        assert_eq!(why.exit(), Exit::BadInput);
+        let holder = format!("process {} on ", std::process::id());
+        assert!(why.to_string().contains(&holder) && why.to_string().contains("--stage DIR"), "{why}");
+        drop(taken);
+        // A process that another test starts at this moment has the lock until it is the program that it is to be.
+        let comes_free = || {
+            std::thread::sleep(std::time::Duration::from_millis(10));
+            take(&folder).is_ok()
+        };
+        assert!((0..500).any(|_| comes_free()), "it stays taken");
+    }
+
+    /// Bug: tasks that outlived the run that submitted them have their stage removed under them; or a job that ended long ago keeps the stage
+    /// for ever.
+    #[tokio::test]
+    async fn a_stage_with_living_tasks_is_not_replaced() {
+        let folder = tempfile::tempdir().unwrap();
+        let stage = stage(&folder.path().join("s"));
+        std::fs::create_dir(&stage.folder).unwrap();
+        std::fs::write(stage.task(), "x").unwrap();
+        stage.note_job(Some("17"));
+        // It shows what it is asked.
+        let why = stage.clear(&slurm(folder.path(), "/bin/echo")).await.unwrap_err();
+        assert!(why.exit() == Exit::BadInput && why.to_string().contains("scancel 17"), "{why}");
+        let why = stage.clear(&slurm(folder.path(), "/bin/false")).await.unwrap_err();
+        assert!(why.exit() == Exit::RigFailed && why.to_string().contains("job 17"), "{why}");
+        assert!(stage.task().is_file());
+        stage.note_job(None);
+        stage.note_job(None);
+        assert_eq!(stage.job(), None);
+        stage.note_job(Some("18"));
+        stage.clear(&slurm(folder.path(), "/bin/true")).await.unwrap();
+        assert!(!stage.task().exists());
     }
 }

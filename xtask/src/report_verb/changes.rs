@@ -21,7 +21,7 @@ pub(super) fn run(report: Option<&PathBuf>, args: &ChangesArgs, host: &Host) -> 
             let report = report.cloned().unwrap_or_else(|| host.repo.default_report());
             let night = history_verb::night(&report, Recorder::default())?;
             // Whoever recorded it knew more of it than the report says.
-            let recorded = history.nights.iter().find(|recorded| recorded.header.id == night.header.id);
+            let recorded = history.records().find(|recorded| recorded.header.id == night.header.id);
             recorded.cloned().unwrap_or(night)
         }
     };
@@ -42,7 +42,7 @@ pub(super) fn run(report: Option<&PathBuf>, args: &ChangesArgs, host: &Host) -> 
             all.push(changes);
         }
     }
-    let nights: Vec<&Night> = history.nights.iter().collect();
+    let nights: Vec<&Night> = history.records().collect();
     let told = match args.format.unwrap_or_default() {
         ChangesFormat::Text => text(&now, &nights, &all),
         ChangesFormat::Markdown => markdown(&now, &nights, &all),

@@ -30,6 +30,32 @@ fn kinds(verdicts: &str, since: &Since) -> Vec<Kind> {
     told(&line(verdicts), since).cells.iter().map(|change| change.kind).collect()
 }
 
+/// Bug: what a run came to before it was interrupted is the last night before what it came to in the end, so that a cell that failed in its
+/// first half is nothing new, and all cells of its second half are.
+#[test]
+fn a_run_is_not_held_against_its_own_half() {
+    let mut nights = line("PF");
+    let mut half = nights[1].clone();
+    half.cells.retain(|id, _| id.0 == "a");
+    half.header.id = NightId::try_from("0-sorts-first".to_owned()).unwrap();
+    half.end.iter_mut().for_each(|end| (end.cells, end.interrupted) = (1, true));
+    nights.insert(1, half);
+    for host in [Some("rig1".to_owned()), None] {
+        // A report that nobody recorded does not say its machine.
+        nights[2].header.host = host;
+        let changes = told(&nights, &Since::Last);
+        assert_eq!(changes.base.as_ref(), Some(&nights[0].header.id));
+        assert_eq!(changes.cells.iter().map(|change| change.kind).collect::<Vec<_>>(), [Kind::NewlyFailing]);
+    }
+    nights[1].header.host = Some("rig2".into());
+    nights[2].header.host = Some("rig1".into());
+    assert_eq!(
+        told(&nights, &Since::Last).base.as_ref(),
+        Some(&nights[1].header.id),
+        "another machine's run"
+    );
+}
+
 /// Bug: a change of a verdict is told as another one, or not at all; trouble of the rig in between makes an old failure new, or hides
 /// that something broke.
 #[test]

@@ -7,6 +7,7 @@ use crate::outcome::{Outcome, Verdict};
 use crate::partition::WholePlan;
 use crate::report::tests::{header, result};
 use crate::report::{AttemptRecord, PartRecord, read_run};
+use crate::runner::Conclusion;
 use crate::scenario::SkippedCell;
 use crate::testing;
 use std::num::NonZeroU64;
@@ -131,6 +132,23 @@ fn other_plans_and_means_are_refused() {
     assert!(told(&plans).starts_with("p2 and p1 are parts of different plans"), "{}", told(&plans));
 }
 
+/// The only attempt of a result.
+fn attempt(result: &CellResult, evidence: PathBuf) -> AttemptRecord {
+    AttemptRecord {
+        attempt: 1,
+        outcome: result.outcome.clone(),
+        verdict: result.verdict,
+        seconds: 1.0,
+        peak_mib: None,
+        boot: None,
+        notes: Vec::new(),
+        last_phase: None,
+        triage: None,
+        verbose: None,
+        evidence,
+    }
+}
+
 /// Bug: a merged report lacks a cell's evidence, the archive that its script needs or its pages; or a merge overwrites what it reads.
 #[test]
 fn a_merged_report_is_one() {
@@ -146,19 +164,7 @@ fn a_merged_report_is_one() {
             let attempt = report.attempt_folder(&result.trial(), 1).unwrap();
             std::fs::write(attempt.path.join("console.log"), &result.id.0).unwrap();
             result.evidence.clone_from(&attempt.name);
-            result.attempts.push(AttemptRecord {
-                attempt: 1,
-                outcome: result.outcome.clone(),
-                verdict: result.verdict,
-                seconds: 1.0,
-                peak_mib: None,
-                boot: None,
-                notes: Vec::new(),
-                last_phase: None,
-                triage: None,
-                verbose: None,
-                evidence: attempt.name,
-            });
+            result.attempts.push(self::attempt(&result, attempt.name));
             report.add(&result).unwrap();
         }
         report.finish(&Summary { leaked: vec![format!("group {index}")], ..Summary::default() }).unwrap();
@@ -168,11 +174,7 @@ fn a_merged_report_is_one() {
     let out = parent.path().join("merged");
     let merged = merge(&folders, &out).unwrap();
     assert_eq!((merged.skipped, merged.summary.leaked.len()), (1, 3));
-    assert_eq!(
-        merged.summary.conclusion(),
-        crate::runner::Conclusion::RigFailed,
-        "processes were left behind"
-    );
+    assert_eq!(merged.summary.conclusion(), Conclusion::RigFailed, "processes were left behind");
     let results = read_results(&out).unwrap();
     assert_eq!((results.trials.len(), results.skipped.len()), (5, 1));
     for result in &results.trials {
@@ -190,6 +192,34 @@ fn a_merged_report_is_one() {
     std::fs::write(folders[1].join("results.jsonl"), "").unwrap();
     let why = merge(&folders, &parent.path().join("lost")).unwrap_err().to_string();
     assert!(why.contains("part-1 lacks ") && !parent.path().join("lost").exists(), "{why}");
+}
+
+/// Bug: cells that failed are told as trouble of the host, because a page of the merged report cannot be written; or that is not told.
+#[test]
+fn a_page_without_room_hides_no_failure() {
+    for (verdict, conclusion) in
+        [(Verdict::Fail, Conclusion::SomeFailed), (Verdict::Pass, Conclusion::RigFailed)]
+    {
+        let parent = tempfile::tempdir().unwrap();
+        let mut part = part(1, 1);
+        part.results.trials[0].verdict = verdict;
+        let folder = parent.path().join("p");
+        let mut report = Report::create(&folder, part.run.header.clone()).unwrap();
+        report.write_plan(&part.part.plan).unwrap();
+        part.results.skipped.iter().for_each(|skipped| report.add_line(skipped).unwrap());
+        for result in &part.results.trials {
+            // Evidence that takes the page's place.
+            let evidence = folder.join("report.html");
+            std::fs::create_dir_all(&evidence).unwrap();
+            std::fs::write(evidence.join("console.log"), "x").unwrap();
+            let attempts = vec![attempt(result, "report.html".into())];
+            report.add(&CellResult { attempts, ..result.clone() }).unwrap();
+        }
+        let merged = merge(&[folder], &parent.path().join("merged")).unwrap();
+        assert_eq!(merged.summary.conclusion(), conclusion);
+        let why = merged.summary.unwritten.unwrap_or_default();
+        assert!(why.contains("report.html"), "{why}");
+    }
 }
 
 /// Bug: a task that was lost is not seen to be, or one that is whole is run again.
