@@ -123,9 +123,7 @@ impl Store {
         write(&lock, lock_file)?;
         Ok(changes)
     }
-}
 
-impl Store {
     /// The lock file that is to be changed, as it is now: this program may have been built with an older one. The own lock where
     /// there is no file yet.
     pub(crate) fn lock_of(&self, lock_file: &Path) -> Result<Lock, Error> {
